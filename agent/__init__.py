@@ -1,0 +1,1 @@
+"""What is done next: the LangGraph state machine, planners, budget, triage and the command line."""

@@ -1,0 +1,100 @@
+"""What all declarations share: the strict base model, names, durations, cron expressions."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Declared(BaseModel):
+    """A block of `operations.yaml`: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Severity(StrEnum):
+    """How bad a finding is. `unknown` is what could not be judged, and is never `ok`."""
+
+    ok = "ok"
+    unknown = "unknown"
+    warning = "warning"
+    critical = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 (ok) to 3 (critical)."""
+        return list(Severity).index(self)
+
+
+def worst(severities: list[Severity]) -> Severity:
+    """The highest severity, `ok` for none."""
+    return max(severities, key=lambda each: each.rank, default=Severity.ok)
+
+
+def parse_duration(value: object) -> timedelta:
+    """`"1h"`, `"7d"`, `"90m"` → timedelta. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration: write a number and s, m, h, d or w, for example '12h'")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def show_duration(value: timedelta) -> str:
+    """timedelta → the shortest declared form, `"41h"`."""
+    seconds = value.total_seconds()
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds / _UNITS[unit]:g}{unit}"
+    return f"{seconds:g}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(show_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?[smhdw]$", "examples": ["1h", "7d"]}),
+]
+
+
+def _check_cron(text: str) -> str:
+    from croniter import croniter
+
+    if not croniter.is_valid(text):
+        raise ValueError(f"{text!r} is not a cron expression: five fields, for example '0 2 * * 0' (Sunday, 2 AM)")
+    return text
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
+def _check_frequency(text: str) -> str:
+    if text in FREQUENCIES or text == "on_ingestion":
+        return text
+    try:
+        return _check_cron(text)
+    except ValueError:
+        allowed = ", ".join([*FREQUENCIES, "on_ingestion"])
+        raise ValueError(f"{text!r} is not a frequency: one of {allowed}, or a cron expression") from None
+
+
+FREQUENCIES = {
+    "hourly": timedelta(hours=1),
+    "daily": timedelta(days=1),
+    "weekly": timedelta(days=7),
+    "monthly": timedelta(days=30),
+    "quarterly": timedelta(days=91),
+}
+Frequency = Annotated[str, AfterValidator(_check_frequency)]
+
+
+def frequency_period(frequency: str) -> timedelta:
+    """The period one tick of `frequency` covers; a day for `on_ingestion` and cron expressions."""
+    return FREQUENCIES.get(frequency, timedelta(days=1))

@@ -1,0 +1,90 @@
+"""`budgets`, `agents`, `models` and `systems`: who decides, at what cost, and on which world."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from policies.declarations.base import Declared
+
+
+class Budget(Declared):
+    """What an agent may spend per rolling day, over all its runs: US dollars and tokens."""
+
+    cost: float = Field(gt=0)
+    tokens: int = Field(gt=0)
+
+
+class Agent(Declared):
+    """An `mlops agent` block: whose language model decides, under which budget."""
+
+    provider: Literal["openai"]
+    model: str
+    budget: str
+
+
+class Features(Declared):
+    """The model's input columns, in order: numeric first, then categorical."""
+
+    numeric: list[str] = []
+    categorical: list[str] = []
+
+    @property
+    def names(self) -> list[str]:
+        """All input columns in the model's order."""
+        return [*self.numeric, *self.categorical]
+
+
+class Source(Declared):
+    """Where some features come from, who owns them, and the column that says when they were loaded."""
+
+    owner: str
+    features: list[str] = []
+    loaded_at: str | None = None
+
+
+class Labels(Declared):
+    """The table of ground truth: which row (`id`, `time`), what (`value`) and since when it is known (`arrived`)."""
+
+    table: str
+    id: str
+    time: str
+    value: str
+    arrived: str
+
+
+class ModelBinding(Declared):
+    """A `models` entry: binds a model's name to its tables and its place in the registry."""
+
+    registry_name: str
+    task: Literal["binary"] = "binary"
+    target: str
+    id: str
+    time: str
+    features: Features
+    table: str
+    holdout: str
+    labels: Labels
+    sources: dict[str, Source] = {}
+    predictions: str | None = None
+    prediction_log: str | None = None
+
+
+class Person(Declared):
+    """Where a person or team is reached."""
+
+    slack: str | None = None
+    pagerduty: str | None = None
+    email: str | None = None
+
+
+class SystemsBlock(Declared):
+    """The `systems` block. Paths are relative to the declarations file; the environment overrides URLs."""
+
+    warehouse: str = "warehouse"
+    state: str = "sqlite:///.guardian/state.db"
+    mlflow: str = "sqlite:///.guardian/mlflow.db"
+    clock: Literal["wall", "virtual"] = "wall"
+    people: dict[str, Person] = {}
+    approvers: list[str] = []

@@ -1,0 +1,168 @@
+"""`deployment_strategies`: canary, shadow, blue-green, A/B."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from policies.conditions import parse_condition
+from policies.declarations.base import Declared, Duration
+
+GATES: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "latency_and_errors": ("error_rate", "p99_latency_ms"),
+    "latency_errors_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
+    "full_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
+}
+"""What each named gate looks at. `full_metrics` also needs its metrics to be conclusive."""
+
+MEASUREMENTS = ("error_rate", "p99_latency_ms", "auc_degradation")
+
+
+def _check_condition(text: str) -> str:
+    for comparison in parse_condition(text).comparisons:
+        if comparison.name not in MEASUREMENTS:
+            raise ValueError(f"{comparison.name!r} is not measured: one of {', '.join(MEASUREMENTS)}")
+    return text
+
+
+ConditionText = Annotated[str, AfterValidator(_check_condition)]
+
+
+class Stage(Declared):
+    """A share of the traffic, for how long, and what must hold before the next stage."""
+
+    traffic_pct: float = Field(gt=0, le=100)
+    duration: Duration | Literal["stable"]
+    gate: Literal["none", "latency_and_errors", "latency_errors_metrics", "full_metrics"]
+    max_wait: Duration | None = None
+
+
+class Rollback(Declared):
+    """When the champion takes over again."""
+
+    auto: bool = True
+    conditions: list[ConditionText] = []
+
+
+class Canary(Declared):
+    """A rising share of the traffic, gated stage by stage."""
+
+    type: Literal["canary"]
+    stages: list[Stage] = Field(min_length=1)
+    rollback: Rollback = Rollback()
+
+    @model_validator(mode="after")
+    def _stages_rise_to_all(self) -> Canary:
+        shares = [stage.traffic_pct for stage in self.stages]
+        if any(later <= earlier for earlier, later in itertools.pairwise(shares)):
+            raise ValueError(f"the stages' traffic_pct must rise, they are {', '.join(f'{s:g}' for s in shares)}")
+        if shares[-1] != 100:
+            raise ValueError(f"the last stage's traffic_pct must be 100, it is {shares[-1]:g}")
+        if any(stage.duration == "stable" for stage in self.stages[:-1]):
+            raise ValueError("only the last stage may have duration 'stable'")
+        return self
+
+
+class ShadowComparison(Declared):
+    """Labels of the two versions and the metrics they are compared on."""
+
+    champion: str
+    challenger: str
+    metrics: list[str] = Field(min_length=1)
+
+
+class PromotionCriteria(Declared):
+    """What the shadowed challenger must show."""
+
+    challenger_wins_on: list[str] = Field(min_length=1)
+    max_latency_increase_pct: float = Field(ge=0)
+
+
+class Shadow(Declared):
+    """The challenger answers a copy of the requests; nobody sees its answers."""
+
+    type: Literal["shadow"]
+    duration: Duration
+    comparison: ShadowComparison
+    promotion_criteria: PromotionCriteria
+
+
+class Environment(Declared):
+    """One of two environments: where it answers, and the label of its version."""
+
+    endpoint: str = Field(pattern=r"^/")
+    model: str
+
+
+class Environments(Declared):
+    """The two environments of a blue-green deployment."""
+
+    blue: Environment
+    green: Environment
+
+
+class Switch(Declared):
+    """How traffic moves from one environment to the other, and back."""
+
+    method: Literal["dns", "load_balancer"]
+    health_check_seconds: int = Field(gt=0)
+    rollback_timeout_seconds: int = Field(ge=0)
+
+
+class BlueGreen(Declared):
+    """Two environments, one atomic switch."""
+
+    type: Literal["blue_green"]
+    environments: Environments
+    switch: Switch
+
+
+class Variant(Declared):
+    """A label of a version and its share of the traffic."""
+
+    model: str
+    traffic_pct: float = Field(gt=0, lt=100)
+
+
+class Variants(Declared):
+    """The two arms of an A/B test."""
+
+    control: Variant
+    treatment: Variant
+
+    @model_validator(mode="after")
+    def _shares_sum(self) -> Variants:
+        total = self.control.traffic_pct + self.treatment.traffic_pct
+        if total != 100:
+            raise ValueError(f"the variants' traffic_pct sum to {total:g}, they must sum to 100")
+        return self
+
+
+class Statistical(Declared):
+    """The test that decides."""
+
+    test: Literal["chi_squared", "t_test", "mann_whitney"]
+    significance: float = Field(gt=0, lt=0.5)
+    min_sample_size: int = Field(gt=0)
+
+
+class ABTest(Declared):
+    """Traffic split for a statistical comparison of a business outcome."""
+
+    type: Literal["ab_test"]
+    variants: Variants
+    success_metric: str
+    duration: Duration
+    statistical: Statistical
+
+
+DeploymentStrategy = Annotated[Canary | Shadow | BlueGreen | ABTest, Field(discriminator="type")]
+
+
+def total_duration(canary: Canary) -> timedelta:
+    """The nominal time from the first stage to the last."""
+    return sum((s.duration for s in canary.stages if isinstance(s.duration, timedelta)), timedelta())

@@ -1,0 +1,169 @@
+"""The whole of `operations.yaml`, and what must hold between its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policies.declarations.base import Declared
+from policies.declarations.binding import Agent, Budget, ModelBinding, SystemsBlock
+from policies.declarations.deployment import DeploymentStrategy
+from policies.declarations.drift import ConceptDrift, DataDrift, DriftMonitor, FeatureDrift, Schema, SchemaDrift
+from policies.declarations.evaluation import ChampionChallenger, QualityGate
+from policies.declarations.kpis import BusinessKpiTracker
+from policies.declarations.serving import ServingInfra
+from policies.declarations.training import DriftTrigger, RetrainingPipeline
+from policies.errors import InputError
+
+METRICS = (
+    "auc_roc", "average_precision", "f1", "log_loss", "brier", "accuracy", "calibration_error",
+    "precision_at_10", "recall_at_10", "inference_ms", "latency_p99", "model_size_mb",
+)  # fmt: skip
+"""Metric names a declaration may use."""
+
+Place = tuple[str | int, ...]
+
+
+class Operations(Declared):
+    """Everything declared: each block a mapping from name to body."""
+
+    budgets: dict[str, Budget] = {}
+    agents: dict[str, Agent] = {}
+    drift_monitors: dict[str, DriftMonitor] = {}
+    schemas: dict[str, Schema] = {}
+    retraining_pipelines: dict[str, RetrainingPipeline] = {}
+    champion_challengers: dict[str, ChampionChallenger] = {}
+    quality_gates: dict[str, QualityGate] = {}
+    deployment_strategies: dict[str, DeploymentStrategy] = {}
+    serving_infra: dict[str, ServingInfra] = {}
+    business_kpi_trackers: dict[str, BusinessKpiTracker] = {}
+    models: dict[str, ModelBinding] = {}
+    systems: SystemsBlock = SystemsBlock()
+
+    def named(self, block: str, name: str) -> object:
+        """The body declared under `block` as `name`. Raises InputError that lists the declared names."""
+        bodies = getattr(self, block)
+        if name not in bodies:
+            declared = ", ".join(bodies) or "none"
+            raise InputError(f"{name!r} is not declared; declared: {declared}", where=block)
+        return bodies[name]
+
+    def model(self, name: str) -> ModelBinding:
+        """The binding of a model. Raises InputError."""
+        binding = self.named("models", name)
+        assert isinstance(binding, ModelBinding)
+        return binding
+
+    def model_of_challenge(self, challenge: str) -> str:
+        """The model whose holdout a champion_challenger evaluates on. Raises InputError."""
+        body = self.named("champion_challengers", challenge)
+        assert isinstance(body, ChampionChallenger)
+        for name, binding in self.models.items():
+            if binding.holdout == body.evaluation.dataset:
+                return name
+        raise InputError(
+            f"no model's holdout is {body.evaluation.dataset!r}", where=f"champion_challengers.{challenge}.evaluation"
+        )
+
+    def challenge_of(self, model: str) -> str | None:
+        """The champion_challenger of a model."""
+        holdout = self.models[model].holdout
+        return next((n for n, c in self.champion_challengers.items() if c.evaluation.dataset == holdout), None)
+
+    def gate_of(self, model: str) -> QualityGate | None:
+        """The quality gate of a model."""
+        return next((gate for gate in self.quality_gates.values() if gate.model == model), None)
+
+    def pipeline_of(self, model: str) -> str | None:
+        """The retraining pipeline of a model."""
+        return next((name for name, p in self.retraining_pipelines.items() if p.model == model), None)
+
+    def serving_of(self, model: str) -> ServingInfra | None:
+        """The serving infrastructure of a model: the one that names it, else the only one."""
+        for infra in self.serving_infra.values():
+            if infra.model == model or (infra.model is None and len(self.models) == 1):
+                return infra
+        return None
+
+    def monitors_of(self, model: str) -> list[str]:
+        """Names of the drift monitors of a model."""
+        return [name for name, monitor in self.drift_monitors.items() if monitor.model == model]
+
+    def trackers_of(self, model: str) -> list[str]:
+        """Names of the KPI trackers of a model."""
+        return [name for name, tracker in self.business_kpi_trackers.items() if tracker.model == model]
+
+
+def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
+    """Every dangling name as (place, cause). Only what the declarations themselves say: no system is asked."""
+    yield from _check_models_named(operations)
+    yield from _check_monitors(operations)
+    yield from _check_training(operations)
+    yield from _check_challenges(operations)
+    for name, agent in operations.agents.items():
+        yield from _dangling(("agents", name, "budget"), agent.budget, operations.budgets)
+    for name, gate in operations.quality_gates.items():
+        for metric in gate.metrics:
+            yield from _dangling(("quality_gates", name, "metrics"), metric, METRICS)
+        if gate.model in operations.models and gate.segments:
+            known = operations.models[gate.model].features.names
+            for column in gate.segments.columns:
+                yield from _dangling(("quality_gates", name, "segments", "columns"), column, known)
+    for name, binding in operations.models.items():
+        for source, body in binding.sources.items():
+            for feature in body.features:
+                yield from _dangling(("models", name, "sources", source, "features"), feature, binding.features.names)
+        if not binding.features.names:
+            yield ("models", name, "features"), "no feature is declared"
+
+
+def _check_models_named(operations: Operations) -> Iterator[tuple[Place, str]]:
+    blocks = ("drift_monitors", "retraining_pipelines", "quality_gates", "business_kpi_trackers", "serving_infra")
+    for block in blocks:
+        for name, body in getattr(operations, block).items():
+            if body.model is not None:
+                yield from _dangling((block, name, "model"), body.model, operations.models)
+            elif len(operations.models) > 1:
+                yield (block, name), f"with several models, say which: model: {' | '.join(operations.models)}"
+
+
+def _check_monitors(operations: Operations) -> Iterator[tuple[Place, str]]:
+    for name, monitor in operations.drift_monitors.items():
+        binding = operations.models.get(monitor.model)
+        for number, check in enumerate(monitor.monitors):
+            at: Place = ("drift_monitors", name, "monitors", number)
+            if isinstance(check, SchemaDrift):
+                yield from _dangling((*at, "expected_schema"), check.expected_schema, operations.schemas)
+            if isinstance(check, ConceptDrift):
+                yield from _dangling((*at, "metric"), check.metric, METRICS)
+            if isinstance(check, DataDrift | FeatureDrift) and check.features != "all" and binding:
+                for feature in check.features:
+                    yield from _dangling((*at, "features"), feature, binding.features.names)
+        for severity, person in monitor.alerts.escalation.items():
+            at = ("drift_monitors", name, "alerts", "escalation", severity)
+            yield from _dangling(at, person, operations.systems.people)
+
+
+def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
+    for name, pipeline in operations.retraining_pipelines.items():
+        yield from _dangling(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric, METRICS)
+        for number, trigger in enumerate(pipeline.triggers):
+            if isinstance(trigger, DriftTrigger):
+                at = ("retraining_pipelines", name, "triggers", number, "source")
+                yield from _dangling(at, trigger.source, operations.drift_monitors)
+
+
+def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
+    holdouts = {binding.holdout for binding in operations.models.values()}
+    for name, challenge in operations.champion_challengers.items():
+        at: Place = ("champion_challengers", name)
+        strategy = challenge.promotion.deployment_strategy
+        yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
+        yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
+        for number, metric in enumerate(challenge.evaluation.metrics):
+            yield from _dangling((*at, "evaluation", "metrics", number, "name"), metric.name, METRICS)
+
+
+def _dangling(place: Place, name: str, known: object) -> Iterator[tuple[Place, str]]:
+    names = list(known)  # type: ignore[call-overload]
+    if name not in names:
+        yield place, f"{name!r} is not declared; allowed: {', '.join(names) or 'nothing yet'}"

@@ -1,0 +1,29 @@
+"""May a retraining start? Pure functions from evidence to a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from policies.promotion import Decision
+
+
+def pipeline_is_sound(broken: Sequence[str]) -> Decision:
+    """A broken data pipeline is no reason to retrain: `broken` lists the critical schema findings."""
+    reasons = tuple(f"the data is broken, not the world: {each}; mend the source first" for each in broken)
+    return Decision(policy="no_retraining_on_broken_data", allowed=not broken, reasons=reasons)
+
+
+def cooldown_over(last_started: datetime | None, cooldown: timedelta, now: datetime) -> Decision:
+    """At most one started run in `cooldown`, whatever triggered it."""
+    policy = "retraining_cooldown"
+    if last_started is None or now - last_started >= cooldown:
+        return Decision(policy=policy, allowed=True)
+    until = last_started + cooldown
+    return Decision(policy=policy, allowed=False, reasons=(f"the last run started {last_started}, next after {until}",))
+
+
+def no_rollout_running(rollout: str | None) -> Decision:
+    """No retraining while a rollout of the model runs: its verdict comes first."""
+    reasons = () if rollout is None else (f"rollout {rollout} is still running",)
+    return Decision(policy="no_retraining_during_rollout", allowed=rollout is None, reasons=reasons)

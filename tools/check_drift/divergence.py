@@ -1,0 +1,59 @@
+"""Distances between two distributions over the same bins.
+
+All take two arrays of counts of equal length. Shares are floored at `FLOOR` and renormalised, so that an empty bin
+weighs little instead of infinitely; bins that are empty on both sides are left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FLOOR = 1e-4
+
+
+def shares(counts: Floats) -> Floats:
+    """Counts → shares, at least `FLOOR` each before renormalisation; NaN where there is nothing to count."""
+    size = counts.sum()
+    if size <= 0:
+        return np.full(len(counts), np.nan)
+    floored = np.maximum(counts / size, FLOOR)
+    return floored / floored.sum()
+
+
+def both_shares(baseline: Floats, current: Floats) -> tuple[Floats, Floats]:
+    """Floored shares of both sides over the bins that at least one of them occupies."""
+    used = (baseline > 0) | (current > 0)
+    return shares(baseline[used]), shares(current[used])
+
+
+def psi(p: Floats, q: Floats) -> float:
+    """Population stability index Σ (q - p) ln(q / p) of shares p (baseline) and q (current); 0 and up, nats.
+
+    Source: B. Yurdakul, Statistical Properties of Population Stability Index (Western Michigan University, 2018).
+    """
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def kl(p: Floats, q: Floats) -> float:
+    """Kullback-Leibler divergence KL(current ‖ baseline) = Σ q ln(q / p), nats. Source: Kullback & Leibler (1951)."""
+    return max(float(np.sum(q * np.log(q / p))), 0.0)
+
+
+def js(p: Floats, q: Floats) -> float:
+    """Jensen-Shannon distance: square root of the base-2 divergence, 0 to 1. Source: Endres & Schindelin (2003)."""
+    middle = (p + q) / 2
+    divergence = (np.sum(p * np.log2(p / middle)) + np.sum(q * np.log2(q / middle))) / 2
+    return float(np.sqrt(max(float(divergence), 0.0)))
+
+
+def hellinger(p: Floats, q: Floats) -> float:
+    """Hellinger distance sqrt(1 - Σ sqrt(p q)), 0 to 1. Source: Hellinger (1909)."""
+    return float(np.sqrt(max(1.0 - float(np.sum(np.sqrt(p * q))), 0.0)))
+
+
+def total_variation(p: Floats, q: Floats) -> float:
+    """Total variation distance Σ |q - p| / 2: the largest change of the probability of any set of bins."""
+    return float(np.abs(q - p).sum() / 2)

@@ -1,0 +1,133 @@
+"""Champion against challenger in one number, and the three ends of the flowchart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from tools.evaluate.metrics import Direction
+
+
+class Outcome(StrEnum):
+    """The three ends of an evaluation."""
+
+    CHALLENGER_WINS = "challenger_wins"
+    TIE = "tie"
+    CHAMPION_WINS = "champion_wins"
+
+
+class WeightedMetric(BaseModel):
+    """One metric of a comparison: its share of the whole and its good direction."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    weight: float
+    direction: Direction
+
+
+class Contribution(BaseModel):
+    """What one metric adds to the weighted improvement; `relative` is None where the metric is missing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metric: str
+    weight: float
+    champion: float | None
+    challenger: float | None
+    relative: float | None
+    weighted: float
+    detail: str = ""
+
+
+class Comparison(BaseModel):
+    """The weighted improvement and where it comes from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    improvement: float
+    contributions: list[Contribution]
+
+    @property
+    def missing(self) -> list[str]:
+        """Metrics that could not be compared."""
+        return [part.metric for part in self.contributions if part.relative is None]
+
+
+def relative_improvement(champion: float, challenger: float, direction: Direction) -> float:
+    """(challenger - champion) / |champion| in the metric's good direction; 0.02 means 2% better.
+
+    Where the champion's value is 0 a ratio does not exist: equal values are 0, anything else counts as one
+    whole (+1 or -1). NaN in gives NaN out.
+    """
+    gain = challenger - champion if direction is Direction.HIGHER else champion - challenger
+    if math.isnan(gain):
+        return math.nan
+    if champion == 0:
+        return math.copysign(1.0, gain) if gain else 0.0
+    return gain / abs(champion)
+
+
+def compare(
+    metrics: Sequence[WeightedMetric],
+    champion: Mapping[str, float],
+    challenger: Mapping[str, float],
+    *,
+    measured: Mapping[str, tuple[float, str]] | None = None,
+) -> Comparison:
+    """Weighted improvement = sum over the metrics of weight x relative improvement in the good direction.
+
+    A metric that is missing or undefined (NaN) on either side adds nothing and keeps its weight: the others
+    are not scaled up, so a challenger gains nothing by a metric that nobody could measure, and `judge` lets
+    an incomplete comparison end no better than a tie.
+
+    Args:
+        measured: relative improvement and a remark for metrics whose difference was judged elsewhere,
+            `inference_ms` say, where a difference within the noise of its measurement is 0.
+    """
+    parts = []
+    for item in metrics:
+        ours, theirs = champion.get(item.name, math.nan), challenger.get(item.name, math.nan)
+        if measured and item.name in measured:
+            relative, detail = measured[item.name]
+        else:
+            relative, detail = relative_improvement(ours, theirs, item.direction), ""
+        known = not math.isnan(relative)
+        parts.append(
+            Contribution(
+                metric=item.name,
+                weight=item.weight,
+                champion=None if math.isnan(ours) else ours,
+                challenger=None if math.isnan(theirs) else theirs,
+                relative=relative if known else None,
+                weighted=item.weight * relative if known else 0.0,
+                detail=detail if known else "missing or undefined on one side; adds nothing",
+            )
+        )
+    return Comparison(improvement=math.fsum(part.weighted for part in parts), contributions=parts)
+
+
+def judge(
+    improvement: float,
+    interval: tuple[float, float] | None,
+    minimum: float,
+    *,
+    complete: bool = True,
+    require_interval: bool = True,
+) -> Outcome:
+    """Which end the evaluation has.
+
+    The challenger wins with an improvement of at least `minimum` and an interval wholly above zero (unless
+    the declaration turns the interval off). The champion wins when the interval is wholly below zero or the
+    improvement is at most -`minimum`. All else is a tie, and a tie keeps the champion. Without an interval
+    (too few rows for one) or with a metric missing nobody can win against the champion.
+    """
+    if improvement <= -minimum or (interval is not None and interval[1] < 0):
+        return Outcome.CHAMPION_WINS
+    proven = not require_interval or (interval is not None and interval[0] > 0)
+    if improvement >= minimum and proven and complete:
+        return Outcome.CHALLENGER_WINS
+    return Outcome.TIE

@@ -1,0 +1,195 @@
+"""The quality gate: pure checks over measured numbers, and the verdict over all of them.
+
+Every check is a row with what was measured, what was demanded and how it ended. The gate passes only when no
+check failed and none was inconclusive: what could not be judged has not been proven.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.conditions import parse_bound
+
+MIN_CLASS_ROWS = 20
+"""Rows of either class below which a segment's AUC says nothing."""
+REPLAY_TOLERANCE = 1e-6
+
+
+class Verdict(StrEnum):
+    """How a check, or the whole gate, ended. `skipped` is a segment too small to judge and does not block."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    SKIPPED = "skipped"
+
+
+class Check(BaseModel):
+    """One row of a gate. `value` is None where nothing could be measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    value: float | None
+    threshold: str | None
+    verdict: Verdict
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class SegmentReading:
+    """AUC of both models in one segment, from `delong`: `low` is the lower limit of challenger - champion.
+
+    NaN where a segment has too few rows of a class.
+    """
+
+    column: str
+    value: str
+    rows: int
+    positives: int
+    champion_auc: float
+    challenger_auc: float
+    low: float
+    high: float
+
+
+def status(checks: Sequence[Check]) -> Verdict:
+    """Failed if any check failed, else inconclusive if any was (or there is none), else passed."""
+    verdicts = {check.verdict for check in checks}
+    if Verdict.FAILED in verdicts:
+        return Verdict.FAILED
+    if Verdict.INCONCLUSIVE in verdicts or Verdict.PASSED not in verdicts:
+        return Verdict.INCONCLUSIVE
+    return Verdict.PASSED
+
+
+def required_metrics(bounds: Mapping[str, str], measured: Mapping[str, float]) -> list[Check]:
+    """One check a declared metric: `{"auc_roc": "> 0.80"}`; a missing or NaN metric is inconclusive."""
+    checks = []
+    for name, text in bounds.items():
+        value = measured.get(name, math.nan)
+        if math.isnan(value):
+            checks.append(_unknown(name, text, "not measured on these rows"))
+        else:
+            holds = parse_bound(text, name).holds(value)
+            checks.append(_judged(name, value, text, holds))
+    return checks
+
+
+def enough_rows(rows: int, positives: int, minimum: int) -> Check:
+    """Inconclusive below `minimum` labelled holdout rows, or with fewer than 20 rows of a class."""
+    name, text = "holdout_rows", f">= {minimum}"
+    rarest = min(positives, rows - positives)
+    if rows < minimum:
+        return _unknown(name, text, f"only {rows:,} labelled rows in the holdout", rows)
+    if rarest < MIN_CLASS_ROWS:
+        return _unknown(name, text, f"only {rarest} rows of one class, fewer than {MIN_CLASS_ROWS}", rows)
+    return _judged(name, rows, text, True, f"{rows:,} rows, {positives:,} positive")
+
+
+def improvement(
+    metric: str, champion: float, challenger: float, minimum: float, *, higher: bool = True
+) -> Check:
+    """The absolute gain in `metric` that the retraining pipeline demands (`promotion.min_improvement`)."""
+    name, text = f"improvement:{metric}", f">= {minimum:g}"
+    gain = (challenger - champion) if higher else (champion - challenger)
+    if math.isnan(gain):
+        return _unknown(name, text, f"{metric} is not measured on both")
+    return _judged(name, gain, text, gain >= minimum, f"champion {champion:.4f}, challenger {challenger:.4f}")
+
+
+def ceiling(name: str, value: float, limit: float) -> Check:
+    """`value` may be at most `limit`; NaN is inconclusive."""
+    text = f"<= {limit:g}"
+    if math.isnan(value):
+        return _unknown(name, text, "not measured")
+    return _judged(name, value, text, value <= limit)
+
+
+def floor(name: str, value: float, limit: float, detail: str = "") -> Check:
+    """`value` must be at least `limit`; NaN is inconclusive."""
+    text = f">= {limit:g}"
+    if math.isnan(value):
+        return _unknown(name, text, detail or "not measured")
+    return _judged(name, value, text, value >= limit, detail)
+
+
+def segments(readings: Iterable[SegmentReading], max_degradation: float, min_rows: int) -> list[Check]:
+    """No segment's AUC may fall below the champion's by more than `max_degradation`.
+
+    A larger fall fails when its 95% interval (DeLong, paired) lies wholly below zero, and is inconclusive
+    when it does not. Segments with fewer than `min_rows` rows or 20 rows of a class are skipped, with that
+    reason, for their AUC is mostly noise.
+    """
+    return [_segment(reading, max_degradation, min_rows) for reading in readings]
+
+
+def _segment(reading: SegmentReading, bound: float, min_rows: int) -> Check:
+    name, text = f"segment:{reading.column}={reading.value}", f"<= {bound:g} below champion"
+    rarest = min(reading.positives, reading.rows - reading.positives)
+    if reading.rows < min_rows or rarest < MIN_CLASS_ROWS:
+        few = f"{reading.rows:,} rows, {rarest} of the rarer class: too few to judge"
+        return Check(name=name, value=None, threshold=text, verdict=Verdict.SKIPPED, detail=few)
+    fall = reading.champion_auc - reading.challenger_auc
+    seen = f"AUC {reading.champion_auc:.4f} → {reading.challenger_auc:.4f} on {reading.rows:,} rows"
+    if math.isnan(fall):
+        return _unknown(name, text, "AUC undefined")
+    if fall <= bound:
+        return _judged(name, fall, text, True, seen)
+    if reading.high < 0:
+        return _judged(name, fall, text, False, seen)
+    return _unknown(name, text, f"{seen}; the interval of the change includes zero", fall)
+
+
+def no_overlap(train_end: datetime | None, holdout_start: datetime | None) -> Check:
+    """The last training row must be earlier than the first holdout row; unknown times are inconclusive."""
+    name = "no_overlap"
+    if train_end is None or holdout_start is None:
+        which = (
+            "the version does not say until when it was trained"
+            if train_end is None
+            else "the holdout is empty"
+        )
+        return _unknown(name, "training ends before the holdout starts", which)
+    gap = (holdout_start - train_end).total_seconds() / 3600
+    detail = f"training rows end {train_end}, the holdout starts {holdout_start}"
+    return _judged(name, gap, "> 0 h between training and holdout", gap > 0, detail)
+
+
+def artifact_replays(
+    logged: Sequence[float] | None, replayed: Sequence[float] | None, digest_matches: bool, error: str = ""
+) -> Check:
+    """The stored artifact loads, is the one that was registered, and predicts what it predicted when logged.
+
+    Compares scores of the logged example rows to 1e-6; `error` says why nothing could be replayed.
+    """
+    name, text = "artifact_replays", f"<= {REPLAY_TOLERANCE:g}"
+    if error:
+        return Check(name=name, value=None, threshold=text, verdict=Verdict.FAILED, detail=error)
+    if not digest_matches:
+        changed = "the artifact's digest is not the one registered"
+        return Check(name=name, value=None, threshold=text, verdict=Verdict.FAILED, detail=changed)
+    if not logged or not replayed:
+        return _unknown(name, text, "no example predictions were logged with this version")
+    if len(logged) != len(replayed):
+        return _judged(name, math.inf, text, False, f"{len(logged)} scores logged, {len(replayed)} replayed")
+    gap = max(abs(a - b) for a, b in zip(logged, replayed, strict=True))
+    return _judged(
+        name, gap, text, gap <= REPLAY_TOLERANCE, f"largest difference over {len(logged)} example rows"
+    )
+
+
+def _judged(name: str, value: float, threshold: str, holds: bool, detail: str = "") -> Check:
+    finite = value if math.isfinite(value) else None
+    verdict = Verdict.PASSED if holds else Verdict.FAILED
+    return Check(name=name, value=finite, threshold=threshold, verdict=verdict, detail=detail)
+
+
+def _unknown(name: str, threshold: str, why: str, value: float | None = None) -> Check:
+    return Check(name=name, value=value, threshold=threshold, verdict=Verdict.INCONCLUSIVE, detail=why)

@@ -1,0 +1,1 @@
+"""Where models answer: the gateway, its challenger processes and the prediction log."""

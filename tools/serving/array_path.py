@@ -1,0 +1,151 @@
+"""The array path: features to one float matrix to the final estimator, without a DataFrame.
+
+A scikit-learn pipeline given a DataFrame spends milliseconds on the frame and on column bookkeeping, whatever
+the number of rows. What that bookkeeping computes for the pipelines trained here is known beforehand: categories
+become codes, numbers stay. `compile_array_path` reads both from the fitted pipeline; a pipeline it does not
+understand gives None, and `scorer` compares every compiled path with the original before it may serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.serving.features import FeatureSchema, InvalidInstance, Values
+
+Matrix = NDArray[np.float64]
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the matrix: a feature as it is, or looked up in `codes` (`unknown` for the rest; None: refuse)."""
+
+    feature: str
+    codes: Mapping[Any, float] | None = None
+    unknown: float | None = None
+
+
+@dataclass(frozen=True)
+class ArrayPath:
+    """A compiled pipeline. Rows are tuples of numbers; their order inside is private to the path."""
+
+    schema: FeatureSchema
+    columns: tuple[Column, ...]
+    final: Callable[[Matrix], Scores]
+    _coded: tuple[tuple[bool, int, Mapping[Any, float], float | None, str], ...] = field(init=False)
+    _pick: NDArray[np.intp] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        numeric, categorical = self.schema.numeric, self.schema.categorical
+        coded, pick = [], []
+        for column in self.columns:
+            if column.codes is None:
+                pick.append(numeric.index(column.feature))
+                continue
+            is_number = column.feature in numeric
+            source = (numeric if is_number else categorical).index(column.feature)
+            pick.append(len(numeric) + len(coded))
+            coded.append((is_number, source, column.codes, column.unknown, column.feature))
+        object.__setattr__(self, "_coded", tuple(coded))
+        identity = pick == list(range(len(numeric) + len(coded)))
+        object.__setattr__(self, "_pick", None if identity else np.array(pick, dtype=np.intp))
+
+    def encode(self, values: Values) -> tuple[Any, ...]:
+        """One row. Raises InvalidInstance for a category that the model refuses."""
+        numbers, strings = values
+        codes = []
+        for is_number, source, known, unknown, name in self._coded:
+            value = (numbers if is_number else strings)[source]
+            code = known.get(value, unknown)
+            if code is None:
+                raise InvalidInstance(name, f"is {value!r}; the model knows {', '.join(map(str, known))}")
+            codes.append(code)
+        return (*numbers, *codes)
+
+    def score(self, rows: Sequence[tuple[Any, ...]]) -> Scores:
+        """Scores of encoded rows, shape (len(rows),)."""
+        matrix = np.array(rows, dtype=np.float64)
+        return self.final(matrix if self._pick is None else matrix[:, self._pick])
+
+
+def compile_array_path(pipeline: Any, schema: FeatureSchema) -> ArrayPath | None:
+    """The array path of a fitted pipeline that takes a DataFrame of `schema`'s columns; None if not understood."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    if not steps or not hasattr(steps[-1], "predict_proba"):
+        return None
+    columns: list[Column] | None
+    if isinstance(steps[0], ColumnTransformer):
+        columns = _transformed(steps[0], schema)
+        steps = steps[1:]
+    else:
+        columns = [Column(name) for name in schema.order] if not schema.categorical else None
+    if columns is None or not steps:
+        return None
+    return ArrayPath(schema, tuple(columns), _chain(steps[:-1], steps[-1]))
+
+
+def _chain(middle: Sequence[Any], estimator: Any) -> Callable[[Matrix], Scores]:
+    def final(matrix: Matrix) -> Scores:
+        for step in middle:
+            matrix = step.transform(matrix)
+        scores: Scores = estimator.predict_proba(matrix)[:, 1]
+        return scores
+
+    return final
+
+
+def _transformed(transformer: Any, schema: FeatureSchema) -> list[Column] | None:
+    """The columns a fitted ColumnTransformer puts out, in its order."""
+    columns: list[Column] = []
+    for _, part, selected in transformer.transformers_:
+        names = _names(selected, [str(name) for name in getattr(transformer, "feature_names_in_", schema.order)])
+        if isinstance(part, str) and part == "drop":
+            continue
+        added = _plain(part, names, schema)
+        if added is None:
+            return None
+        columns += added
+    return columns
+
+
+def _names(selected: Any, available: list[str]) -> list[str]:
+    if isinstance(selected, str):
+        return [selected]
+    if isinstance(selected, slice):
+        return available[selected] if not isinstance(selected.start, str) else []
+    items = list(selected)
+    if items and all(isinstance(item, (bool, np.bool_)) for item in items):
+        return [name for name, kept in zip(available, items, strict=True) if kept]
+    return [item if isinstance(item, str) else available[int(item)] for item in items]
+
+
+def _plain(part: Any, names: list[str], schema: FeatureSchema) -> list[Column] | None:
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+
+    if isinstance(part, Pipeline) and len(part.steps) == 1:
+        part = part.steps[0][1]
+    identity = isinstance(part, FunctionTransformer) and part.func is None
+    if identity or (isinstance(part, str) and part == "passthrough"):
+        return [Column(name) for name in names] if set(names) <= set(schema.numeric) else None
+    if type(part) is OrdinalEncoder and not getattr(part, "_infrequent_enabled", False):
+        return _encoded(part, names)
+    return None
+
+
+def _encoded(encoder: Any, names: list[str]) -> list[Column] | None:
+    unknown = float(encoder.unknown_value) if encoder.handle_unknown == "use_encoded_value" else None
+    columns = []
+    for name, categories in zip(names, encoder.categories_, strict=True):
+        codes = {category: float(code) for code, category in enumerate(categories.tolist())}
+        columns.append(Column(name, codes, unknown))
+    return columns

@@ -1,0 +1,136 @@
+"""A challenger as the router sees it: answers within a deadline or fails at once, and mends itself meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.serving.breaker import Breaker
+from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess
+
+DEADLINE_SECONDS = 0.2
+_RESTART_SECONDS = (0.1, 10.0)
+
+log = logging.getLogger("guardian.gateway")
+
+
+class Spares:
+    """Keeps one process started ahead, its libraries imported, so that a challenger stands in milliseconds."""
+
+    def __init__(self) -> None:
+        self._spare: ChallengerProcess | None = None
+        self._closed = False
+
+    async def refill(self) -> None:
+        """Starts the spare if there is none."""
+        if not self._closed and (self._spare is None or not self._spare.alive):
+            self._spare = await ChallengerProcess.start()
+
+    async def take(self, folder: Path) -> ChallengerProcess:
+        """A process that has loaded `folder`. Raises ChallengerFailed."""
+        await self.refill()
+        process, self._spare = self._spare, None
+        if process is None:
+            raise ChallengerFailed("the gateway is stopping")
+        try:
+            await process.load(folder)
+        except BaseException:
+            process.end()
+            raise
+        return process
+
+    def close(self) -> None:
+        """Ends the spare."""
+        self._closed = True
+        if self._spare is not None:
+            self._spare.end()
+            self._spare = None
+
+
+class Challenger:
+    """One challenger version behind a deadline and a breaker. A dead or hung process is replaced in the background."""
+
+    def __init__(
+        self,
+        version: str,
+        folder: Path,
+        spares: Spares,
+        timer: Callable[[], float],
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.version = version
+        self._folder = folder
+        self._spares = spares
+        self._deadline = deadline
+        self._process: ChallengerProcess | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._closed = False
+        self.breaker = Breaker(timer)
+        self.restarts = 0
+
+    async def start(self) -> None:
+        """Loads the model in its process. Raises ChallengerFailed."""
+        self._adopt(await self._spares.take(self._folder))
+
+    async def score(self, instances: Sequence[Any]) -> list[float]:
+        """Scores of raw feature objects. Raises ChallengerFailed, at the latest at the deadline."""
+        process = self._process
+        if process is None:
+            raise ChallengerFailed("the challenger's process is not running")
+        if not self.breaker.allows():
+            raise ChallengerFailed("not asked: it failed too often (breaker open)")
+        try:
+            scores = await process.score(instances, self._deadline)
+        except ChallengerFailed as error:
+            if self.breaker.failed():
+                log.warning("challenger %s: breaker open after: %s", self.version, error)
+                if "deadline" in str(error):
+                    process.end()  # it may hang for good; a fresh one is asked when the breaker closes
+            raise
+        except asyncio.CancelledError:
+            self.breaker.failed()
+            raise
+        self.breaker.succeeded()
+        return scores
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the challenger, None while it is being replaced."""
+        return self._process.pid if self._process is not None else None
+
+    def close(self) -> None:
+        """Ends the process for good."""
+        self._closed = True
+        if self._mending is not None:
+            self._mending.cancel()
+        if self._process is not None:
+            self._process.end()
+
+    def _adopt(self, process: ChallengerProcess) -> None:
+        if self._closed:
+            process.end()
+            return
+        self._process = process
+        process.gone.add_done_callback(self._on_gone)
+
+    def _on_gone(self, _: asyncio.Future[None]) -> None:
+        self._process = None
+        if not self._closed:
+            log.warning("challenger %s: its process ended; starting another", self.version)
+            self._mending = asyncio.get_running_loop().create_task(self._mend())
+
+    async def _mend(self) -> None:
+        pause, longest = _RESTART_SECONDS
+        while not self._closed:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+            self.restarts += 1
+            try:
+                self._adopt(await self._spares.take(self._folder))
+            except (ChallengerFailed, OSError) as error:
+                log.warning("challenger %s: cannot be started again: %s", self.version, error)
+                continue
+            return

@@ -1,0 +1,107 @@
+"""The process of one challenger: `python -m tools.serving.challenger_worker FD`.
+
+It imports the libraries at once and then waits for a folder to load, so that a spare one takes over in
+milliseconds. It answers on the socket `FD` until the gateway closes it or dies. It never imports MLflow.
+
+Messages in: `{"load": FOLDER}` once, then `[sequence, deadline, [features, …]]` with the deadline on the system's
+monotonic clock. Out: `{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, then `[sequence, [score, …], null]` or
+`[sequence, null, TEXT]`. Whatever arrived together is scored together.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.serving.features import InvalidInstance
+from tools.serving.frames import FrameReader, pack
+from tools.serving.scorer import Scorer, ScoringFailed, load_scorer
+
+_RECEIVE = 1 << 18
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serves until the socket closes."""
+    _die_with_parent()
+    import pandas  # noqa: F401  imported while there is time
+    import sklearn.ensemble
+    import sklearn.pipeline  # noqa: F401
+
+    with socket.socket(fileno=int(arguments[0])) as connection:
+        _serve(connection)
+    return 0
+
+
+def _serve(connection: socket.socket) -> None:
+    reader = FrameReader()
+    scorer: Scorer | None = None
+    while data := connection.recv(_RECEIVE):
+        messages = reader.feed(data)
+        for message in messages:
+            if isinstance(message, dict):
+                scorer = _load(connection, Path(message["load"]))
+        questions = [message for message in messages if isinstance(message, list)]
+        if questions and scorer is not None:
+            connection.sendall(b"".join(pack(answer) for answer in _answers(scorer, questions)))
+
+
+def _load(connection: socket.socket, folder: Path) -> Scorer | None:
+    try:
+        scorer = load_scorer(folder)
+    except Exception as error:
+        connection.sendall(pack({"failed": f"{type(error).__name__}: {error}"}))
+        return None
+    connection.sendall(pack({"ready": scorer.version, "path": scorer.path_name}))
+    return scorer
+
+
+def _answers(scorer: Scorer, questions: list[Any]) -> list[list[Any]]:
+    """One answer a question; those past their deadline are left out, for nobody waits for them."""
+    answers: list[list[Any]] = []
+    pending: list[tuple[int, list[Any]]] = []
+    now = time.monotonic()
+    for sequence, deadline, instances in questions:
+        if deadline < now:
+            continue
+        try:
+            pending.append((sequence, [scorer.encode(scorer.schema.read(features)) for features in instances]))
+        except InvalidInstance as error:
+            answers.append([sequence, None, f"cannot read the request: {error}"])
+    try:
+        scores = scorer.score([row for _, rows in pending for row in rows]) if pending else []
+    except ScoringFailed:
+        return answers + [_alone(scorer, sequence, rows) for sequence, rows in pending]
+    start = 0
+    for sequence, rows in pending:
+        answers.append([sequence, scores[start : start + len(rows)], None])
+        start += len(rows)
+    return answers
+
+
+def _alone(scorer: Scorer, sequence: int, rows: list[Any]) -> list[Any]:
+    """One question by itself, so that a row the model fails on fails no other request."""
+    try:
+        return [sequence, scorer.score(rows), None]
+    except ScoringFailed as error:
+        return [sequence, None, str(error)]
+
+
+def _die_with_parent() -> None:
+    """A hung model must not outlive the gateway; a closed socket alone would not tell it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() == 1:
+            sys.exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the gateway decides
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

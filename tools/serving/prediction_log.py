@@ -1,0 +1,146 @@
+"""The prediction log: what was answered, written off the request path to the warehouse, within a second.
+
+One row an instance. A challenger's failure is a row of variant `challenger` with its `error`, without a score, so that
+it can never be mistaken for the challenger's own answer; what the champion answered in its place is in
+`fallback_version` and `fallback_score`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from tools.serving.seams import Clock, LogTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FLUSH_SECONDS = 0.9
+FLUSH_ROWS = 5_000
+QUEUE_ROWS = 200_000
+
+log = logging.getLogger("guardian.gateway")
+
+
+class LogRow(NamedTuple):
+    """One answered instance. `latency_ms` is the request's, from its last byte read to the answer's first byte."""
+
+    request_id: str
+    id: str | None
+    at: datetime
+    variant: str
+    version: str
+    score: float | None
+    label: int | None
+    latency_ms: float
+    error: str | None
+    fallback_version: str | None
+    fallback_score: float | None
+
+
+class PredictionLog:
+    """A bounded queue and the task that writes it. Rows beyond `queue_rows` are dropped and counted, never waited for."""
+
+    def __init__(self, warehouse: LogTable, table: str, clock: Clock, queue_rows: int = QUEUE_ROWS) -> None:
+        self._warehouse = warehouse
+        self._table = table
+        self._clock = clock
+        self._limit = queue_rows
+        self._rows: list[LogRow] = []
+        self._full = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._start = secrets.token_hex(4)
+        self._files = 0
+        self.written = 0
+        self.dropped = 0
+        self.failures = 0
+
+    def add(self, rows: Sequence[LogRow]) -> None:
+        """Queues rows. Never blocks."""
+        room = self._limit - len(self._rows)
+        if room < len(rows):
+            self.dropped += len(rows) - max(room, 0)
+            rows = rows[: max(room, 0)]
+        self._rows += rows
+        if len(self._rows) >= FLUSH_ROWS:
+            self._full.set()
+
+    @property
+    def queued(self) -> int:
+        """Rows not written yet."""
+        return len(self._rows)
+
+    def start(self) -> None:
+        """Starts the writing task in the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Writes what is queued and ends."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._flush()
+        if self._rows:
+            log.error("prediction log: %d rows could not be written before the end", len(self._rows))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._full.wait(), FLUSH_SECONDS)
+            except TimeoutError:
+                pass
+            self._full.clear()
+            flush = asyncio.ensure_future(self._flush())
+            # A flush under way when the gateway stops is finished, or its rows would be neither written nor queued.
+            try:
+                await asyncio.shield(flush)
+            except asyncio.CancelledError:
+                await flush
+                raise
+
+    async def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        try:
+            await asyncio.to_thread(self._write, rows)
+        except Exception as error:
+            self.failures += 1
+            self._rows = rows + self._rows
+            log.error("prediction log: %d rows wait, the warehouse refused them: %s", len(self._rows), error)
+        else:
+            self.written += len(rows)
+
+    def _write(self, rows: list[LogRow]) -> None:
+        """The name sorts by time and never repeats: a rerun of the same virtual time must not replace a file."""
+        self._files += 1
+        name = f"{rows[0].at:%Y%m%dT%H%M%S%f}-{self._start}-{self._files:06d}"
+        self._warehouse.append(self._table, to_arrow(rows), name)
+
+
+def to_arrow(rows: Sequence[LogRow]) -> pa.Table:
+    """Rows as an Arrow table with the log's fixed schema."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    schema = pa.schema(
+        [
+            ("request_id", text),
+            ("id", text),
+            ("at", pa.timestamp("us")),
+            ("variant", text),
+            ("version", text),
+            ("score", number),
+            ("label", pa.int64()),
+            ("latency_ms", number),
+            ("error", text),
+            ("fallback_version", text),
+            ("fallback_score", number),
+        ]
+    )
+    columns = zip(*rows, strict=True)
+    return pa.table([pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)], schema=schema)

@@ -1,0 +1,1 @@
+"""What tools act on, each behind one small class."""

@@ -1,0 +1,103 @@
+"""Rows of a model's world, found by its `models` binding. Frames are pandas; times naive UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from policies.errors import InputError
+from tools.systems.warehouse import quote
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from tools.systems.systems import Systems
+
+
+def window(
+    systems: Systems, model: str, start: datetime, end: datetime, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Rows of the model's table with time in [start, end)."""
+    binding = systems.operations.model(model)
+    where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end"
+    return _frame(systems.warehouse.read(binding.table, columns, where, {"start": start, "end": end}))
+
+
+def labelled(systems: Systems, model: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
+    """Id, time, features and target of the rows in [start, end) whose label has arrived by `as_of`, in time order."""
+    binding = systems.operations.model(model)
+    labels = binding.labels
+    chosen = ", ".join(f"f.{quote(each)}" for each in (binding.id, binding.time, *binding.features.names))
+    sql = f"""
+        SELECT {chosen}, l.{quote(labels.value)} AS {quote(binding.target)}
+        FROM {binding.table} f
+        JOIN {labels.table} l
+          ON l.{quote(labels.id)} = f.{quote(binding.id)} AND l.{quote(labels.time)} = f.{quote(binding.time)}
+        WHERE f.{quote(binding.time)} >= $start AND f.{quote(binding.time)} < $end
+          AND l.{quote(labels.time)} >= $start AND l.{quote(labels.time)} < $end
+          AND l.{quote(labels.arrived)} <= $as_of
+        ORDER BY f.{quote(binding.time)}, f.{quote(binding.id)}
+    """
+    _require(systems, binding.table, labels.table)
+    return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
+
+
+def with_labels(systems: Systems, model: str, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """`rows` (with the binding's id and time) that have a label by `as_of`, with the target as a column."""
+    import pandas as pd
+
+    binding = systems.operations.model(model)
+    labels = binding.labels
+    where = f"{quote(labels.time)} >= $start AND {quote(labels.time)} <= $end AND {quote(labels.arrived)} <= $as_of"
+    if rows.empty:
+        return rows.assign(**{binding.target: pd.Series(dtype=bool)})
+    params = {"start": rows[binding.time].min(), "end": rows[binding.time].max(), "as_of": as_of}
+    known = _frame(systems.warehouse.read(labels.table, [labels.id, labels.time, labels.value], where, params))
+    known = known.rename(columns={labels.id: binding.id, labels.time: binding.time, labels.value: binding.target})
+    kept = [column for column in rows.columns if column != binding.target]
+    return rows[kept].merge(known, on=[binding.id, binding.time])
+
+
+def table(systems: Systems, name: str) -> pd.DataFrame:
+    """All rows of a table."""
+    return _frame(systems.warehouse.read(name))
+
+
+def label_coverage(systems: Systems, model: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
+    """Per day of [start, end): `day`, `rows`, and how many of them are `labelled` by `as_of`."""
+    binding = systems.operations.model(model)
+    labels = binding.labels
+    _require(systems, binding.table, labels.table)
+    sql = f"""
+        WITH f AS (SELECT date_trunc('day', {quote(binding.time)}) AS day, count(*) AS n FROM {binding.table}
+                   WHERE {quote(binding.time)} >= $start AND {quote(binding.time)} < $end GROUP BY 1),
+             l AS (SELECT date_trunc('day', {quote(labels.time)}) AS day, count(*) AS n FROM {labels.table}
+                   WHERE {quote(labels.time)} >= $start AND {quote(labels.time)} < $end
+                     AND {quote(labels.arrived)} <= $as_of GROUP BY 1)
+        SELECT f.day, f.n AS rows, coalesce(l.n, 0) AS labelled FROM f LEFT JOIN l USING (day) ORDER BY f.day
+    """
+    return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
+
+
+def time_span(systems: Systems, name: str, column: str) -> tuple[datetime, datetime, int]:
+    """First time, last time and number of rows of a table. Raises InputError where it is empty."""
+    _require(systems, name)
+    found = systems.warehouse.query(f"SELECT min({quote(column)}), max({quote(column)}), count(*) FROM {name}")
+    first, last, rows = (column[0].as_py() for column in found.columns)
+    if not rows:
+        raise InputError("has no rows", where=name)
+    return first, last, rows
+
+
+def _frame(rows: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame
+
+
+def _require(systems: Systems, *names: str) -> None:
+    for name in names:
+        if not systems.warehouse.exists(name):
+            there = ", ".join(systems.warehouse.tables()) or "none"
+            raise InputError(f"there is no table {name!r}; there are: {there}", where="warehouse")

@@ -1,0 +1,236 @@
+"""The state store: evidence rows, and sessions over the other tables. SQLite (WAL) or PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import create_engine, event, func, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from policies.errors import GuardianError, InputError, SystemDown
+from tools.systems.tables import AuditRow, Base, EvidenceRow
+
+
+class Kind(StrEnum):
+    """Kinds of evidence; the value is the prefix of the row's id."""
+
+    drift_report = "drift"
+    training_run = "train"
+    evaluation = "eval"
+    gate = "gate"
+    approval = "approval"
+    rollout = "rollout"
+    traffic_change = "traffic"
+    kpi_reading = "kpi"
+    run = "run"
+    monitor = "monitor"
+
+
+class Evidence(BaseModel):
+    """One evidence row. `body` is the JSON of the result model it stores."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    kind: Kind
+    model: str
+    version: str | None
+    status: str | None
+    created_at: datetime
+    rests_on: str | None
+    revision: int
+    body: dict[str, Any]
+
+
+class StaleRevision(GuardianError):
+    """Someone else changed the row meanwhile: read it again and decide again."""
+
+    kind = "stale"
+
+
+class Store:
+    """Evidence and state behind one database URL (`sqlite:///path` or `postgresql+psycopg://…`)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        if sqlite and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+        if sqlite:
+            event.listen(self._engine, "connect", _tune_sqlite)
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+        try:
+            Base.metadata.create_all(self._engine)
+        except SQLAlchemyError as error:
+            raise SystemDown(f"cannot be opened: {error.__cause__ or error}", where="state store") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for reads."""
+        with self._sessions() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session in a write transaction, exclusive of other writers from its start; commits at the end."""
+        with self._sessions() as session:
+            if self._engine.dialect.name == "sqlite":
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                session.connection().exec_driver_sql("SELECT pg_advisory_xact_lock(20)")
+            yield session
+            session.commit()
+
+    def add(
+        self,
+        kind: Kind,
+        model: str,
+        body: BaseModel | Mapping[str, Any],
+        *,
+        at: datetime,
+        version: str | None = None,
+        status: str | None = None,
+        rests_on: str | None = None,
+    ) -> Evidence:
+        """Appends a row; its id is the kind and the next number of that kind."""
+        with self.writing() as session:
+            last = session.scalar(select(func.max(EvidenceRow.number)).where(EvidenceRow.kind == kind.value)) or 0
+            row = EvidenceRow(
+                id=f"{kind.value}-{last + 1}",
+                kind=kind.value,
+                number=last + 1,
+                model=model,
+                version=version,
+                status=status,
+                created_at=at,
+                rests_on=rests_on,
+                revision=1,
+                body=_json(body),
+            )
+            session.add(row)
+            session.flush()
+            return Evidence.model_validate(row)
+
+    def get(self, id: str) -> Evidence:
+        """The row `id`. Raises InputError where there is none."""
+        with self.reading() as session:
+            row = session.get(EvidenceRow, id)
+        if row is None:
+            raise InputError(f"there is no row {id!r}; ids look like drift-7, gate-3 or rollout-2", where="state store")
+        return Evidence.model_validate(row)
+
+    def list(
+        self,
+        kind: Kind,
+        model: str | None = None,
+        *,
+        version: str | None = None,
+        status: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[Evidence]:
+        """Rows of a kind, newest first."""
+        query = select(EvidenceRow).where(EvidenceRow.kind == kind.value).order_by(EvidenceRow.number.desc())
+        wanted_values = {EvidenceRow.model: model, EvidenceRow.version: version, EvidenceRow.status: status}
+        for column, wanted in wanted_values.items():
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if since is not None:
+            query = query.where(EvidenceRow.created_at >= since)
+        with self.reading() as session:
+            return [Evidence.model_validate(row) for row in session.scalars(query.limit(limit))]
+
+    def latest(
+        self, kind: Kind, model: str | None = None, *, version: str | None = None, status: str | None = None
+    ) -> Evidence | None:
+        """The newest row of a kind, None where there is none."""
+        return next(iter(self.list(kind, model, version=version, status=status, limit=1)), None)
+
+    def update(
+        self,
+        id: str,
+        *,
+        body: BaseModel | Mapping[str, Any] | None = None,
+        status: str | None = None,
+        version: str | None = None,
+        rests_on: str | None = None,
+        expected_revision: int | None = None,
+    ) -> Evidence:
+        """Changes a row and raises its revision. Raises StaleRevision where it is not at `expected_revision`."""
+        with self.writing() as session:
+            row = session.get(EvidenceRow, id)
+            if row is None:
+                raise InputError(f"there is no row {id!r}", where="state store")
+            if expected_revision is not None and row.revision != expected_revision:
+                raise StaleRevision(f"is at revision {row.revision}, not {expected_revision}", where=id)
+            row.body = row.body if body is None else _json(body)
+            row.status = row.status if status is None else status
+            row.version = row.version if version is None else version
+            row.rests_on = row.rests_on if rests_on is None else rests_on
+            row.revision += 1
+            session.flush()
+            return Evidence.model_validate(row)
+
+    def chain(self, id: str) -> Sequence[Evidence]:
+        """The row `id` and all it rests on, from effect to cause."""
+        links = []
+        following: str | None = id
+        while following is not None and all(link.id != following for link in links):
+            links.append(self.get(following))
+            following = links[-1].rests_on
+        return links
+
+    def audit(self, actor: str, action: str, detail: Mapping[str, Any], *, at: datetime) -> None:
+        """Appends to the audit log; each digest covers the row before, so that an edited row shows."""
+        text = json.dumps(detail, sort_keys=True, default=str)
+        with self.writing() as session:
+            last = session.scalar(select(AuditRow).order_by(AuditRow.number.desc()).limit(1))
+            row = AuditRow(number=last.number + 1 if last else 1, at=at, actor=actor, action=action, detail=text)
+            row.digest = audit_digest(row, last.digest if last else "")
+            session.add(row)
+
+    def verify_audit(self) -> int | None:
+        """The number of the first audit row that was changed or follows a missing one; None where all is sound."""
+        before, number = "", 0
+        with self.reading() as session:
+            for row in session.scalars(select(AuditRow).order_by(AuditRow.number)):
+                number += 1
+                if row.number != number or row.digest != audit_digest(row, before):
+                    return number
+                before = row.digest
+        return None
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self._engine.dispose()
+
+
+def audit_digest(row: AuditRow, before: str) -> str:
+    """SHA-256 over a row's content and the digest of the row before it."""
+    content = json.dumps([before, row.number, row.at.isoformat(), row.actor, row.action, row.detail])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _json(body: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(body, BaseModel):
+        return body.model_dump(mode="json")
+    loaded: dict[str, Any] = json.loads(json.dumps(dict(body), default=str))
+    return loaded
+
+
+def _tune_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # BEGIN IMMEDIATE is ours to say
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA busy_timeout=30000")

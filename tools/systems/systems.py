@@ -1,0 +1,78 @@
+"""`Systems`: everything the tools act on, behind named seams."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from policies.declarations import Operations, load
+from policies.errors import InputError
+from tools.systems.clock import Clock, VirtualClock, WallClock
+from tools.systems.notify import Notifications
+from tools.systems.registry import Registry
+from tools.systems.store import Store
+from tools.systems.traffic import Traffic
+from tools.systems.warehouse import Warehouse
+
+
+@dataclass
+class Systems:
+    """What every tool is given. `home` is the folder of the declarations file."""
+
+    operations: Operations
+    home: Path
+    clock: Clock
+    store: Store
+    warehouse: Warehouse
+    registry: Registry
+    traffic: Traffic
+    notifications: Notifications
+
+    @property
+    def state(self) -> Path:
+        """The Guardian's own folder: caches, checkpoints, the embedded databases."""
+        folder = self.home / ".guardian"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, declarations: Path) -> Systems:
+        """Systems as declared in `declarations`; the environment's URLs win. Raises InputError."""
+        operations = load(declarations)
+        home = declarations.resolve().parent
+        block = operations.systems
+        store = Store(_sqlite_from(home, os.environ.get("GUARDIAN_STATE_URL", block.state)))
+        clock: Clock = VirtualClock(store) if block.clock == "virtual" else WallClock()
+        return cls(
+            operations=operations,
+            home=home,
+            clock=clock,
+            store=store,
+            warehouse=Warehouse(_folder(home, os.environ.get("GUARDIAN_WAREHOUSE_URL", block.warehouse))),
+            registry=Registry(
+                _sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow)), home / ".guardian" / "models"
+            ),
+            traffic=Traffic(store),
+            notifications=Notifications(store, clock),
+        )
+
+    def close(self) -> None:
+        """Closes connections."""
+        self.warehouse.close()
+        self.store.close()
+
+
+def _sqlite_from(home: Path, url: str) -> str:
+    """`url` with a relative SQLite path resolved against `home`."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != "sqlite:///:memory:":
+        return prefix + str(home / url.removeprefix(prefix))
+    return url
+
+
+def _folder(home: Path, url: str) -> Path:
+    path = url.removeprefix("file://")
+    if "://" in path:
+        raise InputError(f"{url!r} is not a folder of Parquet files", where="systems.warehouse")
+    return home / path

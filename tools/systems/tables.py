@@ -1,0 +1,108 @@
+"""The state store's tables (SQLAlchemy 2 typed ORM). Times are naive UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Float, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+
+class EvidenceRow(Base):
+    """A row that justifies a change, and the row it rests on."""
+
+    __tablename__ = "evidence"
+    __table_args__ = (UniqueConstraint("kind", "number"), Index("evidence_of_model", "kind", "model", "number"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    number: Mapped[int]
+    model: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str | None] = mapped_column(String(40))
+    status: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(DateTime)
+    rests_on: Mapped[str | None] = mapped_column(String(40))
+    revision: Mapped[int] = mapped_column(default=1)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ClockRow(Base):
+    """The virtual time of this store's run."""
+
+    __tablename__ = "clock"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    now: Mapped[datetime] = mapped_column(DateTime)
+
+
+class SplitRow(Base):
+    """A model's traffic split; the newest number of a model is in force."""
+
+    __tablename__ = "splits"
+
+    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    champion: Mapped[str] = mapped_column(String(40))
+    challenger: Mapped[str | None] = mapped_column(String(40))
+    challenger_pct: Mapped[float] = mapped_column(Float)
+    at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class WorkerRow(Base):
+    """A serving worker: its last sign of life (wall-clock seconds) and the split it serves."""
+
+    __tablename__ = "workers"
+
+    worker: Mapped[str] = mapped_column(String(80), primary_key=True)
+    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    acknowledged: Mapped[int] = mapped_column(Integer, default=0)
+    seen: Mapped[float] = mapped_column(Float)
+
+
+class ActionRow(Base):
+    """A tool call by an agent: the intent before it acts, the outcome after."""
+
+    __tablename__ = "actions"
+
+    call_id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(40), index=True)
+    tool: Mapped[str] = mapped_column(String(60))
+    arguments: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(20))
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    started_at: Mapped[datetime] = mapped_column(DateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime)
+
+
+class SpendRow(Base):
+    """One model call's cost: reserved before it is made, settled after. An unsettled row counts as reserved."""
+
+    __tablename__ = "spend"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    agent: Mapped[str] = mapped_column(String(200), index=True)
+    run_id: Mapped[str] = mapped_column(String(40))
+    at: Mapped[datetime] = mapped_column(DateTime)
+    model: Mapped[str] = mapped_column(String(80))
+    reserved_usd: Mapped[float] = mapped_column(Float)
+    reserved_tokens: Mapped[int]
+    settled_usd: Mapped[float | None] = mapped_column(Float)
+    settled_tokens: Mapped[int | None]
+
+
+class AuditRow(Base):
+    """The append-only log of what was done: each row's digest covers the one before."""
+
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(DateTime)
+    actor: Mapped[str] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(80))
+    detail: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))

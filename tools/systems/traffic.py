@@ -1,0 +1,121 @@
+"""Which version answers which share of a model's requests. The newest split in the store is in force."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import func, select
+
+from tools.systems.store import Kind, Store
+from tools.systems.tables import SplitRow, WorkerRow
+
+_ALIVE_SECONDS = 3.0
+
+
+class Split(BaseModel):
+    """A traffic split: `challenger_pct` of the requests go to the challenger, the rest to the champion."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    model: str
+    number: int
+    champion: str
+    challenger: str | None
+    challenger_pct: float
+
+
+class Traffic:
+    """Splits and the workers that serve them, through the state store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def split(self, model: str) -> Split | None:
+        """The split in force, None where the model was never served."""
+        query = select(SplitRow).where(SplitRow.model == model).order_by(SplitRow.number.desc()).limit(1)
+        with self._store.reading() as session:
+            row = session.scalar(query)
+        return Split.model_validate(row) if row else None
+
+    def set(
+        self,
+        model: str,
+        champion: str,
+        challenger: str | None = None,
+        challenger_pct: float = 0.0,
+        *,
+        at: datetime,
+        why: str,
+        rests_on: str | None,
+        wait_seconds: float = 5.0,
+    ) -> Split:
+        """Puts a split in force and waits until every live worker serves it. Nothing is written where it is in force.
+
+        The traffic evidence row's status is `acknowledged`, `unacknowledged` after `wait_seconds`, or `no_worker`.
+        """
+        before = self.split(model)
+        wanted = (champion, challenger, challenger_pct if challenger else 0.0)
+        if before and (before.champion, before.challenger, before.challenger_pct) == wanted:
+            return before
+        with self._store.writing() as session:
+            last = session.scalar(select(func.max(SplitRow.number)).where(SplitRow.model == model))
+            row = SplitRow(
+                model=model,
+                number=(last or 0) + 1,
+                champion=champion,
+                challenger=challenger,
+                challenger_pct=wanted[2],
+                at=at,
+            )
+            session.add(row)
+            session.flush()
+            split = Split.model_validate(row)
+        status = self._await(split, wait_seconds)
+        body = {**split.model_dump(), "before": before.model_dump() if before else None, "why": why}
+        self._store.add(
+            Kind.traffic_change, model, body, at=at, version=challenger or champion, status=status, rests_on=rests_on
+        )
+        return split
+
+    def _await(self, split: Split, seconds: float) -> str:
+        until = time.monotonic() + seconds
+        while workers := self.live_workers(split.model):
+            if all(acknowledged >= split.number for acknowledged in workers.values()):
+                return "acknowledged"
+            if time.monotonic() > until:
+                return "unacknowledged"
+            time.sleep(0.01)
+        return "no_worker"
+
+    def acknowledge(self, worker: str, model: str, number: int) -> None:
+        """Says that `worker` serves split `number` and no older one from now on."""
+        self._sign(worker, model, number)
+
+    def heartbeat(self, worker: str, model: str) -> None:
+        """Says that `worker` lives; three seconds without one and nobody waits for it."""
+        self._sign(worker, model, None)
+
+    def leave(self, worker: str) -> None:
+        """Says that `worker` stops."""
+        with self._store.writing() as session:
+            for row in session.scalars(select(WorkerRow).where(WorkerRow.worker == worker)):
+                session.delete(row)
+
+    def live_workers(self, model: str) -> dict[str, int]:
+        """Workers seen within three seconds, each with the number of the split it serves."""
+        since = time.time() - _ALIVE_SECONDS
+        with self._store.reading() as session:
+            rows = session.scalars(select(WorkerRow).where(WorkerRow.model == model, WorkerRow.seen >= since))
+            return {row.worker: row.acknowledged for row in rows}
+
+    def _sign(self, worker: str, model: str, number: int | None) -> None:
+        with self._store.writing() as session:
+            row = session.get(WorkerRow, (worker, model))
+            if row is None:
+                row = WorkerRow(worker=worker, model=model, acknowledged=0, seen=0.0)
+                session.add(row)
+            row.seen = time.time()
+            if number is not None:
+                row.acknowledged = max(row.acknowledged, number)

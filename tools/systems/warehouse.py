@@ -1,0 +1,155 @@
+"""The embedded warehouse: a folder of Parquet, one folder a table, read by DuckDB (many readers, no lock)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policies.errors import InputError, SystemDown
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+
+
+class Warehouse:
+    """Tables `schema.table` in `<root>/<schema>/<table>/*.parquet`, tables of schema main in `<root>/<table>/`.
+
+    Reads are SELECT only, confined to the folder; files are written whole or not at all.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._known: set[str] = set()
+
+    def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
+        """Rows of one SELECT, with `$name` parameters bound. Raises InputError for anything else or a faulty query."""
+        import duckdb
+
+        cursor = self._cursor()
+        try:
+            statements = cursor.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise InputError("only a single SELECT may be asked of the warehouse", where="query")
+            wanted = statements[0].named_parameters
+            bound = {name: value for name, value in (params or {}).items() if name in wanted}
+            if missing := sorted(wanted - bound.keys()):
+                raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
+            return cursor.sql(sql, params=bound or None).to_arrow_table()
+        except duckdb.IOException as error:
+            raise SystemDown(_first_line(error), where="warehouse") from error
+        except duckdb.Error as error:
+            raise InputError(_first_line(error), where="query") from error
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> pa.Table:
+        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
+        self._require(table)
+        chosen = ", ".join(quote(column) for column in columns) if columns else "*"
+        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
+
+    def append(self, table: str, data: pa.Table, name: str) -> Path:
+        """Adds `data` as the file `name`.parquet, replacing a file of that name; readers see all of it or nothing."""
+        import pyarrow.parquet as pq
+
+        folder = self.folder(table)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{name}.{secrets.token_hex(4)}.partial"
+        try:
+            pq.write_table(data, partial, compression="zstd", compression_level=1, row_group_size=65_536)
+            final = folder / f"{name}.parquet"
+            partial.replace(final)
+        finally:
+            partial.unlink(missing_ok=True)
+        return final
+
+    def folder(self, table: str) -> Path:
+        """The folder of a table, whether or not it exists. Raises InputError for a name that is none."""
+        if not _NAME.fullmatch(table):
+            raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
+        return self.root.joinpath(*table.split("."))
+
+    def tables(self) -> list[str]:
+        """Names of all tables that have a file."""
+        folders = {path.parent for pattern in ("*/*.parquet", "*/*/*.parquet") for path in self.root.glob(pattern)}
+        return sorted(".".join(folder.relative_to(self.root).parts) for folder in folders)
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column names and DuckDB types of a table. Raises InputError where there is none."""
+        self._require(table)
+        schema = self._cursor().sql(f"SELECT * FROM {table} LIMIT 0")
+        return dict(zip(schema.columns, map(str, schema.types), strict=True))
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has a file."""
+        return any(self.folder(table).glob("*.parquet"))
+
+    def _require(self, table: str) -> None:
+        if not self.exists(table):
+            there = ", ".join(self.tables()) or "none"
+            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+            for table in self.tables():
+                if table not in self._known:
+                    self._show(self._connection, table)
+            return self._connection.cursor()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        if not self.root.is_dir():
+            raise SystemDown(f"there is no folder {self.root}", where="warehouse")
+        connection = duckdb.connect(":memory:")
+        connection.execute("SET enable_external_file_cache = false")
+        connection.execute(f"SET allowed_directories = [{_literal(str(self.root.resolve()))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET lock_configuration = true")
+        return connection
+
+    def _show(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
+        if "." in table:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(table.partition('.')[0])}")
+        pattern = _literal(str(self.folder(table).resolve() / "*.parquet"))
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)"
+        )
+        self._known.add(table)
+
+    def close(self) -> None:
+        """Closes the connection; the next query opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection, self._known = None, set()
+
+
+def quote(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _first_line(error: Exception) -> str:
+    lines: list[Any] = str(error).splitlines() or [type(error).__name__]
+    return str(lines[0])
