@@ -50,7 +50,7 @@ class Ledger:
         self._clock = clock
 
     def reserve(self, run_id: str, model: str, usd: float, tokens: int) -> int:
-        """Commits a reservation before a model call and returns its number. Raises BudgetExhausted where it does not fit."""
+        """Commits a reservation before a model call, returns its number. Raises BudgetExhausted if it does not fit."""
         with self._store.writing() as session:
             spent = self._spent(session)
             if spent.cost_usd + usd > self.declared.cost or spent.tokens + tokens > self.declared.tokens:

@@ -79,14 +79,13 @@ class OpenAIPlanner:
     def next(self, conversation: Conversation) -> Answer:
         """One answer of the model. Raises BudgetExhausted before an unaffordable call, ProviderDown after retries."""
         request = self._wire.request(self._profile, self._prompt.text, self._tools, conversation)
-        failure = ""
+        failure = _Retry("")
         for pause in (0.0, *self._pauses):
-            time.sleep(pause)
+            time.sleep(max(pause, failure.after))
             try:
                 return self._attempt(request, conversation)
             except _Retry as retry:
-                failure = str(retry)
-                time.sleep(retry.after)
+                failure = retry
         raise ProviderDown(f"no answer after {len(self._pauses) + 1} attempts: {failure}", where=self._profile.model)
 
     def _attempt(self, request: Mapping[str, Any], conversation: Conversation) -> Answer:
@@ -128,9 +127,9 @@ class OpenAIPlanner:
             said = f"{error.status_code}: {clean(error.message)}"
             if error.status_code in (502, 504):
                 raise _Retry(said) from error  # a proxy's word: the model may have answered
-            if error.status_code in (408, 409, 429) or error.status_code >= 500:
-                if error.code != "insufficient_quota":
-                    raise _Refused(_Retry(said, _retry_after(error.response.headers))) from error
+            passing = error.status_code in (408, 409, 429) or error.status_code >= 500
+            if passing and error.code != "insufficient_quota":
+                raise _Refused(_Retry(said, _retry_after(error.response.headers))) from error
             raise _Refused(ProviderDown(said, where=self._profile.model)) from error
         except openai.APIConnectionError as error:
             raise _Retry(f"{clean(error.message)} {clean(error.__cause__ or '')}".strip()) from error

@@ -23,7 +23,7 @@ class Profile:
     max_output_tokens: int = 600
     temperature: float | None = 0.0
     seed: int | None = 7
-    token_limit_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    output_limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     retires: date | None = None
 
 

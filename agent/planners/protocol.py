@@ -50,7 +50,7 @@ class Briefing(_Value):
 
 
 class Step(_Value):
-    """One answer of the planner and what came of it. `facts` is the compact result; `text` is what the planner reads."""
+    """One answer of the planner and what came of it: `facts` is the compact result, `text` what the planner reads."""
 
     number: int
     call: ToolCall | None = None
@@ -82,7 +82,7 @@ class Planner(Protocol):
     name: str
 
     def next(self, conversation: Conversation) -> Answer:
-        """One tool call, or the end. Raises ProviderDown, or PolicyRefusal of policy `budget` before an unaffordable call."""
+        """One tool call, or the end. Raises ProviderDown, or PolicyRefusal (`budget`) before an unaffordable call."""
         ...
 
     @property

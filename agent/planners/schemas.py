@@ -16,6 +16,9 @@ from policies.declarations import Operations
 from tools.systems.tool import Tool
 from tools.toolbox import schema
 
+NOT_PLANNED = ("at", "force_trigger")
+"""Arguments of tools that people set and planners do not: they are not shown, and refused where given."""
+
 _KEPT = ("type", "enum", "description")
 
 
@@ -55,7 +58,7 @@ def _strict(shown: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[st
     if "items" in shown:
         kept["items"] = _strict(shown["items"], definitions)
     if shown.get("type") == "object":
-        properties = shown.get("properties", {})
+        properties = {name: each for name, each in shown.get("properties", {}).items() if name not in NOT_PLANNED}
         kept["properties"] = {name: _strict(each, definitions) for name, each in properties.items()}
         kept["required"] = list(properties)
         kept["additionalProperties"] = False

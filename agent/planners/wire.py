@@ -1,7 +1,7 @@
 """How a conversation is written for OpenAI's two APIs, and how their answers are read.
 
-System text and tools come first and are the same bytes in every request, then the briefing, then the steps in order: each
-request starts with the one before it, so that providers can reuse their cache of the prompt.
+System text and tools come first and are the same bytes in every request, then the briefing, then the steps in order:
+each request starts with the one before it, so that providers can reuse their cache of the prompt.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Wire(Protocol):
         ...
 
     def read(self, body: Mapping[str, Any]) -> tuple[Answer, Usage | None]:
-        """The answer in a response body, and what it used. Raises KeyError, TypeError or ValueError for no such body."""
+        """The answer in a response body, what it used. Raises KeyError, TypeError or ValueError for another body."""
         ...
 
 
@@ -69,9 +69,11 @@ class Chat:
             "tools": [{"type": "function", "function": {**_function(tool), "strict": True}} for tool in tools],
             "messages": messages,
             "parallel_tool_calls": False,
-            profile.token_limit_name: profile.max_output_tokens,
+            profile.output_limit: profile.max_output_tokens,
         }
-        return request | {k: v for k, v in (("temperature", profile.temperature), ("seed", profile.seed)) if v is not None}
+        return request | {
+            k: v for k, v in (("temperature", profile.temperature), ("seed", profile.seed)) if v is not None
+        }
 
     def _step(self, step: Step) -> list[dict[str, Any]]:
         if step.call is None:

@@ -89,7 +89,7 @@ def record(
 
 def _marginals(cohort: Cohort, scores: Floats, scored_at: Micros) -> dict[str, npt.NDArray[Any]]:
     z = dict(zip(LOADINGS, scores, strict=True))
-    days_since = np.minimum(np.exp(4.1 + 1.3 * z["days_since_last_order"]), 720).astype(np.int32)
+    days_since = np.minimum(np.exp(4.35 + 1.3 * z["days_since_last_order"]), 720).astype(np.int32)
     bought = days_since <= 30
     orders = np.where(bought, 1 + _count(z["orders_30d"], 0.1, 0.9), 0).astype(np.int32)
     size = np.array([0.7, 0.3, 0.0], dtype=np.float32)[cohort.codes["segment"]]
@@ -110,15 +110,15 @@ def _marginals(cohort: Cohort, scores: Floats, scored_at: Micros) -> dict[str, n
         "login_trend_30d": _rounded(np.clip(0.2 * z["login_trend_30d"], -1, 2), 4),
         "pages_per_session": _rounded(np.exp(1.4 + 0.35 * z["pages_per_session"]), 2),
         "wishlist_items": _count(z["wishlist_items"], 0.6, 0.9),
-        "support_tickets_30d": _count(z["support_tickets_30d"], -0.6, 1.0),
+        "support_tickets_30d": _count(z["support_tickets_30d"], 0.1, 1.0),
         "avg_resolution_hours": _rounded(np.exp(2.4 + 0.7 * z["avg_resolution_hours"]), 1),
         "returns_rate_90d": _rounded(_share(-2.4 + 0.8 * z["returns_rate_90d"]), 4),
-        "late_deliveries_90d": _count(z["late_deliveries_90d"], -0.7, 0.9),
+        "late_deliveries_90d": _count(z["late_deliveries_90d"], 0.0, 0.9),
         "email_open_rate": _rounded(_share(-0.9 + 0.8 * z["email_open_rate"]), 4),
         "tenure_days": ((scored_at - cohort.registered) // DAY_US).astype(np.int32),
         "loyalty_points": _count(z["loyalty_points"], 5.2, 1.1),
         "nps_score": np.where(answered, nps, np.nan).astype(np.float32),
-        "payment_failures_90d": _count(z["payment_failures_90d"], -0.9, 0.9),
+        "payment_failures_90d": _count(z["payment_failures_90d"], -0.1, 0.9),
     }
 
 

@@ -17,12 +17,12 @@ OLD_REASONS: Final = {
     "price_sensitivity": 0.05, "hesitancy": 0.45,
 }  # fmt: skip
 """Relative weights of the latents before the change of reasons."""
-SIGNAL: Final = 1.30
+SIGNAL: Final = 1.60
 """Scale of the reasons against chance: calibrated so that a boosted-trees model reaches AUC 0.847."""
 MOOD: Final = 0.30
 """Weight of what no feature shows."""
-BASE: Final = -3.6
-SEGMENT: Final = np.array([-0.9, -0.3, 0.0], dtype=np.float32)
+BASE: Final = -3.25
+SEGMENT: Final = np.array([-1.1, -0.35, 0.0], dtype=np.float32)
 PLAN: Final = np.array([0.15, -0.35, 0.2], dtype=np.float32)
 NEWNESS: Final = 0.5
 """Extra log-odds of a customer on the first day, fading with a time constant of 120 days."""

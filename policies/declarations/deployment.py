@@ -6,10 +6,10 @@ import itertools
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from policies.conditions import parse_condition
-from policies.declarations.base import Declared, Duration
+from policies.declarations.base import Declared, Duration, parse_duration, show_duration
 
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -32,11 +32,23 @@ def _check_condition(text: str) -> str:
 ConditionText = Annotated[str, AfterValidator(_check_condition)]
 
 
+def _parse_stage_duration(value: object) -> timedelta | str:
+    return "stable" if value == "stable" else parse_duration(value)
+
+
+StageDuration = Annotated[
+    timedelta | Literal["stable"],
+    BeforeValidator(_parse_stage_duration),
+    PlainSerializer(lambda value: value if isinstance(value, str) else show_duration(value), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^(stable|\d+(\.\d+)?[smhdw])$", "examples": ["1h", "stable"]}),
+]
+
+
 class Stage(Declared):
     """A share of the traffic, for how long, and what must hold before the next stage."""
 
     traffic_pct: float = Field(gt=0, le=100)
-    duration: Duration | Literal["stable"]
+    duration: StageDuration
     gate: Literal["none", "latency_and_errors", "latency_errors_metrics", "full_metrics"]
     max_wait: Duration | None = None
 

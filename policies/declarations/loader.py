@@ -31,6 +31,7 @@ def parse(text: str, file: str) -> Operations:
     """Declarations from YAML text; `file` is named in problems. Raises DeclarationError."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         cause = f"not YAML: {getattr(error, 'problem', None) or error}"
@@ -39,7 +40,6 @@ def parse(text: str, file: str) -> Operations:
         raise DeclarationError([Problem(file, 0, "", "the file declares nothing")])
     lines: dict[Place, int] = {}
     duplicates = [Problem(file, line, _dotted(place), "is declared twice") for place, line in _walk(root, (), lines)]
-    data = yaml.safe_load(text)
     if not isinstance(data, dict):
         raise DeclarationError([Problem(file, 1, "", f"top level must be a mapping of {_blocks()}")])
     problems = list(duplicates)

@@ -1,8 +1,8 @@
 """The bins PSI, JS, KL, Hellinger and total variation share.
 
 Numeric: the baseline's deciles (inverted CDF), right-closed, open at both ends, duplicates merged; -inf falls in the
-first, +inf in the last; nulls have a bin of their own. Categorical: the baseline's categories, its overflow bucket, what
-it has never seen, nulls.
+first, +inf in the last; nulls have a bin of their own. Categorical: the baseline's categories, its overflow bucket,
+what it has never seen, nulls.
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ def shares(counts: Floats) -> Floats:
     size = counts.sum()
     if size <= 0:
         return np.full(len(counts), np.nan)
-    floored = np.maximum(counts / size, FLOOR)
-    return floored / floored.sum()
+    floored: Floats = np.maximum(counts / size, FLOOR)
+    normalised: Floats = floored / floored.sum()
+    return normalised
 
 
 def both_shares(baseline: Floats, current: Floats) -> tuple[Floats, Floats]:

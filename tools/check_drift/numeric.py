@@ -35,7 +35,7 @@ class NumericSummary:
     `ranks` (ascending) and `counts` are the histogram of the `finite` values around `centre`. `total` and `squares`
     are the sums of (x - centre) and its square. `edges` are the exact deciles (inverted CDF, duplicates merged) where
     the column was profiled in one piece, and `edge_shares` the share of each edge's histogram bin that is <= the edge;
-    both are empty otherwise, and deciles then fall on bin boundaries.
+    both are empty otherwise, and deciles then fall on bin boundaries. `integral`: all finite values are whole numbers.
     """
 
     centre: float
@@ -50,6 +50,7 @@ class NumericSummary:
     maximum: float
     edges: Floats
     edge_shares: Floats
+    integral: bool = False
 
     @property
     def finite(self) -> int:
@@ -101,6 +102,7 @@ class NumericSummary:
             maximum=float(np.fmax(self.maximum, other.maximum)),
             edges=_NONE,
             edge_shares=_NONE,
+            integral=self.integral and other.integral,
         )
 
 
@@ -108,12 +110,13 @@ _NONE: Floats = np.empty(0)
 
 
 def summarise(values: NDArray[Any], *, centre: float | None = None, exact_edges: bool = True) -> NumericSummary:
-    """Summary of a one-dimensional array of numbers; NaN is null. `centre` must be the baseline's to compare with it."""
+    """Summary of an array of numbers, shape (rows,); NaN is null. `centre`: the baseline's, to be compared with it."""
     if values.dtype not in (np.float64, np.float32):
         values = values.astype(np.float64)
     if centre is None:
         centre = choose_centre(values)
     keys, total, squares, minimum, maximum = _keys(values, centre)
+    integral = is_integral(values)
     raw, counts = _count(keys)
     magnitude = raw & (_SIGN - 1)
     nulls = int(counts[magnitude > _INF].sum())
@@ -125,8 +128,20 @@ def summarise(values: NDArray[Any], *, centre: float | None = None, exact_edges:
     if exact_edges and len(ranks):
         edges, edge_shares = _exact_edges(values, keys, ranks, counts)
     return NumericSummary(
-        centre, ranks, counts, nulls, pos_inf, neg_inf, total, squares, minimum, maximum, edges, edge_shares
+        centre, ranks, counts, nulls, pos_inf, neg_inf, total, squares, minimum, maximum, edges, edge_shares, integral
     )
+
+
+def is_integral(values: NDArray[Any]) -> bool:
+    """True where all finite values are whole numbers; stops at the first block that has another."""
+    steps = [slice(0, 256), *(slice(i, i + _BLOCK) for i in range(256, len(values), _BLOCK))]
+    for step in steps:
+        block = values[step]
+        with np.errstate(invalid="ignore"):
+            differs = block != np.rint(block)
+        if differs.any() and bool((differs & np.isfinite(block)).any()):
+            return False
+    return True
 
 
 def choose_centre(values: NDArray[Any]) -> float:
@@ -139,7 +154,9 @@ def choose_centre(values: NDArray[Any]) -> float:
     if not len(sample):
         return 0.0
     low, middle, high = np.quantile(sample, [0.25, 0.5, 0.75], method="inverted_cdf")
-    return 0.0 if abs(middle) <= 2 * (high - low) else float(middle)
+    if abs(middle) <= 2 * (high - low):
+        return 0.0
+    return float(np.float32(np.clip(middle, -_FLOAT32_MAX, _FLOAT32_MAX)))
 
 
 def ranks_of(raw: Ints) -> Ints:
@@ -184,7 +201,7 @@ def recentred(summary: NumericSummary, centre: float) -> NumericSummary:
     squares = summary.squares + 2 * shift * summary.total + shift * shift * summary.finite
     return NumericSummary(
         centre, ranks, counts, summary.nulls, summary.pos_inf, summary.neg_inf,
-        total, squares, summary.minimum, summary.maximum, _NONE, _NONE,
+        total, squares, summary.minimum, summary.maximum, _NONE, _NONE, summary.integral and shift == round(shift),
     )  # fmt: skip
 
 
@@ -198,7 +215,7 @@ def _keys(values: NDArray[Any], centre: float) -> tuple[Ints, float, float, floa
         block = values[start : start + _BLOCK]
         centred = buffer[: len(block)]
         with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(block, centre, out=centred, casting="unsafe")
+            np.subtract(block, centre, out=centred, dtype=np.float64, casting="unsafe")
             square = float(np.dot(centred, centred))
         if np.isfinite(square):
             total += float(centred.sum(dtype=np.float64))

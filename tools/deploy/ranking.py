@@ -1,15 +1,17 @@
 """Evidence on the challenger's AUC against the champion's, from labels as they arrive.
 
-Labelled answers of one variant, in the order in which their evidence arrived, are cut into disjoint blocks, each
-closed as soon as it has four rows of both classes. The share of a block's (positive, negative) pairs that the score
-orders rightly is an unbiased, bounded and independent observation of the AUC; a block of one positive and its dozen
-negatives carries two to three times the evidence of a single pair. Each challenger block is held against the
-champion's blocks of the same time: their difference D in [-1, 1] has the mean AUC(challenger) - AUC(champion).
+Both AUCs are Mann-Whitney statistics of the variant's own labelled answers, with the variance of DeLong, DeLong &
+Clarke-Pearson (1988). The champion's rows are weighted so that its requests spread over time as the challenger's do:
+a bad hour that hits both variants then weighs the same in both.
 
-Against a limit d on the degradation, "D's mean <= -d" is tested by betting (Waudby-Smith & Ramdas 2024, "Estimating
-means of bounded random variables by betting", JRSS-B 86): the capital prod(1 + b (D_i + d)), averaged over several
-fixed bets b that keep it positive, is an e-process. Its mirror tests "mean >= -d"; inverting both over d gives a
-confidence sequence.
+With the estimate D of challenger - champion and its standard error s, "D's mean is at most -d" is tested by the
+one-sided normal mixture over effects of the size tau, with z = (D + d)/s and h = tau^2/(tau^2 + s^2):
+
+    E = 2 sqrt(1 - h) exp(h z^2 / 2) Phi(z sqrt(h))
+
+(Robbins 1970), which may be looked at at any time once the estimate is near normal (asymptotic confidence sequences:
+Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Ann. Statist. 52). Hence no evidence below a number of rows of
+each class. Against betting on disjoint blocks of rows, which needs no such approximation, it takes half the labels.
 """
 
 from __future__ import annotations
@@ -20,130 +22,155 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tools.deploy.rates import Floats
+Floats = npt.NDArray[np.float64]
 
-_BLOCK_ROWS = 4
-_BETS = np.array([0.125, 0.25, 0.5, 0.75, 0.95])
-_GRID = np.linspace(-1.0, 1.0, 401)
+# Fewer rows of a class than this in a variant, and the estimate is not near enough to normal to be looked at.
+FEWEST_OF_A_CLASS = 20
+# The size of effect that evidence is looked for at, in AUC: a sound challenger is about as far as this from a limit.
+_EFFECT = 0.1
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Scores with their labels in the order of arrival: `arrived` (any sortable number), `score`, `label` (bool)."""
+    """Answered requests of one variant with their labels: `score`, `label`, and `slice`, a number for when it was asked."""
 
-    arrived: Floats
     score: Floats
     label: npt.NDArray[np.bool_]
+    slice: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Auc:
+    """A weighted Mann-Whitney AUC and its variance."""
+
+    value: float
+    variance: float
 
 
 @dataclass(frozen=True)
 class RankingEvidence:
-    """What the labels say: AUCs (None without both classes), evidence in nats, interval of challenger - champion."""
+    """What the labels say: AUCs (None without both classes), evidence in nats, interval of challenger - champion.
+
+    `rows_needed` is how many labelled challenger rows more it takes to pass, None where it never would.
+    """
 
     auc: float | None
     champion_auc: float | None
-    duels: int
     log_e_fail: float
     log_e_pass: float
-    interval: tuple[float, float]
-    duels_needed: int | None
+    interval: tuple[float, float] | None
+    rows_needed: int | None
 
 
-def auc(score: Floats, label: npt.NDArray[np.bool_]) -> float | None:
-    """The share of (positive, negative) pairs that the score orders rightly, ties one half; None without both."""
-    from scipy.stats import rankdata
+def auc(score: Floats, label: npt.NDArray[np.bool_], weight: Floats | None = None) -> Auc | None:
+    """The weighted share of (positive, negative) pairs that the score orders rightly, ties one half, with its variance.
 
-    positives = int(label.sum())
-    negatives = len(label) - positives
-    if positives == 0 or negatives == 0:
+    None without rows of both classes. The variance adds to each class one row whose placement is off by a half, so
+    that a few perfectly ordered rows do not claim to be certain.
+    """
+    weight = np.ones(len(score)) if weight is None else weight
+    used = weight > 0
+    score, label, weight = score[used], label[used], weight[used]
+    if not label.any() or label.all():
         return None
-    ranks = float(rankdata(score)[label].sum())
-    return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+    positive, negative = (score[label], weight[label]), (score[~label], weight[~label])
+    below = _placements(*positive, *negative)
+    value = float(np.average(below, weights=positive[1]))
+    above = 1.0 - _placements(*negative, *positive)
+    return Auc(value, _variance(below, positive[1], value) + _variance(above, negative[1], value))
 
 
-def _blocks(rows: Labelled) -> list[tuple[float, float]]:
-    """(time of closing, AUC inside) of each disjoint block."""
-    order = np.argsort(rows.arrived, kind="stable")
-    arrived, score, label = rows.arrived[order], rows.score[order], rows.label[order]
-    found, start, positives = [], 0, 0
-    for i, positive in enumerate(label):
-        positives += int(positive)
-        size = i + 1 - start
-        if size >= _BLOCK_ROWS and 0 < positives < size:
-            inside = auc(score[start : i + 1], label[start : i + 1])
-            assert inside is not None
-            found.append((float(arrived[i]), inside))
-            start, positives = i + 1, 0
-    return found
+def _placements(score: Floats, _weight: Floats, others: Floats, other_weight: Floats) -> Floats:
+    """For each score, the weighted share of the others below it, ties one half."""
+    order = np.argsort(others)
+    mass = np.concatenate([[0.0], np.cumsum(other_weight[order])])
+    low = mass[np.searchsorted(others[order], score, side="left")]
+    high = mass[np.searchsorted(others[order], score, side="right")]
+    return np.asarray((low + high) / (2.0 * mass[-1]), dtype=np.float64)
 
 
-def duels(challenger: Labelled, champion: Labelled) -> Floats:
-    """Differences D: each challenger block less the mean of the champion's blocks that arrived since the last one."""
-    events = sorted([(t, 1, v) for t, v in _blocks(challenger)] + [(t, 0, v) for t, v in _blocks(champion)])
-    found: list[float] = []
-    waiting: list[float] = []
-    opponents: list[float] = []
-    for _, is_challenger, value in events:
-        if is_challenger and opponents:
-            found.append(value - math.fsum(opponents) / len(opponents))
-            opponents.clear()
-        elif is_challenger:
-            waiting.append(value)
-        elif waiting:
-            found.append(waiting.pop(0) - value)
-        else:
-            opponents.append(value)
-    return np.array(found, dtype=np.float64)
+def _variance(placement: Floats, weight: Floats, mean: float) -> float:
+    largest = float(weight.max())
+    spread = float((weight**2 * (placement - mean) ** 2).sum()) + (0.5 * largest) ** 2
+    return spread / float(weight.sum()) ** 2
 
 
-def _log_capital(gains: Floats, worst_loss: float) -> Floats:
-    """Log of the capital averaged over the bets; gains: (..., duels), none below -worst_loss."""
-    from scipy.special import logsumexp
-
-    if gains.shape[-1] == 0:
-        return np.zeros(gains.shape[:-1])
-    paths = np.log1p(gains[..., None] * (_BETS / worst_loss)).sum(axis=-2)
-    return np.asarray(logsumexp(paths, axis=-1) - math.log(len(_BETS)), dtype=np.float64)
-
-
-def log_e_degraded(differences: Floats, limit: float) -> float:
-    """Evidence, in nats, that the challenger's AUC is more than `limit` below the champion's."""
-    return float(_log_capital(-differences - limit, 1.0 + limit))
+def same_period(challenger: Labelled, champion: Labelled) -> Floats:
+    """Weights of the champion's rows that give it the challenger's spread over the slices."""
+    slices = int(max(challenger.slice.max(initial=0), champion.slice.max(initial=0))) + 1
+    wanted = np.bincount(challenger.slice, minlength=slices)
+    held = np.bincount(champion.slice, minlength=slices)
+    ratio = np.divide(wanted, held, out=np.zeros(slices), where=held > 0)
+    return np.asarray(ratio[champion.slice], dtype=np.float64)
 
 
-def log_e_not_degraded(differences: Floats, limit: float) -> float:
-    """Evidence, in nats, that the challenger's AUC is less than `limit` below the champion's."""
-    return float(_log_capital(differences + limit, 1.0 - limit))
+def log_e_above(estimate: float, error: float, bound: float) -> float:
+    """Evidence, in nats, that a mean is above `bound`, from its estimate and standard error (both > 0 apart)."""
+    from scipy.special import log_ndtr
 
-
-def interval(differences: Floats, alpha: float) -> tuple[float, float]:
-    """(1-alpha) confidence sequence of challenger - champion, to the grid's 0.005, rounded outwards."""
-    bound = math.log(2.0 / alpha)
-    low = [g for g in _GRID[1:-1] if _log_capital(differences - g, 1.0 + g) < bound]
-    high = [g for g in _GRID[1:-1] if _log_capital(g - differences, 1.0 - g) < bound]
-    step = float(_GRID[1] - _GRID[0])
-    return (
-        max(-1.0, float(min(low)) - step) if low else 1.0,
-        min(1.0, float(max(high)) + step) if high else -1.0,
-    )
+    h = _EFFECT**2 / (_EFFECT**2 + error**2)
+    z = (estimate - bound) / error
+    return float(math.log(2.0) + 0.5 * math.log1p(-h) + 0.5 * h * z * z + log_ndtr(z * math.sqrt(h)))
 
 
 def compare(challenger: Labelled, champion: Labelled, limit: float, alpha: float) -> RankingEvidence:
     """Everything the labels say about the challenger; `limit` an absolute drop in AUC, alpha the level to pass at."""
-    differences = duels(challenger, champion)
-    log_e_pass = log_e_not_degraded(differences, limit)
-    needed = None
-    if len(differences):
-        growth = float(np.log1p((differences + limit) * (_BETS / (1.0 - limit))[:, None]).mean(axis=1).max())
-        missing = math.log(1.0 / alpha) - log_e_pass
-        if growth > 0:
-            needed = max(0, math.ceil(missing / growth))
+    ours = auc(challenger.score, challenger.label)
+    theirs = auc(champion.score, champion.label, same_period(challenger, champion))
+    if ours is None or theirs is None or _fewest(challenger) < FEWEST_OF_A_CLASS or _fewest(champion) < FEWEST_OF_A_CLASS:
+        return RankingEvidence(
+            auc=ours.value if ours else None,
+            champion_auc=theirs.value if theirs else None,
+            log_e_fail=0.0,
+            log_e_pass=0.0,
+            interval=None,
+            rows_needed=_rows_for_classes(challenger),
+        )
+    difference, error = ours.value - theirs.value, math.sqrt(ours.variance + theirs.variance)
     return RankingEvidence(
-        auc=auc(challenger.score, challenger.label),
-        champion_auc=auc(champion.score, champion.label),
-        duels=len(differences),
-        log_e_fail=log_e_degraded(differences, limit),
-        log_e_pass=log_e_pass,
-        interval=interval(differences, alpha),
-        duels_needed=needed,
+        auc=ours.value,
+        champion_auc=theirs.value,
+        log_e_fail=log_e_above(-difference, error, limit),
+        log_e_pass=log_e_above(difference, error, -limit),
+        interval=interval(difference, error, alpha),
+        rows_needed=_rows_to_pass(len(challenger.label), difference, error, limit, alpha),
     )
+
+
+def interval(difference: float, error: float, alpha: float) -> tuple[float, float]:
+    """(1-alpha) confidence sequence of challenger - champion: the bounds that neither one-sided test rejects."""
+    from scipy.optimize import brentq
+
+    threshold = math.log(2.0 / alpha)
+
+    def excess(width: float) -> float:
+        return log_e_above(width, error, 0.0) - threshold
+
+    width = float(brentq(excess, 0.0, 100.0 * error + 1.0))
+    return max(-1.0, difference - width), min(1.0, difference + width)
+
+
+def _fewest(rows: Labelled) -> int:
+    positives = int(rows.label.sum())
+    return min(positives, len(rows.label) - positives)
+
+
+def _rows_for_classes(rows: Labelled) -> int | None:
+    """Labelled rows more until both classes are there in number, at the share seen so far."""
+    fewest = _fewest(rows)
+    if fewest == 0:
+        return None
+    return max(0, math.ceil(len(rows.label) * (FEWEST_OF_A_CLASS - fewest) / fewest))
+
+
+def _rows_to_pass(rows: int, difference: float, error: float, limit: float, alpha: float) -> int | None:
+    """Labelled rows more until the evidence suffices, if the difference stays and its error falls as rows^-1/2."""
+    threshold = math.log(1.0 / alpha)
+    if difference <= -limit:
+        return None
+    factor = 1.0
+    while log_e_above(difference, error / math.sqrt(factor), -limit) < threshold:
+        factor *= 1.05
+        if factor > 1e6:
+            return None
+    return math.ceil(rows * (factor - 1.0))

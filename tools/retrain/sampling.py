@@ -29,8 +29,7 @@ def thin(importance: Floats, cap: int) -> tuple[npt.NDArray[np.intp], Floats]:
     old ones thinned. Rows are chosen systematically along their order (one step of the running sum of p a
     row), so that rows sorted by time are thinned evenly over it, and the same rows give the same sample.
     """
-    rows = len(importance)
-    keep = np.ones(rows) if rows <= cap else _inclusion(importance, cap)
+    keep = inclusion(importance, np.ones(len(importance), dtype=np.int64), cap)
     through = np.floor(np.cumsum(keep) + 0.5)
     # Sure rows are kept by name: the running sum of floats may miss one of them by its last bit.
     chosen = np.flatnonzero((np.diff(through, prepend=0.0) > 0) | (keep >= 1))
@@ -38,18 +37,21 @@ def thin(importance: Floats, cap: int) -> tuple[npt.NDArray[np.intp], Floats]:
     return chosen, weights / weights.mean() if len(weights) else weights
 
 
-def _inclusion(importance: Floats, cap: int) -> Floats:
-    """min(1, c x importance) summing to `cap`: rows that reach 1 are set aside until none is above."""
-    keep = np.zeros(len(importance))
+def inclusion(importance: Floats, counts: npt.NDArray[np.int64], cap: int) -> Floats:
+    """Share kept of groups of `counts` rows of equal importance: min(1, c x importance), in all `cap` rows.
+
+    Groups that reach 1 are set aside until none is above it.
+    """
+    if counts.sum() <= cap:
+        return np.ones(len(importance))
     sure = np.zeros(len(importance), dtype=bool)
     while True:
-        left = cap - int(sure.sum())
-        total = float(importance[~sure].sum())
+        left = cap - float(counts[sure].sum())
+        total = float((importance * counts)[~sure].sum())
         if left <= 0 or total <= 0:
-            break
+            return sure.astype(np.float64)
         keep = np.where(sure, 1.0, importance * left / total)
         over = (keep >= 1) & ~sure
         if not over.any():
-            break
+            return np.clip(keep, 0, 1)
         sure |= over
-    return np.clip(np.where(sure, 1.0, keep), 0, 1)

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from tools.serving.features import FeatureSchema, InvalidInstance, Values
 
+UNKNOWN = "\x00unknown"
+"""A category no model knows."""
+
 Matrix = NDArray[np.float64]
 Scores = NDArray[np.float64]
 
@@ -30,6 +33,10 @@ class Column:
     unknown: float | None = None
 
 
+_Coded = tuple[bool, int, Mapping[Any, float], float | None, str]
+"""Of a coded column: whether its feature is numeric, its place among those, codes, code of the unknown, name."""
+
+
 @dataclass(frozen=True)
 class ArrayPath:
     """A compiled pipeline. Rows are tuples of numbers; their order inside is private to the path."""
@@ -37,12 +44,13 @@ class ArrayPath:
     schema: FeatureSchema
     columns: tuple[Column, ...]
     final: Callable[[Matrix], Scores]
-    _coded: tuple[tuple[bool, int, Mapping[Any, float], float | None, str], ...] = field(init=False)
+    _coded: tuple[_Coded, ...] = field(init=False)
     _pick: NDArray[np.intp] | None = field(init=False)
 
     def __post_init__(self) -> None:
         numeric, categorical = self.schema.numeric, self.schema.categorical
-        coded, pick = [], []
+        coded: list[_Coded] = []
+        pick: list[int] = []
         for column in self.columns:
             if column.codes is None:
                 pick.append(numeric.index(column.feature))
@@ -137,15 +145,24 @@ def _plain(part: Any, names: list[str], schema: FeatureSchema) -> list[Column] |
     identity = isinstance(part, FunctionTransformer) and part.func is None
     if identity or (isinstance(part, str) and part == "passthrough"):
         return [Column(name) for name in names] if set(names) <= set(schema.numeric) else None
-    if type(part) is OrdinalEncoder and not getattr(part, "_infrequent_enabled", False):
-        return _encoded(part, names)
-    return None
+    return _encoded(part, names) if type(part) is OrdinalEncoder else None
 
 
-def _encoded(encoder: Any, names: list[str]) -> list[Column] | None:
-    unknown = float(encoder.unknown_value) if encoder.handle_unknown == "use_encoded_value" else None
+def _encoded(encoder: Any, names: list[str]) -> list[Column]:
+    """Asks the encoder for the code of each category it knows (rare ones may share one), of null and of the rest."""
+    import pandas as pd
+
+    accepts_unknown = encoder.handle_unknown == "use_encoded_value"
+    known = [[c for c in categories.tolist() if isinstance(c, str)] for categories in encoder.categories_]
     columns = []
-    for name, categories in zip(names, encoder.categories_, strict=True):
-        codes = {category: float(code) for code, category in enumerate(categories.tolist())}
-        columns.append(Column(name, codes, unknown))
+    for place, (name, asked) in enumerate(zip(names, known, strict=True)):
+        values: list[str | None] = [*asked, *([None, UNKNOWN] if accepts_unknown else [])]
+        rows = {
+            other: values if i == place else [known[i][0] if known[i] else None] * len(values)
+            for i, other in enumerate(names)
+        }
+        codes = encoder.transform(pd.DataFrame(rows, columns=names, dtype=object))
+        found = dict(zip(values, np.asarray(codes, dtype=np.float64)[:, place].tolist(), strict=True))
+        unknown = found.pop(UNKNOWN) if accepts_unknown else None
+        columns.append(Column(name, found, unknown))
     return columns

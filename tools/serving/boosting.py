@@ -7,6 +7,7 @@ missing or disagree, `compile_trees` gives None or fails the parity check of `sc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,8 @@ def _reordered(columns: tuple[Column, ...], estimator: Any) -> tuple[Column, ...
     rest = [column for column, categorical in zip(columns, mask, strict=True) if not categorical]
     recoded = []
     for column, categories in zip(first, encoder.categories_, strict=True):
-        inner = {float(category): float(code) for code, category in enumerate(categories.tolist()) if category == category}
+        known = enumerate(categories.tolist())
+        inner = {float(category): float(code) for code, category in known if not math.isnan(category)}
         if column.codes is None:
             recoded.append(Column(column.feature, inner, float("nan")))
             continue

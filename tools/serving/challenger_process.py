@@ -7,10 +7,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tools.serving.frames import FrameReader, pack
 
@@ -39,8 +40,8 @@ class ChallengerProcess(asyncio.Protocol):
         """A process without a model yet."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tools.serving.challenger_worker", str(theirs.fileno())],
+            process = subprocess.Popen(  # noqa: S603  our own module, no text from outside
+                [sys.executable, "-m", "tools.serving.challenger_worker", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -96,8 +97,7 @@ class ChallengerProcess(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class, only by shape
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -113,11 +113,14 @@ class ChallengerProcess(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         error = ChallengerFailed("the challenger's process ended")
-        for answer in [*self._waiting.values(), *([self._loaded] if self._loaded else [])]:
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(error)
+        for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(error)
         self._process.kill()
-        asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        # Reaps it beside the loop: a large process takes a while to die.
+        threading.Thread(target=self._process.wait, daemon=True).start()
         if not self.gone.done():
             self.gone.set_result(None)
 

@@ -1,4 +1,4 @@
-"""The process of one challenger: `python -m tools.serving.challenger_worker FD`.
+"""The process of one challenger: `python -m tools.serving.challenger_worker FD GATEWAY_PID`.
 
 It imports the libraries at once and then waits for a folder to load, so that a spare one takes over in
 milliseconds. It answers on the socket `FD` until the gateway closes it or dies. It never imports MLflow.
@@ -11,6 +11,7 @@ monotonic clock. Out: `{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, t
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import socket
@@ -30,11 +31,9 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 def main(arguments: Sequence[str]) -> int:
     """Serves until the socket closes."""
-    _die_with_parent()
-    import pandas  # noqa: F401  imported while there is time
-    import sklearn.ensemble
-    import sklearn.pipeline  # noqa: F401
-
+    _die_with_parent(int(arguments[1]))
+    for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
+        importlib.import_module(module)  # while there is time
     with socket.socket(fileno=int(arguments[0])) as connection:
         _serve(connection)
     return 0
@@ -94,11 +93,11 @@ def _alone(scorer: Scorer, sequence: int, rows: list[Any]) -> list[Any]:
         return [sequence, None, str(error)]
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """A hung model must not outlive the gateway; a closed socket alone would not tell it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() == 1:
+        if os.getppid() != parent:
             sys.exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the gateway decides
 

@@ -1,4 +1,4 @@
-"""What a request must carry: every declared feature, numbers or null for numeric ones, strings for categorical ones.
+"""What a request must carry: every declared feature, a number or null, a string or null where it is categorical.
 
 Columns that the model does not declare are ignored, so that callers may send a whole row.
 """
@@ -11,9 +11,10 @@ from operator import itemgetter
 from typing import Any
 
 Values = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""Numeric values (float, int or None) and categorical values (str), each in the schema's order."""
+"""Numeric values (float, int or None) and categorical values (str or None), each in the schema's order."""
 
-_NUMBERS = frozenset({int, float, type(None)})
+_NULL = frozenset({type(None)})
+_NUMBERS = frozenset({int, float})
 _STRINGS = frozenset({str})
 
 
@@ -37,17 +38,19 @@ def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ..
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The model's input columns. `nullable` says whether the model itself copes with missing numbers."""
+    """The model's input columns. `null_numbers`, `null_strings`: whether the model itself copes with missing ones."""
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     order: tuple[str, ...]
-    nullable: bool = True
+    null_numbers: bool = True
+    null_strings: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_numbers", _getter(self.numeric))
         object.__setattr__(self, "_strings", _getter(self.categorical))
-        object.__setattr__(self, "_allowed", _NUMBERS if self.nullable else _NUMBERS - {type(None)})
+        object.__setattr__(self, "_number_types", _NUMBERS | _NULL if self.null_numbers else _NUMBERS)
+        object.__setattr__(self, "_string_types", _STRINGS | _NULL if self.null_strings else _STRINGS)
 
     @classmethod
     def of(cls, features: Sequence[Mapping[str, str]]) -> FeatureSchema:
@@ -67,7 +70,10 @@ class FeatureSchema:
             strings = self._strings(features)  # type: ignore[attr-defined]
         except (KeyError, TypeError, IndexError):
             raise self._fault(features) from None
-        if self._allowed.issuperset(map(type, numbers)) and _STRINGS.issuperset(map(type, strings)):  # type: ignore[attr-defined]
+        if (
+            self._number_types.issuperset(map(type, numbers))  # type: ignore[attr-defined]
+            and self._string_types.issuperset(map(type, strings))  # type: ignore[attr-defined]
+        ):
             return numbers, strings
         raise self._fault(features)
 
@@ -77,20 +83,25 @@ class FeatureSchema:
         for name in self.order:
             if name not in features:
                 return InvalidInstance(name, "is missing")
+            is_text = name in self.categorical
+            nulls = self.null_strings if is_text else self.null_numbers
             value = features[name]
-            if name in self.categorical:
-                if type(value) is not str:
-                    return InvalidInstance(name, f"must be a string, not {_shown(value)}")
-            elif value is None and not self.nullable:
-                return InvalidInstance(name, "must be a number; this model takes no null")
-            elif type(value) not in _NUMBERS:
-                return InvalidInstance(name, f"must be a number or null, not {_shown(value)}")
+            if type(value) not in (_STRINGS if is_text else _NUMBERS) and not (value is None and nulls):
+                wanted = ("a string" if is_text else "a number") + (" or null" if nulls else "")
+                return InvalidInstance(name, f"must be {wanted}, not {_shown(value)}")
         return InvalidInstance("", "cannot be read")
 
 
 def _shown(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return f"the string {value[:40]!r}"
-    return {dict: "an object", list: "a list"}.get(type(value), f"the number {value}")
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the string {value[:40]!r}"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+    return f"the number {value}"

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ log = logging.getLogger("guardian.gateway")
 
 
 class LogRow(NamedTuple):
-    """One answered instance. `latency_ms` is the request's, from its last byte read to the answer's first byte."""
+    """One answered instance. `latency_ms` is the request's, from last byte read to answer."""
 
     request_id: str
     id: str | None
@@ -43,7 +44,7 @@ class LogRow(NamedTuple):
 
 
 class PredictionLog:
-    """A bounded queue and the task that writes it. Rows beyond `queue_rows` are dropped and counted, never waited for."""
+    """A bounded queue and the task that writes it. Rows beyond `queue_rows` are dropped and counted."""
 
     def __init__(self, warehouse: LogTable, table: str, clock: Clock, queue_rows: int = QUEUE_ROWS) -> None:
         self._warehouse = warehouse
@@ -55,6 +56,7 @@ class PredictionLog:
         self._task: asyncio.Task[None] | None = None
         self._start = secrets.token_hex(4)
         self._files = 0
+        self._writing = 0
         self.written = 0
         self.dropped = 0
         self.failures = 0
@@ -72,7 +74,7 @@ class PredictionLog:
     @property
     def queued(self) -> int:
         """Rows not written yet."""
-        return len(self._rows)
+        return len(self._rows) + self._writing
 
     def start(self) -> None:
         """Starts the writing task in the running loop."""
@@ -89,10 +91,8 @@ class PredictionLog:
 
     async def _run(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), FLUSH_SECONDS)
-            except TimeoutError:
-                pass
             self._full.clear()
             flush = asyncio.ensure_future(self._flush())
             # A flush under way when the gateway stops is finished, or its rows would be neither written nor queued.
@@ -104,6 +104,7 @@ class PredictionLog:
 
     async def _flush(self) -> None:
         rows, self._rows = self._rows, []
+        self._writing = len(rows)
         if not rows:
             return
         try:
@@ -114,6 +115,7 @@ class PredictionLog:
             log.error("prediction log: %d rows wait, the warehouse refused them: %s", len(self._rows), error)
         else:
             self.written += len(rows)
+        self._writing = 0
 
     def _write(self, rows: list[LogRow]) -> None:
         """The name sorts by time and never repeats: a rerun of the same virtual time must not replace a file."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from tools.serving.array_path import ArrayPath, Scores, compile_array_path
+from tools.serving.array_path import UNKNOWN, ArrayPath, Scores, compile_array_path
 from tools.serving.features import FeatureSchema, Values
 
 PARITY = 1e-9
@@ -49,7 +49,8 @@ class PipelinePath:
         schema = self._schema
         numbers = np.array([row[0] for row in rows], dtype=np.float64).reshape(len(rows), len(schema.numeric))
         columns: dict[str, Any] = {name: numbers[:, i] for i, name in enumerate(schema.numeric)}
-        columns |= {name: [row[1][i] for row in rows] for i, name in enumerate(schema.categorical)}
+        for i, name in enumerate(schema.categorical):
+            columns[name] = pd.Series([row[1][i] for row in rows], dtype=object)
         scores: Scores = self._pipeline.predict_proba(pd.DataFrame(columns)[list(schema.order)])[:, 1]
         return scores
 
@@ -85,7 +86,7 @@ def build_scorer(pipeline: Any, schema: FeatureSchema, version: str) -> Scorer:
 
     # The estimator may have been fitted with column names, and would warn on every call that an array has none.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
-    schema = replace(schema, nullable=_takes_nulls(pipeline, schema))
+    schema = _understood_nulls(pipeline, schema)
     original = PipelinePath(pipeline, schema)
     array = compile_array_path(pipeline, schema)
     if array is not None:
@@ -98,7 +99,7 @@ def build_scorer(pipeline: Any, schema: FeatureSchema, version: str) -> Scorer:
 
 
 def load_scorer(folder: Path) -> Scorer:
-    """From a registry cache folder, after its digest was checked. Raises what the registry raises if it is not intact."""
+    """From a registry cache folder, after its digest was checked. Raises what the registry raises if it fails."""
     from tools.systems.registry import load_local
 
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -112,11 +113,11 @@ def probes(pipeline: Any, path: ArrayPath) -> list[Values]:
     known: dict[str, list[Any]] = {}
     for column in path.columns:
         if column.codes is not None:
-            known[column.feature] = [*column.codes, *(["\x00unknown"] if column.unknown is not None else [])]
+            known[column.feature] = [*column.codes, *([UNKNOWN] if column.unknown is not None else [])]
     numbers = rng.normal(size=(PARITY_ROWS, len(schema.numeric))) * 10.0 ** rng.uniform(-1, 4, (PARITY_ROWS, 1))
     for i, thresholds in _thresholds(pipeline, path).items():
         numbers[: PARITY_ROWS // 2, i] = rng.choice(thresholds, PARITY_ROWS // 2)
-    missing = rng.random(numbers.shape) < (0.1 if schema.nullable else 0.0)
+    missing = rng.random(numbers.shape) < (0.1 if schema.null_numbers else 0.0)
     rows: list[Values] = []
     for row, gaps in zip(numbers.tolist(), missing.tolist(), strict=True):
         strings = tuple(known.get(name, [""])[rng.integers(len(known.get(name, [""])))] for name in schema.categorical)
@@ -131,7 +132,7 @@ def _thresholds(pipeline: Any, path: ArrayPath) -> dict[int, Any]:
         return {}
     order = list(path.columns)
     if mask is not None:
-        order = [c for c, m in zip(order, mask, strict=True) if m] + [c for c, m in zip(order, mask, strict=True) if not m]
+        order = [order[i] for i in np.argsort(~mask, kind="stable")]  # categorical ones first, as it was fitted
     pairs = zip(order, mapper.bin_thresholds_, strict=True)
     numeric = path.schema.numeric
     return {numeric.index(c.feature): t for c, t in pairs if c.feature in numeric and len(t)}
@@ -149,23 +150,25 @@ def _agrees(path: _Path, original: _Path, instances: list[Values]) -> bool:
     return bool(same_labels and close)
 
 
-def _takes_nulls(pipeline: Any, schema: FeatureSchema) -> bool:
-    """Whether a row of missing numbers can be scored at all (many linear models raise)."""
-    path = compile_array_path(pipeline, schema)
-    strings = []
-    for name in schema.categorical:
-        column = next((c for c in path.columns if c.feature == name), None) if path is not None else None
-        strings.append(next(iter(column.codes), "") if column is not None and column.codes else "")
-    nulls = tuple(None for _ in schema.numeric)
-    zeros = tuple(0.0 for _ in schema.numeric)
+def _understood_nulls(pipeline: Any, schema: FeatureSchema) -> FeatureSchema:
+    """The schema with what the pipeline itself does of nulls: many models raise on a missing number or category."""
+    array = compile_array_path(pipeline, schema)
+    coded = {column.feature: column.codes for column in (array.columns if array is not None else ()) if column.codes}
+    some = tuple(next(iter(coded.get(name, {""}))) for name in schema.categorical)
+    zeros, no_numbers, no_strings = (0.0,) * len(schema.numeric), (None,) * len(schema.numeric), (None,) * len(some)
     original = PipelinePath(pipeline, schema)
+    if not _scores(original, (zeros, some)):
+        return schema  # it refuses these probes for another reason, which says nothing about nulls
+    return replace(
+        schema,
+        null_numbers=_scores(original, (no_numbers, some)),
+        null_strings=_scores(original, (zeros, no_strings)),
+    )
+
+
+def _scores(path: _Path, values: Values) -> bool:
     try:
-        original.score([(nulls, tuple(strings))])
+        path.score([path.encode(values)])
     except Exception:
-        # Only a model that scores zeros where it refuses nulls refuses the nulls themselves.
-        try:
-            original.score([(zeros, tuple(strings))])
-        except Exception:
-            return True
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,7 +185,7 @@ class Store:
 
     def chain(self, id: str) -> Sequence[Evidence]:
         """The row `id` and all it rests on, from effect to cause."""
-        links = []
+        links: builtins.list[Evidence] = []
         following: str | None = id
         while following is not None and all(link.id != following for link in links):
             links.append(self.get(following))

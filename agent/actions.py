@@ -1,0 +1,109 @@
+"""Carrying out an authorised call: intent row, the tool, audit row, outcome row.
+
+A call is named by its key, which the run gives it (never the planner). A key with an outcome is not carried out again:
+after a restart the stored outcome is the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.rendering import facts_of, text_of
+from agent.untrusted import clean
+from policies.errors import GuardianError, PolicyRefusal
+from tools.systems.store import Kind
+from tools.systems.systems import Systems
+from tools.systems.tables import ActionRow
+from tools.systems.tool import Effect, Tool
+
+_log = logging.getLogger(__name__)
+
+MADE_BY_TOOLS = (
+    Kind.drift_report, Kind.training_run, Kind.evaluation, Kind.gate, Kind.rollout, Kind.kpi_reading,
+)  # fmt: skip
+
+
+class Outcome(BaseModel):
+    """What came of a call: compact facts, and the text the planner reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["done", "failed", "refused"]
+    text: str
+    facts: dict[str, Any] = {}
+
+
+def carry_out(systems: Systems, tool: Tool, arguments: BaseModel, *, key: str, run_id: str, actor: str) -> Outcome:
+    """Runs `tool` once for `key` and stores what came of it. An error is an outcome, never raised."""
+    begun, before = _intend(systems, tool, arguments, key, run_id, actor)
+    if begun is not None and begun.outcome is not None and begun.status != "intended":
+        return Outcome.model_validate(begun.outcome)
+    adopted = _adopted(systems, tool, before) if begun is not None and tool.effect is Effect.WRITE else None
+    outcome = adopted or _run(systems, tool, arguments)
+    now = systems.clock.now()
+    systems.store.audit(actor, f"{tool.name} {outcome.status}", {"call": key, "outcome": outcome.text}, at=now)
+    with systems.store.writing() as session:
+        row = session.get_one(ActionRow, key)
+        row.status, row.outcome, row.ended_at = outcome.status, outcome.model_dump(mode="json"), now
+    return outcome
+
+
+def _intend(
+    systems: Systems, tool: Tool, arguments: BaseModel, key: str, run_id: str, actor: str
+) -> tuple[ActionRow | None, dict[str, str]]:
+    """The row of an earlier attempt (None: this is the first), and the newest evidence ids when it began."""
+    with systems.store.reading() as session:
+        begun = session.get(ActionRow, key)
+    if begun is not None:
+        return begun, dict((begun.outcome or {}).get("before", {}))
+    newest = {kind.value: systems.store.latest(kind) for kind in MADE_BY_TOOLS}
+    before = {kind: row.id for kind, row in newest.items() if row is not None}
+    given = arguments.model_dump(mode="json")
+    now = systems.clock.now()
+    with systems.store.writing() as session:
+        session.add(
+            ActionRow(
+                call_id=key,
+                run_id=run_id,
+                tool=tool.name,
+                arguments=given,
+                status="intended",
+                outcome={"before": before},
+                started_at=now,
+            )
+        )
+    systems.store.audit(actor, f"{tool.name} intended", {"call": key, "arguments": given}, at=now)
+    return None, before
+
+
+def _adopted(systems: Systems, tool: Tool, before: dict[str, str]) -> Outcome | None:
+    """The result that an interrupted attempt did store as evidence before it was cut off, None where it stored none."""
+    for kind in MADE_BY_TOOLS:
+        row = systems.store.latest(kind)
+        if row is None or row.id == before.get(kind.value):
+            continue
+        try:
+            return _done(tool.result.model_validate(row.body))
+        except ValidationError:
+            continue
+    return None
+
+
+def _run(systems: Systems, tool: Tool, arguments: BaseModel) -> Outcome:
+    try:
+        return _done(tool.run(systems, arguments))
+    except PolicyRefusal as refusal:
+        return Outcome(status="refused", text=clean(refusal, 600))
+    except GuardianError as error:
+        return Outcome(status="failed", text=clean(f"{tool.name} failed: {error}", 600))
+    except Exception as error:  # a bug in a tool ends that call, not the night
+        _log.exception("%s failed unexpectedly", tool.name)
+        return Outcome(status="failed", text=clean(f"{tool.name} failed unexpectedly: {error!r}", 600))
+
+
+def _done(result: BaseModel) -> Outcome:
+    facts = facts_of(result)
+    return Outcome(status="done", text=text_of(facts), facts=facts)

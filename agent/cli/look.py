@@ -1,0 +1,79 @@
+"""Commands that look: declarations, status, evidence, runs and reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli import render
+from agent.cli.session import Session
+
+
+def validate(context: typer.Context) -> None:
+    """Checks declarations, references, tables, columns and model versions; prints every problem."""
+    from agent.validation import validate as check
+
+    session: Session = context.obj
+    session.emit(check(session.systems, session.operations), render.validation)
+
+
+def schema() -> None:
+    """Prints the JSON Schema of the declarations file, for editors."""
+    from policies.declarations import Operations
+
+    sys.stdout.write(json.dumps(Operations.model_json_schema(), indent=2) + "\n")
+
+
+def status(context: typer.Context) -> None:
+    """What serves, how it got there, and how healthy it is."""
+    from agent.status import status as look_up
+
+    session: Session = context.obj
+    session.emit(look_up(session.systems), render.status)
+
+
+def why(context: typer.Context, model: Annotated[str, typer.Argument(metavar="MODEL")]) -> None:
+    """The chain of evidence from what serves now back to the drift it rests on."""
+    from agent.status import why as explain
+
+    session: Session = context.obj
+    session.emit(explain(session.systems, model), render.why)
+
+
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The newest N runs.")] = 20,
+) -> None:
+    """The newest runs: when, which planner, how they ended."""
+    from agent.status import runs as list_runs
+
+    session: Session = context.obj
+    session.emit(list_runs(session.systems, limit), render.runs)
+
+
+def report(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to; RUN.html unless told.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of HTML.")] = False,
+) -> None:
+    """Writes a run's report: one self-contained HTML file, or Markdown."""
+    from agent.report import write_report
+
+    session: Session = context.obj
+    path = out or Path(f"{run}.{'md' if markdown else 'html'}")
+    session.emit(write_report(session.systems, run, path, markdown=markdown), lambda written: str(written.path))
+
+
+COMMANDS = {
+    "validate": validate,
+    "schema": schema,
+    "status": status,
+    "why": why,
+    "runs": runs,
+    "report": report,
+}

@@ -1,0 +1,79 @@
+"""Commands that measure: monitors, evaluation, KPIs, triage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from agent.cli import render
+from agent.cli.session import Session
+
+At = Annotated[datetime | None, typer.Option("--at", metavar="TIME", help="As of this time (UTC), not now.")]
+
+
+def start_monitor(context: typer.Context, monitor: Annotated[str, typer.Argument(metavar="MONITOR")]) -> None:
+    """Registers a drift monitor's schedule."""
+    from tools.check_drift.tool import start_monitor as register
+
+    session: Session = context.obj
+    session.emit(register(session.systems, monitor), render.monitor)
+
+
+def check_drift(
+    context: typer.Context, monitor: Annotated[str, typer.Argument(metavar="MONITOR")], at: At = None
+) -> None:
+    """Runs a drift monitor now: all its checks against the baseline, each with its numbers."""
+    from tools.check_drift.tool import TOOL
+
+    session: Session = context.obj
+    arguments = TOOL.arguments(monitor=monitor, at=at)
+    session.emit(TOOL.run(session.systems, arguments), render.drift)
+
+
+def evaluate(context: typer.Context, challenge: Annotated[str, typer.Argument(metavar="CHALLENGE")]) -> None:
+    """Judges challenger against champion on the holdout, and a winner by the quality gate."""
+    from tools.evaluate.tool import TOOL
+
+    session: Session = context.obj
+    session.emit(TOOL.run(session.systems, TOOL.arguments(challenge=challenge)), render.evaluation)
+
+
+def kpis(context: typer.Context, tracker: Annotated[str, typer.Argument(metavar="TRACKER")], at: At = None) -> None:
+    """Reads a tracker's business KPIs against their targets and baselines."""
+    from tools.track_kpis.tool import TOOL
+
+    session: Session = context.obj
+    session.emit(TOOL.run(session.systems, TOOL.arguments(tracker=tracker, at=at)), render.kpis)
+
+
+Planner = Annotated[
+    str | None,
+    typer.Option(
+        "--planner", metavar="P", help="openai, runbook or recorded; openai where a key is set, else runbook."
+    ),
+]
+
+
+def triage(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only this model.")] = None,
+    planner: Planner = None,
+    at: At = None,
+) -> None:
+    """The nightly run, once: measures everything, and wakes the planner only where something was found."""
+    from agent.triage import triage as run_triage
+
+    session: Session = context.obj
+    result = run_triage(session.systems, model=model, planner=planner, at=at, progress=session.say)
+    session.emit(result, render.triage)
+
+
+COMMANDS = {
+    "start-monitor": start_monitor,
+    "check-drift": check_drift,
+    "evaluate": evaluate,
+    "kpis": kpis,
+    "triage": triage,
+}

@@ -1,0 +1,73 @@
+"""Findings: what a triage measured that is not as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from agent.untrusted import clean
+from policies.declarations import Severity
+from policies.errors import InputError
+from tools.systems.systems import Systems
+
+
+class Finding(BaseModel):
+    """Something that is not as it should be. `kind` is a type of drift, `kpi`, or `failure` (not measurable)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    subject: str
+    severity: Severity
+    value: float | None = None
+    threshold: float | None = None
+    detail: str = ""
+    evidence: str | None = None
+
+
+def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator[Finding]:
+    """The findings in compact facts: `drift` reports, `kpis`, and `failures` to measure. Warnings and worse."""
+    for facts in measured["drift"]:
+        for check in _full(systems, facts).get("checks", ()):
+            if Severity(check["severity"]).rank >= Severity.warning.rank:
+                yield Finding(
+                    kind=str(check["type"]),
+                    subject=clean(check["subject"]),
+                    severity=check["severity"],
+                    value=check.get("value"),
+                    threshold=check.get("threshold"),
+                    detail=clean(check.get("detail") or ""),
+                    evidence=facts.get("report_id"),
+                )
+        if facts.get("status") == "failed":
+            yield Finding(kind="failure", subject=str(facts.get("monitor")), severity=Severity.warning)
+    for facts in measured["kpis"]:
+        for reading in facts.get("readings", ()):
+            if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
+                yield Finding(
+                    kind="kpi",
+                    subject=clean(reading["kpi"]),
+                    severity=reading["severity"],
+                    value=reading.get("value"),
+                    threshold=reading.get("target"),
+                    detail=clean(reading.get("detail") or f"changed by {reading.get('change_pct')}%"),
+                )
+    for failure in measured["failures"]:
+        yield Finding(kind="failure", subject=failure.split(":")[0], severity=Severity.warning, detail=clean(failure))
+
+
+def _full(systems: Systems, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The stored report behind compact facts, the facts themselves where it is not stored."""
+    try:
+        return systems.store.get(str(facts.get("report_id"))).body
+    except InputError:
+        return facts
+
+
+def in_words(findings: list[Finding]) -> str:
+    """`2 critical data_drift, 1 warning kpi`, worst first."""
+    ordered = sorted({(-f.severity.rank, f.severity.value, f.kind) for f in findings})
+    counts = [(sum(f.severity == s and f.kind == k for f in findings), s, k) for _, s, k in ordered]
+    return ", ".join(f"{count} {severity} {kind}" for count, severity, kind in counts)

@@ -1,0 +1,61 @@
+"""Which planner works: the one asked for, else `openai` where a key or base URL is set, else `runbook`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from agent.planners.protocol import Planner
+from agent.planners.runbook import RunbookPlanner
+from policies.errors import InputError
+from tools.systems.systems import Systems
+from tools.systems.tool import Tool
+
+PLANNERS = ("openai", "runbook")
+
+
+def default_planner() -> str:
+    """The planner used where none is named."""
+    return "openai" if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL") else "runbook"
+
+
+def choose(
+    systems: Systems, toolbox: Mapping[str, Tool], name: str | None = None, *, agent: str | None = None
+) -> Planner:
+    """The planner `name`. `agent` is the declared agent whose model and budget apply, the first unless told.
+
+    Raises InputError for an unknown planner, a missing key, an undeclared agent or a model without a price.
+    """
+    wanted = name or default_planner()
+    if wanted == "runbook":
+        return RunbookPlanner(systems.operations)
+    if wanted != "openai":
+        raise InputError(f"{wanted!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
+    return _openai(systems, toolbox, agent)
+
+
+def _openai(systems: Systems, toolbox: Mapping[str, Tool], agent: str | None) -> Planner:
+    from agent.budget import Ledger
+    from agent.planners.openai import OpenAIPlanner
+    from agent.planners.profiles import profile_for
+    from agent.planners.schemas import tool_schemas
+    from agent.prompting import load_prompt
+
+    operations = systems.operations
+    name = agent or next(iter(operations.agents), None)
+    if name is None:
+        raise InputError("the openai planner needs an agent with a model and a budget", where="agents")
+    if name not in operations.agents:
+        raise InputError(f"{name!r} is not declared; declared: {', '.join(operations.agents)}", where="agents")
+    declared = operations.agents[name]
+    base_url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
+    if key is None and base_url is None:
+        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
+    return OpenAIPlanner(
+        profile_for(declared.model, base_url, os.environ.get("GUARDIAN_OPENAI_API")),
+        tool_schemas(toolbox, operations),
+        load_prompt("operator"),
+        Ledger(systems.store, systems.clock, name, operations.budgets[declared.budget]),
+        api_key=key or "none",
+        base_url=base_url,
+    )

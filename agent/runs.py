@@ -1,0 +1,107 @@
+"""Runs as evidence rows: the transcript saved at every step, and one process a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.errors import GuardianError
+from tools.systems.store import Kind
+from tools.systems.systems import Systems
+
+RUNNING = "running"
+
+
+class RunBusy(GuardianError):
+    """Another process works on this run."""
+
+    kind = "busy"
+
+
+class RunRecord(BaseModel):
+    """The body of a run's row. `conversations`: transcript by thread; `done`: finished models' results."""
+
+    model_config = ConfigDict(frozen=True)
+
+    planner: str
+    about: dict[str, str] = {}
+    because: str
+    models: list[str]
+    at: datetime | None = None
+    measured: dict[str, dict[str, Any]] = {}
+    conversations: dict[str, dict[str, Any]] = {}
+    done: dict[str, dict[str, Any]] = {}
+    result: dict[str, Any] | None = None
+
+
+class Run:
+    """A run's row, written through at every change."""
+
+    def __init__(self, systems: Systems, id: str, record: RunRecord) -> None:
+        self.id = id
+        self.record = record
+        self._systems = systems
+
+    @classmethod
+    def begin(cls, systems: Systems, record: RunRecord) -> Run:
+        """A new row with status `running`; its model is the one it is about, `*` for several."""
+        about = record.models[0] if len(record.models) == 1 else "*"
+        row = systems.store.add(Kind.run, about, record, at=systems.clock.now(), status=RUNNING)
+        return cls(systems, row.id, record)
+
+    @classmethod
+    def open(cls, systems: Systems, id: str) -> Run:
+        """The run `id` as it was last saved. Raises InputError where there is none."""
+        return cls(systems, id, RunRecord.model_validate(systems.store.get(id).body))
+
+    def measured(self, model: str, facts: Mapping[str, Any]) -> None:
+        """What the deterministic part found for a model."""
+        self._save(measured={**self.record.measured, model: dict(facts)})
+
+    def saved(self, thread: str, transcript: Mapping[str, Any]) -> None:
+        """The transcript of a conversation, at every step."""
+        self._save(conversations={**self.record.conversations, thread: dict(transcript)})
+
+    def done(self, model: str, result: Mapping[str, Any]) -> None:
+        """A model's part is over."""
+        self._save(done={**self.record.done, model: dict(result)})
+
+    def end(self, status: str, result: Mapping[str, Any] | None = None) -> None:
+        """The run is over."""
+        self._save(status, result=None if result is None else dict(result))
+
+    def _save(self, status: str | None = None, **changes: Any) -> None:
+        self.record = self.record.model_copy(update=changes)
+        self._systems.store.update(self.id, body=self.record, status=status)
+
+
+def interrupted(systems: Systems) -> list[str]:
+    """Ids of runs that were begun and never ended, oldest first. One of them may be at work in another process."""
+    return [row.id for row in reversed(systems.store.list(Kind.run, status=RUNNING))]
+
+
+@contextmanager
+def claimed(systems: Systems, run_id: str) -> Iterator[None]:
+    """Holds a run for this process; the operating system lets go of it when the process dies.
+
+    Raises RunBusy where another process holds it.
+    """
+    import fcntl
+
+    folder = systems.state / "runs"
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder / f"{run_id}.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise RunBusy("another process works on this run", where=run_id) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,217 @@
+"""What serves, how it got there, and on what evidence: read from the store, never remembered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from policies.errors import InputError
+from tools.systems.registry import CHAMPION
+from tools.systems.store import Evidence, Kind
+from tools.systems.systems import Systems
+
+RUNNING = ("pending", "running", "paused", "waiting_approval")
+
+
+class ModelStatus(BaseModel):
+    """One model: `deploy_strategy` is how the serving version got into production, `manual` where by hand."""
+
+    model: str
+    serving_version: str | None
+    deploy_strategy: str
+    deploy_health: Literal["healthy", "degraded", "unmonitored"]
+    drift_detection: Literal["active"] | None
+    last_report: dict[str, Any] | None
+    rollout: dict[str, Any] | None
+    kpis: list[dict[str, Any]]
+    warnings: list[str]
+
+
+class Status(BaseModel):
+    """All declared models."""
+
+    models: list[ModelStatus]
+
+
+class Link(BaseModel):
+    """One row of a chain of evidence."""
+
+    id: str
+    kind: str
+    created_at: datetime
+    version: str | None
+    status: str | None
+    says: str
+
+
+class Why(BaseModel):
+    """The chain from what serves now back to what it rests on, newest first."""
+
+    model: str
+    serving_version: str | None
+    chain: list[Link]
+
+
+class RunLine(BaseModel):
+    """One run in a list of runs."""
+
+    run_id: str
+    at: datetime
+    model: str
+    planner: str | None
+    status: str | None
+    outcome: str | None
+
+
+class Runs(BaseModel):
+    """Runs, newest first."""
+
+    runs: list[RunLine]
+
+
+def status(systems: Systems) -> Status:
+    """The state of every declared model."""
+    return Status(models=[model_status(systems, name) for name in systems.operations.models])
+
+
+def model_status(systems: Systems, model: str) -> ModelStatus:
+    """The state of one model. Raises InputError where it is not declared."""
+    serving = serving_version(systems, model)
+    report = systems.store.latest(Kind.drift_report, model)
+    monitored = systems.store.latest(Kind.monitor, model) is not None
+    rollout = systems.store.latest(Kind.rollout, model)
+    if not monitored:
+        health: Literal["healthy", "degraded", "unmonitored"] = "unmonitored"
+    else:
+        health = "degraded" if report and report.body.get("severity") == "critical" else "healthy"
+    return ModelStatus(
+        model=model,
+        serving_version=serving,
+        deploy_strategy=_strategy(systems, model, serving),
+        deploy_health=health,
+        drift_detection="active" if monitored else None,
+        last_report=_brief_report(report) if report else None,
+        rollout=_brief_rollout(rollout) if rollout else None,
+        kpis=_kpis(systems, model),
+        warnings=_warnings(systems, model),
+    )
+
+
+def serving_version(systems: Systems, model: str) -> str | None:
+    """The version that answers as champion: the traffic split's, else the registry's alias."""
+    split = systems.traffic.split(model)
+    if split:
+        return split.champion
+    return systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
+
+
+def _strategy(systems: Systems, model: str, version: str | None) -> str:
+    if version is None:
+        return "manual"
+    promoted = systems.store.latest(Kind.rollout, model, version=version, status="promoted")
+    if promoted is None:
+        return "manual"
+    declared = systems.operations.deployment_strategies.get(str(promoted.body.get("strategy")))
+    return declared.type if declared else str(promoted.body.get("strategy"))
+
+
+def _brief_report(report: Evidence) -> dict[str, Any]:
+    kept = ("report_id", "monitor", "checked_at", "status", "drift_detected", "severity")
+    return {key: report.body.get(key) for key in kept}
+
+
+def _brief_rollout(rollout: Evidence) -> dict[str, Any]:
+    kept = ("rollout_id", "strategy", "version", "status", "stage", "traffic_pct")
+    return {**{key: rollout.body.get(key) for key in kept}, "rollout_id": rollout.id, "status": rollout.status}
+
+
+def _kpis(systems: Systems, model: str) -> list[dict[str, Any]]:
+    newest: dict[str, dict[str, Any]] = {}
+    for row in systems.store.list(Kind.kpi_reading, model, limit=200):
+        readings = row.body.get("readings", [row.body])
+        for reading in readings:
+            newest.setdefault(str(reading.get("kpi")), reading)
+    return list(newest.values())
+
+
+def _warnings(systems: Systems, model: str) -> list[str]:
+    operations, found = systems.operations, []
+    challenge = operations.challenge_of(model)
+    if challenge and not operations.champion_challengers[challenge].promotion.require_quality_gate:
+        found.append(f"the quality gate is switched off by champion_challengers.{challenge}.promotion")
+    pipeline = operations.pipeline_of(model)
+    if pipeline and not operations.retraining_pipelines[pipeline].promotion.require_gate:
+        found.append(f"the quality gate is switched off by retraining_pipelines.{pipeline}.promotion")
+    return found
+
+
+def why(systems: Systems, model: str) -> Why:
+    """The evidence chain of the version that serves `model`. Raises InputError where it is not declared."""
+    systems.operations.model(model)
+    change = systems.store.latest(Kind.traffic_change, model)
+    if change is None:
+        raise InputError("was never given any traffic; deploy a version or adopt a first champion", where=model)
+    chain = [_link(each) for each in systems.store.chain(change.id)]
+    return Why(model=model, serving_version=serving_version(systems, model), chain=chain)
+
+
+def _link(row: Evidence) -> Link:
+    return Link(
+        id=row.id,
+        kind=row.kind.name,
+        created_at=row.created_at,
+        version=row.version,
+        status=row.status,
+        says=_says(row),
+    )
+
+
+def _says(row: Evidence) -> str:
+    body = row.body
+    says = {
+        Kind.traffic_change: lambda: f"{body.get('why')}: {_share(body)}",
+        Kind.rollout: lambda: f"{body.get('strategy')} of version {row.version}",
+        Kind.gate: lambda: f"{_count(body, 'passed')} of {len(body.get('checks', []))} checks passed",
+        Kind.evaluation: lambda: f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}",
+        Kind.training_run: lambda: f"trained version {row.version} because of {body.get('triggered_by')}",
+        Kind.drift_report: lambda: f"{body.get('monitor')}: {body.get('severity')}, {_found(body)} finding(s)",
+    }
+    return says[row.kind]() if row.kind in says else str(row.status or "")
+
+
+def _share(body: dict[str, Any]) -> str:
+    if body.get("challenger"):
+        return f"{body['challenger_pct']:g}% to version {body['challenger']}, the rest to {body['champion']}"
+    return f"all traffic to version {body.get('champion')}"
+
+
+def _count(body: dict[str, Any], verdict: str) -> int:
+    return sum(check.get("verdict") in (verdict, "pass") for check in body.get("checks", []))
+
+
+def _found(body: dict[str, Any]) -> int:
+    return sum(check.get("severity") in ("warning", "critical") for check in body.get("checks", []))
+
+
+def _number(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
+    return f"{value:+.3f}" if isinstance(value, int | float) else "unknown"
+
+
+def runs(systems: Systems, limit: int) -> Runs:
+    """The newest runs."""
+    return Runs(
+        runs=[
+            RunLine(
+                run_id=row.id,
+                at=row.created_at,
+                model=row.model,
+                planner=row.body.get("planner"),
+                status=row.status,
+                outcome=row.body.get("outcome"),
+            )
+            for row in systems.store.list(Kind.run, limit=limit)
+        ]
+    )

@@ -1,0 +1,192 @@
+"""A shop with a model in production, living day by day: traffic, batch scoring, campaigns, the Guardian's nights."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.simshop import FULL_STORY, Story, World
+from policies.errors import InputError, SystemDown
+from tools.serving.batch import score_window
+from tools.serving.client import failures, send
+from tools.serving.process import GatewayProcess
+from tools.systems.clock import VirtualClock
+from tools.systems.store import Evidence, Kind
+from tools.systems.systems import Systems
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = "ChurnModel"
+MONITOR = "ChurnDrift"
+DEPLOYED = datetime(2026, 1, 6)
+LOOKED_AT = datetime(2026, 1, 27)
+"""Three weeks after the deployment: the day the VP of Customer Success calls."""
+STORY_ENDS = datetime(2026, 2, 24)
+FLAGGED = 200
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+REQUESTS_AN_HOUR = {5: 10_000, 10: 2_000, 25: 500, 50: 250}
+"""Live requests sent in an hour of a stage. The shop is asked more often than this; the demo sends what gates need."""
+_MARK = ".simshop"
+
+Say = Callable[[str], None]
+
+
+class Shop:
+    """The world, the systems, and who lets time pass. `planner` None: nobody watches (the seed's ablation A4)."""
+
+    def __init__(
+        self,
+        home: Path,
+        seed: int,
+        planner: str | None,
+        *,
+        say: Say = lambda line: None,
+        story: Story = FULL_STORY,
+        customers: int = 100_000,
+    ) -> None:
+        self.home = home
+        self.planner = planner
+        self.world = World(seed, customers=customers, story=story)
+        self.nights: list[Any] = []
+        self.campaigns: dict[datetime, Any] = {}
+        self._say = say
+        self._gateway: GatewayProcess | None = None
+        prepare_folder(home)
+        self.systems = Systems.open(home / "operations.yaml")
+
+    @property
+    def now(self) -> datetime:
+        """The virtual time."""
+        return self.systems.clock.now()
+
+    def open(self) -> None:
+        """Builds the history, trains the first champion, adopts it by hand, and starts watching where someone does."""
+        from tools.check_drift.tool import start_monitor
+        from tools.retrain.tool import train_first_champion
+
+        self._set(DEPLOYED)
+        self._say("building SimShop: 24 months of 100,000 registered customers …")
+        self.world.build_history(self.systems.warehouse)
+        self._say("training the first champion on the rolling 12 months before its holdout …")
+        first = train_first_champion(self.systems, MODEL, DEPLOYED)
+        self.systems.traffic.set(
+            MODEL, first.version, at=DEPLOYED, why="first champion, adopted by a person", rests_on=first.run_id
+        )
+        self._say(f"deployed on Tuesday {DEPLOYED:%Y-%m-%d}: version {first.version}")
+        if self.planner is not None:
+            start_monitor(self.systems, MONITOR)
+            self._gateway = GatewayProcess(self.home / "operations.yaml", MODEL).start()
+            self._say(f"the gateway answers at {self._gateway.predict_url}; {MONITOR} is watching")
+
+    def live(self, until: datetime) -> None:
+        """Lets the shop live to `until`, with a night at every midnight."""
+        while self.now < until:
+            start = self.now
+            midnight = (start + DAY).replace(hour=0, minute=0, second=0, microsecond=0)
+            rollout = self._running_rollout()
+            end = min(midnight, until, start + self._step(rollout) if rollout else until)
+            if rollout:
+                self._serve(rollout, start, end)
+            self._set(end)
+            self.world.advance(self.systems.warehouse, end)
+            if rollout:
+                self._reconcile(end)
+            if end == midnight:
+                self._night(end)
+
+    def close(self) -> None:
+        """Stops the gateway and gives connections back."""
+        if self._gateway is not None:
+            self._gateway.stop()
+            self._gateway = None
+        self.systems.close()
+
+    def top_flagged(self, at: datetime) -> list[int]:
+        """The ids of the customers with the highest scores in the week before `at`."""
+        binding = self.systems.operations.model(MODEL)
+        rows = self.systems.warehouse.query(
+            f"SELECT {binding.id} AS id, max(score) AS score FROM {binding.predictions} "
+            f"WHERE {binding.time} >= $start AND {binding.time} < $end GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {FLAGGED}",
+            {"start": at - 7 * DAY, "end": at},
+        )
+        return [int(each) for each in rows["id"].to_pylist()]
+
+    def predictions(self) -> pd.DataFrame:
+        """All batch predictions with their labels so far: id, time, model_version, score, target."""
+        from tools.systems import datasets
+
+        binding = self.systems.operations.model(MODEL)
+        assert binding.predictions is not None
+        rows = datasets.table(self.systems, binding.predictions)
+        return datasets.with_labels(self.systems, MODEL, rows, self.now)
+
+    def _set(self, now: datetime) -> None:
+        clock = self.systems.clock
+        assert isinstance(clock, VirtualClock)
+        clock.set(now)
+
+    def _running_rollout(self) -> Evidence | None:
+        newest = self.systems.store.latest(Kind.rollout, MODEL)
+        return newest if newest and newest.status in ("pending", "running") else None
+
+    def _step(self, rollout: Evidence) -> timedelta:
+        return HOUR if rollout.body["traffic_pct"] <= 10 else 6 * HOUR
+
+    def _serve(self, rollout: Evidence, start: datetime, end: datetime) -> None:
+        """Sends the hours' requests to the gateway over HTTP, in order of time."""
+        assert self._gateway is not None
+        hours = max(1, round((end - start) / HOUR))
+        count = REQUESTS_AN_HOUR.get(int(rollout.body["traffic_pct"]), 250) * hours
+        requests = list(self.world.live_requests(start, end, count))
+        for first in range(0, len(requests), 1_000):
+            part = requests[first : first + 1_000]
+            self._set(part[-1].at)
+            answers = send(
+                self._gateway.predict_url,
+                [{"id": each.customer_id, "features": each.features} for each in part],
+            )
+            if failed := next(failures(answers), None):
+                raise SystemDown(f"answered {failed.status}: {failed.error or failed.body}", where="gateway")
+            self._gateway.wait_log_drained()
+
+    def _reconcile(self, now: datetime) -> None:
+        from tools.deploy.tool import advance
+
+        for result in advance(self.systems, now):
+            gate = f", gate {result.last_gate.name}: {result.last_gate.verdict}" if result.last_gate else ""
+            self._say(f"{now:%Y-%m-%d %H:%M}  {result.rollout_id}: {result.status} at {result.traffic_pct:g}%{gate}")
+
+    def _night(self, midnight: datetime) -> None:
+        score_window(self.systems, MODEL, midnight - DAY, midnight)
+        if midnight > DEPLOYED + DAY and (midnight - DEPLOYED) % (7 * DAY) == timedelta():
+            flagged = self.top_flagged(midnight)
+            split = self.systems.traffic.split(MODEL)
+            assert split is not None
+            self.campaigns[midnight] = self.world.campaign(self.systems.warehouse, flagged, split.champion, midnight)
+        if self.planner is None:
+            return
+        from agent.triage import triage
+
+        result = triage(self.systems, planner=self.planner)
+        self.nights.append(result)
+        for model in result.models:
+            told = f"{midnight:%Y-%m-%d}  {model.model}: {model.severity}; {model.outcome}"
+            self._say(told)
+
+
+def prepare_folder(home: Path) -> None:
+    """An empty folder with SimShop's declarations. Raises InputError where something else lives there."""
+    if home.exists() and any(home.iterdir()):
+        if not (home / _MARK).exists():
+            raise InputError("is not empty and not a demo's folder; name another with --dir", where=str(home))
+        shutil.rmtree(home)
+    (home / "warehouse").mkdir(parents=True)
+    (home / _MARK).write_text("Made by `guardian demo`, which deletes it when run again.\n")
+    declarations = importlib.resources.files("evals") / "operations.yaml"
+    (home / "operations.yaml").write_text(declarations.read_text(encoding="utf-8"), encoding="utf-8")

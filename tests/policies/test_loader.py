@@ -1,0 +1,81 @@
+"""A faulty declarations file is refused with file, line, place and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from policies.declarations import load, parse
+from policies.errors import DeclarationError, InputError
+
+TEXT = (Path(__file__).parents[2] / "evals" / "operations.yaml").read_text(encoding="utf-8")
+
+
+def _problems(old: str, new: str) -> list[str]:
+    assert old in TEXT
+    with pytest.raises(DeclarationError) as refused:
+        parse(TEXT.replace(old, new, 1), "operations.yaml")
+    assert refused.value.exit_code == 2
+    return [str(problem) for problem in refused.value.problems]
+
+
+def _line(text: str) -> int:
+    return TEXT[: TEXT.index(text)].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "cause"),
+    [
+        ("weight: 0.4", "weight: 0.5", "champion_challengers.ChurnChallenger.evaluation", "must sum to 1"),
+        ("traffic_pct: 100", "traffic_pct: 90", "CanaryDeploy", "must be 100, it is 90"),
+        ("traffic_pct: 25", "traffic_pct: 8", "CanaryDeploy", "must rise"),
+        ("source: ChurnDrift", "source: Nothing", "triggers[0].source", "allowed: ChurnDrift"),
+        ("expected_schema: ChurnFeatures", "expected_schema: X", "monitors[5]", "allowed: ChurnFeatures"),
+        ("error_rate > 0.01", "errors > 0.01", "rollback.conditions[0]", "one of error_rate"),
+        ("error_rate > 0.01", "__import__('os')", "rollback.conditions[0]", "is not a condition"),
+        ("0 2 * * 0", "0 2 * *", "triggers[2].cron", "not a cron expression"),
+        ("frequency: weekly", "frequency: wekly", "kpis[0].frequency", "hourly, daily"),
+        ("duration: 1h", "duration: 1x", "stages[0].duration", "for example '12h'"),
+        ("model: ChurnModel\n    baseline", "model: Other\n    baseline", "ChurnDrift.model", "allowed: ChurnModel"),
+        ("deployment_strategy: CanaryDeploy", "deployment_strategy: Big", "deployment_strategy", "CanaryDeploy"),
+        ('"> 0.80"', '"above 0.80"', "quality_gates.ChurnGate.metrics.auc_roc", "not a bound"),
+        ("budget: MLOpsBudget", "budget: Money", "agents.ChurnMLOps.budget", "allowed: MLOpsBudget"),
+    ],
+)
+def test_names_place_and_what_would_be_right(old: str, new: str, place: str, cause: str) -> None:
+    (problem,) = _problems(old, new)
+    assert place in problem
+    assert cause in problem
+    assert problem.startswith("operations.yaml:")
+    assert int(problem.split(":")[1]) > 0
+
+
+def test_an_unknown_key_names_its_line_and_the_allowed_ones() -> None:
+    problems = _problems("threshold: 0.2,", "treshold: 0.2,")
+    at = _line("threshold: 0.2,")
+    assert any(p.startswith(f"operations.yaml:{at}:") and "did you mean 'threshold'" in p for p in problems)
+    assert any("threshold: is missing" in problem for problem in problems)
+
+
+def test_every_problem_is_reported_not_the_first() -> None:
+    text = TEXT.replace("weight: 0.4", "weight: 0.5", 1).replace("0 2 * * 0", "never", 1)
+    with pytest.raises(DeclarationError) as refused:
+        parse(text, "o.yaml")
+    assert len(refused.value.problems) == 2
+
+
+def test_a_key_given_twice_is_an_error() -> None:
+    problems = _problems("budgets:", "agents: {}\nbudgets:")
+    assert any("declared twice" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "a: [", "budgets: {M: !!python/object:os.system {}}"])
+def test_what_is_no_declarations_file_is_refused(text: str) -> None:
+    with pytest.raises(DeclarationError):
+        parse(text, "o.yaml")
+
+
+def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--operations"):
+        load(tmp_path / "none.yaml")

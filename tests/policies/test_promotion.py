@@ -1,0 +1,91 @@
+"""Nothing is promoted without a passed, fresh gate for that very artifact."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.errors import PolicyRefusal
+from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout
+from policies.retraining import cooldown_over, no_rollout_running, pipeline_is_sound
+
+NOW = datetime(2026, 2, 3)
+WEEK = timedelta(days=7)
+
+
+def _gate(**changes: object) -> GateEvidence:
+    body: dict[str, object] = {
+        "gate_id": "gate-1", "model": "M", "version": "2", "status": "passed",
+        "artifact_digest": "aa", "holdout_digest": "hh", "judged_at": NOW - timedelta(hours=1),
+    }  # fmt: skip
+    return GateEvidence.model_validate({**body, **changes})
+
+
+def _decide(gate: GateEvidence | None, **changes: bool) -> Decision:
+    return may_deploy("M", "2", "aa", gate, now=NOW, max_age=WEEK, **changes)
+
+
+def test_a_passed_gate_for_this_artifact_allows() -> None:
+    assert _decide(_gate()).allowed
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason"),
+    [
+        (None, "no quality gate result"),
+        (_gate(status="failed"), "is failed, not passed"),
+        (_gate(status="inconclusive"), "is inconclusive, not passed"),
+        (_gate(version="3"), "is for M version 3"),
+        (_gate(model="Other"), "is for Other"),
+        (_gate(artifact_digest="bb"), "another artifact"),
+        (_gate(judged_at=NOW - 2 * WEEK), "older than"),
+        (_gate(judged_at=NOW + WEEK), "in the future"),
+    ],
+)
+def test_anything_less_refuses_and_says_why(gate: GateEvidence | None, reason: str) -> None:
+    decision = _decide(gate)
+    assert not decision.allowed
+    with pytest.raises(PolicyRefusal, match=reason) as refused:
+        decision.enforce()
+    assert refused.value.exit_code == 3
+
+
+@given(
+    status=st.sampled_from(["passed", "failed", "inconclusive", "PASSED", ""]),
+    version=st.sampled_from(["1", "2", "3"]),
+    digest=st.sampled_from(["aa", "bb", ""]),
+    hours=st.integers(-500, 500),
+)
+def test_allowed_only_if_every_condition_holds(status: str, version: str, digest: str, hours: int) -> None:
+    gate = _gate(status=status, version=version, artifact_digest=digest, judged_at=NOW - timedelta(hours=hours))
+    sound = status == "passed" and version == "2" and digest == "aa" and 0 <= hours <= 168
+    assert _decide(gate).allowed == sound
+
+
+def test_a_gate_switched_off_by_declaration_is_said_aloud() -> None:
+    decision = _decide(None, gate_required=False)
+    assert decision.allowed
+    assert "switched off" in decision.reasons[0]
+
+
+def test_one_rollout_at_a_time() -> None:
+    assert may_start_rollout("M", None).allowed
+    assert not may_start_rollout("M", "rollout-1").allowed
+    assert not no_rollout_running("rollout-1").allowed
+
+
+def test_broken_data_is_no_reason_to_retrain() -> None:
+    assert pipeline_is_sound([]).allowed
+    assert "mend the source" in pipeline_is_sound(["crm is 48 h late"]).reasons[0]
+
+
+def test_cooldown_counts_from_the_last_start() -> None:
+    day = timedelta(days=1)
+    assert cooldown_over(None, day, NOW).allowed
+    assert cooldown_over(NOW - day, day, NOW).allowed
+    refused = cooldown_over(NOW - timedelta(hours=23), day, NOW)
+    assert not refused.allowed
+    assert str(NOW + timedelta(hours=1)) in refused.reasons[0]

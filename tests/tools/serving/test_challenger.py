@@ -1,0 +1,120 @@
+"""A challenger that is slow, raises or dies costs its own record, never a request."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tools.serving.breaker import Breaker
+from tools.serving.client import failures, send
+
+Payload = Callable[..., dict[str, Any]]
+
+
+def logged(world: Any, gateway: Any, prefix: str) -> Any:
+    gateway.wait_log_drained()
+    log = world.log()
+    return log[log["id"].fillna("").str.startswith(prefix)]
+
+
+def test_slow_challenger_misses_its_deadline_and_the_champion_answers(
+    world: Any, gateway: Any, payload: Payload
+) -> None:
+    world.split("one", "slow", 100)
+    responses = send(gateway.predict_url, [payload(id=f"slow-{i}") for i in range(40)], connections=4)
+    assert not list(failures(responses))
+    assert {response.body["version"] for response in responses} == {world.versions["one"]}
+    assert {response.body["variant"] for response in responses} == {"champion"}
+    assert max(response.latency_ms for response in responses) < 400
+    rows = logged(world, gateway, "slow-")
+    assert len(rows) == 40 and set(rows["variant"]) == {"challenger"}
+    assert set(rows["version"]) == {world.versions["slow"]}
+    assert rows["error"].str.contains("deadline of 200 ms|breaker open|not running").all()
+    assert rows["error"].str.contains("deadline").any() and rows["score"].isna().all()
+    assert rows["fallback_score"].notna().all() and set(rows["fallback_version"]) == {world.versions["one"]}
+    assert gateway.metrics()['guardian_errors_total{variant="challenger"}'] == 40
+
+
+def test_raising_challenger_fails_only_the_rows_it_cannot_take(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "raising", 100)
+    requests = [payload(id=f"raise-{i}", recency=3000 if i % 10 == 0 else 1000) for i in range(100)]
+    responses = send(gateway.predict_url, requests, connections=8)
+    assert not list(failures(responses))
+    rows = logged(world, gateway, "raise-")
+    assert rows["error"].notna().sum() == 10
+    assert rows["error"].dropna().str.contains("ValueError: recency out of range").all()
+    assert set(rows.loc[rows["error"].isna(), "score"]) == {0.25}
+
+
+def test_nonsense_scores_are_the_challengers_errors(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "nonsense", 100)
+    responses = send(gateway.predict_url, [payload(id=f"nan-{i}") for i in range(10)])
+    assert not list(failures(responses))
+    assert logged(world, gateway, "nan-")["error"].str.contains("not a probability|breaker open").all()
+
+
+def test_crashing_challenger_and_its_recovery(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "crashing", 100)
+    responses = send(gateway.predict_url, [payload(id=f"crash-{i}") for i in range(50)])
+    assert not list(failures(responses))
+    assert logged(world, gateway, "crash-")["error"].str.contains("process|breaker").all()
+
+
+def test_killed_and_hung_challenger_comes_back(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "misbehaving", 100)
+    for signal_ in (signal.SIGKILL, signal.SIGSTOP):
+        victim = wait_for_challenger(gateway)
+        os.kill(victim, signal_)
+        responses = send(gateway.predict_url, [payload() for _ in range(60)], connections=4)
+        assert not list(failures(responses))
+        assert max(response.latency_ms for response in responses) < 400
+        until = time.monotonic() + 20
+        while send(gateway.predict_url, [payload()])[0].body["variant"] != "challenger":
+            assert time.monotonic() < until, gateway.errors()
+            time.sleep(0.05)
+
+
+def wait_for_challenger(gateway: Any) -> int:
+    until = time.monotonic() + 20
+    while (pid := gateway.readiness()["challenger_pid"]) is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return int(pid)
+
+
+def test_no_process_outlives_the_gateway(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "slow", 100)
+    challenger = wait_for_challenger(gateway)
+    os.kill(gateway.pid, signal.SIGKILL)
+    gateway.stop()
+    until = time.monotonic() + 5
+    while _runs(challenger):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_breaker_opens_tries_once_and_closes() -> None:
+    now = [0.0]
+    breaker = Breaker(lambda: now[0], failures=3, cooldown=1.0, longest=2.0)
+    assert [breaker.failed() for _ in range(3)] == [False, False, True]
+    assert not breaker.allows()
+    now[0] = 1.0
+    assert breaker.allows() and not breaker.allows()  # one trial
+    assert breaker.failed()
+    now[0] = 2.9
+    assert not breaker.allows()  # the cool-down doubled
+    now[0] = 3.0
+    assert breaker.allows()
+    breaker.succeeded()
+    assert breaker.allows() and breaker.allows() and not breaker.is_open

@@ -1,0 +1,77 @@
+"""The warehouse: one SELECT at a time, bound parameters, confined to its folder, files whole or absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from policies.errors import InputError, SystemDown
+from tools.systems.warehouse import Warehouse
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    (tmp_path / "warehouse").mkdir()
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    made = Warehouse(tmp_path / "warehouse")
+    made.append("ml.t", pa.table({"a": [1, 2, 3], "b": ["x", "y", None]}), "first")
+    return made
+
+
+def test_parameters_are_bound_and_only_those_that_occur(warehouse: Warehouse) -> None:
+    rows = warehouse.query("SELECT a FROM ml.t WHERE b = $b", {"b": "x' OR 1=1 --", "unused": 1})
+    assert rows.num_rows == 0
+    assert warehouse.query("SELECT a FROM ml.t WHERE b = $b", {"b": "y"})["a"].to_pylist() == [2]
+    with pytest.raises(InputError, match=r"\$b has no value"):
+        warehouse.query("SELECT a FROM ml.t WHERE b = $b")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP VIEW ml.t",
+        "SELECT 1; SELECT 2",
+        "COPY ml.t TO 'out.csv'",
+        "SET enable_external_access = true",
+        "ATTACH 'other.db'",
+        "INSTALL httpfs",
+        "",
+    ],
+)
+def test_anything_but_one_select_is_refused(warehouse: Warehouse, sql: str) -> None:
+    with pytest.raises(InputError):
+        warehouse.query(sql)
+
+
+def test_reads_are_confined_to_the_folder(warehouse: Warehouse, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Permission"):
+        warehouse.query(f"SELECT * FROM read_csv('{tmp_path}/secret.csv')")
+
+
+def test_a_file_of_the_same_name_is_replaced(warehouse: Warehouse) -> None:
+    warehouse.append("ml.t", pa.table({"a": [9]}), "first")
+    assert warehouse.read("ml.t")["a"].to_pylist() == [9]
+    warehouse.append("ml.t", pa.table({"a": [10], "c": [1.0]}), "second")
+    assert sorted(warehouse.read("ml.t")["a"].to_pylist()) == [9, 10]
+
+
+def test_a_half_written_file_is_never_read(warehouse: Warehouse) -> None:
+    (warehouse.folder("ml.t") / "next.abcd.partial").write_bytes(b"PAR1 half")
+    assert warehouse.read("ml.t").num_rows == 3
+    assert warehouse.tables() == ["ml.t"]
+
+
+def test_an_unknown_table_or_name_says_what_there_is(warehouse: Warehouse) -> None:
+    with pytest.raises(InputError, match=r"there are: ml\.t"):
+        warehouse.read("ml.other")
+    with pytest.raises(InputError, match=r"write schema\.table"):
+        warehouse.folder("../etc")
+    with pytest.raises(InputError, match="nope"):
+        warehouse.query("SELECT nope FROM ml.t")
+
+
+def test_a_missing_folder_is_a_system_that_is_down(tmp_path: Path) -> None:
+    with pytest.raises(SystemDown, match="no folder"):
+        Warehouse(tmp_path / "none").query("SELECT 1")

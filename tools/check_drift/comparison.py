@@ -1,0 +1,170 @@
+"""One column against its baseline, and a table against its profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tools.check_drift import divergence
+from tools.check_drift.bins import Summary, counts_by_bin
+from tools.check_drift.categorical import CategorySummary
+from tools.check_drift.distance import distances
+from tools.check_drift.divergence import both_shares, total_variation
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS, divergence_p_value, holm, homogeneity, ks_p_value
+from tools.check_drift.numeric import NumericSummary
+from tools.check_drift.profiles import Profile, profile
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class ColumnChange:
+    """How one column differs from its baseline.
+
+    `psi`, `js` (distance, base 2), `kl` (of current from baseline, nats), `hellinger` and `total_variation` share the
+    bins of `tools.check_drift.bins`. `ks` is exact to within `ks_bound` below; `wasserstein` is in standard deviations
+    of the baseline; all three are NaN for categories. `p_value` is that of the PSI, `ks_p_value` that of the KS
+    statistic (χ² for categories), `adjusted_p` is `p_value` corrected over the columns compared together.
+    `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says what changed.
+    """
+
+    column: str
+    kind: str
+    psi: float
+    js: float
+    kl: float
+    hellinger: float
+    total_variation: float
+    ks: float
+    ks_bound: float
+    wasserstein: float
+    p_value: float
+    ks_p_value: float
+    adjusted_p: float
+    drifted: bool
+    reason: str
+    baseline_rows: int
+    current_rows: int
+
+
+def compare(
+    baseline: object,
+    current: object,
+    *,
+    columns: Sequence[str] | None = None,
+    threshold: float = 0.2,
+    alpha: float = DAILY_FALSE_ALARMS,
+) -> list[ColumnChange]:
+    """Changes of the baseline's columns (or of `columns`), the drifted first, then by PSI, worst first.
+
+    Both sides: a Profile, or anything `profile` takes. A column drifted where its PSI is beyond `threshold` and the
+    Holm-corrected p-value below `alpha`, the chance of any false alarm in this call. A column that is gone counts as
+    all null; one that is new has nothing to be compared with and is left out. Raises InputError for unreadable data.
+    """
+    before = profile(baseline)
+    names = list(before.columns) if columns is None else list(columns)
+    now = current if isinstance(current, Profile) else profile(current, like=before)
+    changes = [compare_column(name, before.columns[name], _present(now, name, before)) for name in names]
+    adjusted = holm([change.p_value for change in changes])
+    judged = [
+        replace(change, adjusted_p=p, drifted=change.psi > threshold and p < alpha)
+        for change, p in zip(changes, adjusted, strict=True)
+    ]
+    return sorted(judged, key=lambda change: (not change.drifted, 0.0 if math.isnan(change.psi) else -change.psi))
+
+
+def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChange:
+    """All statistics of one column; NaN, with p-values of 1, where a side has no rows."""
+    kind = "numeric" if isinstance(baseline, NumericSummary) else "categorical"
+    before, after = counts_by_bin(baseline, current)
+    if baseline.rows == 0 or current.rows == 0:
+        reason = "no rows in the " + ("baseline" if baseline.rows == 0 else "current window")
+        return ColumnChange(
+            name, kind, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 1.0, 1.0, 1.0, False, reason,
+            baseline.rows, current.rows,
+        )  # fmt: skip
+    p, q = both_shares(before, after)
+    psi = divergence.psi(p, q)
+    ks = bound = distance = _NAN
+    if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
+        measured = distances(baseline, current)
+        ks, bound, moved = measured.ks, measured.ks_bound, measured.wasserstein
+        spread = baseline.std
+        distance = moved / spread if spread > 0 else (0.0 if moved == 0 else moved)
+        second = ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
+    else:
+        second = homogeneity(before, after)
+    return ColumnChange(
+        column=name,
+        kind=kind,
+        psi=psi,
+        js=divergence.js(p, q),
+        kl=divergence.kl(p, q),
+        hellinger=divergence.hellinger(p, q),
+        total_variation=total_variation(p, q),
+        ks=ks,
+        ks_bound=bound,
+        wasserstein=distance,
+        p_value=divergence_p_value("psi", psi, before, after, divergence.psi),
+        ks_p_value=second,
+        adjusted_p=1.0,
+        drifted=False,
+        reason=describe(baseline, current),
+        baseline_rows=baseline.rows,
+        current_rows=current.rows,
+    )
+
+
+def describe(baseline: Summary, current: Summary) -> str:
+    """What changed most visibly, in a few words with numbers."""
+    said = []
+    if type(baseline) is not type(current):
+        kinds = ["numeric" if isinstance(side, NumericSummary) else "categorical" for side in (baseline, current)]
+        said.append(f"type changed from {kinds[0]} to {kinds[1]}")
+    before, after = baseline.nulls / max(baseline.rows, 1), current.nulls / max(current.rows, 1)
+    if abs(after - before) > 0.01:
+        said.append(f"nulls {before:.1%} → {after:.1%}")
+    if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
+        if current.finite and current.minimum == current.maximum and baseline.minimum < baseline.maximum:
+            said.append(f"constant {current.minimum:g}")
+        elif current.finite and baseline.finite:
+            medians = f"median {baseline.quantile(0.5):.4g} → {current.quantile(0.5):.4g}"
+            said.append(f"mean {baseline.mean:.4g} → {current.mean:.4g}, {medians}")
+        infinities = current.pos_inf + current.neg_inf
+        if infinities and not baseline.pos_inf + baseline.neg_inf:
+            said.append(f"{infinities} infinite values")
+    elif isinstance(baseline, CategorySummary) and isinstance(current, CategorySummary):
+        said += _describe_categories(baseline, current)
+    return "; ".join(said) or "no visible change"
+
+
+def _describe_categories(baseline: CategorySummary, current: CategorySummary) -> list[str]:
+    said = []
+    if not baseline.other:
+        new = [name for name in current.counts if name not in baseline.counts]
+        if new:
+            share = sum(current.counts[name] for name in new) / current.rows
+            said.append(f"new categories {', '.join(new[:3])}{' …' if len(new) > 3 else ''} ({share:.1%})")
+    gone = [name for name in baseline.counts if name not in current.counts]
+    if gone and not current.other:
+        share = sum(baseline.counts[name] for name in gone) / max(baseline.rows, 1)
+        if share * current.rows > 10:
+            said.append(f"vanished {', '.join(gone[:3])}{' …' if len(gone) > 3 else ''} (were {share:.1%})")
+    moves = {
+        name: current.counts.get(name, 0) / current.rows - count / baseline.rows
+        for name, count in baseline.counts.items()
+    }
+    if moves:
+        name = max(moves, key=lambda each: abs(moves[each]))
+        before = baseline.counts[name] / baseline.rows
+        said.append(f"{name} {before:.1%} → {before + moves[name]:.1%}")
+    return said
+
+
+def _present(now: Profile, name: str, before: Profile) -> Summary:
+    if name in now.columns:
+        return now.columns[name]
+    if isinstance(before.columns[name], NumericSummary):
+        return profile({name: [float("nan")] * now.rows}).columns[name]
+    return CategorySummary({}, 0, now.rows)

@@ -1,0 +1,140 @@
+"""Rank correlations of numeric columns, and the pair whose correlation changed most.
+
+Every value is replaced by its grade, its place (0 to 1) in the baseline's distribution, on both sides; correlations of
+grades are Spearman's, so outliers and skew neither inflate them nor their error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.check_drift.frames import Categories, batches
+from tools.check_drift.numeric import Floats, Ints, NumericSummary, rank_of_value
+from tools.check_drift.profiles import Profile
+
+THRESHOLD = 0.2
+"""Change of a correlation that counts, where no threshold is declared."""
+
+_FIELLER = 1.06
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Correlations `matrix` (NaN where undefined) of the columns `names`, each over `rows` rows without nulls."""
+
+    names: list[str]
+    matrix: Floats
+    rows: Ints
+
+    def save(self, path: Path) -> None:
+        """Writes one NPZ file, replacing it atomically."""
+        temporary = path.with_name(f".{path.name}.partial")
+        with temporary.open("wb") as file:
+            np.savez(file, names=np.array(self.names), matrix=self.matrix, rows=self.rows)
+        temporary.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> Correlations:
+        """Reads what `save` wrote. Raises OSError, ValueError or KeyError."""
+        with np.load(path, allow_pickle=False) as stored:
+            return Correlations(stored["names"].tolist(), stored["matrix"], stored["rows"])
+
+
+@dataclass(frozen=True)
+class CorrelationChange:
+    """The pair that changed most; `p_value` is corrected over all pairs looked at."""
+
+    pair: tuple[str, str]
+    before: float
+    after: float
+    p_value: float
+
+    @property
+    def change(self) -> float:
+        """Absolute change of the correlation, 0 to 2."""
+        return abs(self.after - self.before)
+
+
+def correlations(data: object, baseline: Profile) -> Correlations:
+    """Grade correlations of the baseline's numeric columns that `data` (anything `profile` takes) has."""
+    numeric = {n: s for n, s in baseline.columns.items() if isinstance(s, NumericSummary) and s.finite}
+    sums: list[Floats] = []
+    names: list[str] = []
+    for batch in batches(data):
+        graded = {
+            name: _grades(column, numeric[name])
+            for name, column in batch.items()
+            if name in numeric and not isinstance(column, Categories)
+        }
+        if not graded:
+            break
+        names = list(graded)
+        z = np.column_stack(list(graded.values()))
+        present = (~np.isnan(z)).astype(np.float64)
+        z = np.nan_to_num(z)
+        parts = [present.T @ present, z.T @ present, (z * z).T @ present, z.T @ z]
+        sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]
+    if not sums:
+        return Correlations([], np.empty((0, 0)), np.empty((0, 0), dtype=np.int64))
+    n, first, second, product = sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = first / n
+        variance = np.maximum(second / n - mean * mean, 0.0)
+        spread = np.sqrt(variance * variance.T)
+        matrix = np.where(spread > 1e-12, (product / n - mean * mean.T) / spread, np.nan)
+    return Correlations(names, matrix, n.astype(np.int64))
+
+
+def largest_change(before: Correlations, after: Correlations, around: Sequence[str] | None) -> CorrelationChange | None:
+    """The pair of columns, one of them in `around` (None: any), whose correlation changed most; None for no pair.
+
+    Tested by Fisher's z with Fieller's variance for rank correlations, Bonferroni over the pairs.
+    Source: E. C. Fieller, H. O. Hartley, E. S. Pearson, Tests for Rank Correlation Coefficients (Biometrika, 1957).
+    """
+    names = [name for name in before.names if name in after.names]
+    wanted = set(names if around is None else around)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if a in wanted or b in wanted]
+    old, new = _places(before), _places(after)
+    best: CorrelationChange | None = None
+    measured = 0
+    for a, b in pairs:
+        was, now = before.matrix[old[a], old[b]], after.matrix[new[a], new[b]]
+        n, m = int(before.rows[old[a], old[b]]), int(after.rows[new[a], new[b]])
+        if np.isnan(was) or np.isnan(now) or min(n, m) < 10:
+            continue
+        measured += 1
+        if best is None or abs(now - was) > best.change:
+            best = CorrelationChange((a, b), float(was), float(now), _p_value(float(was), n, float(now), m))
+    if best is None:
+        return None
+    return CorrelationChange(best.pair, best.before, best.after, min(1.0, best.p_value * measured))
+
+
+def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
+    """Place of each value in the baseline's distribution (middle of its histogram bin), NaN for nulls."""
+    steps = np.concatenate([[0], np.cumsum(summary.counts)]) / summary.finite
+    middles = np.concatenate([[0.0], (steps[1:] + steps[:-1]) / 2, [1.0]])
+    clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=summary.centre)
+    ranks = rank_of_value(clean, summary.centre)
+    at = np.searchsorted(summary.ranks, ranks)
+    exact = (at < len(summary.ranks)) & (summary.ranks[np.minimum(at, len(summary.ranks) - 1)] == ranks)
+    graded = np.where(exact, middles[np.minimum(at + 1, len(middles) - 1)], steps[at])
+    return np.where(np.isnan(values), np.nan, graded)
+
+
+def _p_value(r: float, n: int, s: float, m: int) -> float:
+    from scipy.special import ndtr
+
+    bounded = np.clip([r, s], -0.999999, 0.999999)
+    z = abs(np.arctanh(bounded[0]) - np.arctanh(bounded[1])) / np.sqrt(_FIELLER / (n - 3) + _FIELLER / (m - 3))
+    return float(2 * ndtr(-z))
+
+
+def _places(of: Correlations) -> Mapping[str, int]:
+    return {name: i for i, name in enumerate(of.names)}

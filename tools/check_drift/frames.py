@@ -1,0 +1,187 @@
+"""Tables of any kind as batches of columns: pandas, Arrow, mappings of arrays, Parquet paths and globs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.errors import InputError
+
+_BATCH_ROWS = 1 << 18
+
+
+class Categories(NamedTuple):
+    """A categorical column: `codes` into `names`, -1 for null."""
+
+    codes: NDArray[np.int64]
+    names: list[str]
+
+
+Column = NDArray[Any] | Categories
+"""A numeric column (float, NaN for null) or a categorical one."""
+
+
+class _Arrow(Protocol):
+    type: Any
+
+    def __len__(self) -> int: ...
+
+
+def batches(data: object, columns: Sequence[str] | None = None) -> Iterator[dict[str, Column]]:
+    """Batches of `data`'s columns, in one piece where it is in memory, by row groups where it is Parquet.
+
+    Numbers, dates (as seconds since 1970 UTC) and durations (as seconds) are numeric; strings, booleans and everything
+    else are categorical. Raises InputError for a missing file, a missing column or a kind of table not known here.
+    """
+    if isinstance(data, str | Path):
+        yield from _parquet_batches(str(data), columns)
+        return
+    kind = type(data).__module__.split(".")[0]
+    if kind == "pandas":
+        yield _pandas_batch(data, columns)
+    elif kind == "pyarrow":
+        yield _arrow_batch(data, columns)
+    elif isinstance(data, Mapping):
+        names = _chosen([str(name) for name in data], columns)
+        yield {name: _array_column(np.asarray(data[name])) for name in names}
+    else:
+        raise InputError(f"cannot profile {type(data).__name__}: give a pandas or Arrow table, or a Parquet path")
+
+
+def _chosen(present: Sequence[str], columns: Sequence[str] | None) -> list[str]:
+    if columns is None:
+        return list(present)
+    missing = [name for name in columns if name not in present]
+    if missing:
+        raise InputError(f"no column {', '.join(map(repr, missing))}; present: {', '.join(present)}")
+    return list(columns)
+
+
+def _parquet_batches(pattern: str, columns: Sequence[str] | None) -> Iterator[dict[str, Column]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(pattern)
+    files = sorted(map(str, path.glob("*.parquet"))) if path.is_dir() else sorted(glob(pattern)) or [pattern]  # noqa: PTH207 (absolute patterns too)
+    if not files or not Path(files[0]).exists():
+        raise InputError("no such Parquet file", where=pattern)
+    for file in files:
+        schema = pq.read_schema(file)
+        names = _chosen(schema.names, columns)
+        texts = [
+            n
+            for n in names
+            if pa.types.is_string(schema.field(n).type) or pa.types.is_large_string(schema.field(n).type)
+        ]
+        reader = pq.ParquetFile(file, read_dictionary=texts, memory_map=True)
+        for batch in reader.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+            yield {name: _arrow_column(batch.column(name)) for name in names}
+        if not reader.metadata.num_rows:
+            yield {name: _arrow_column(pa.array([], schema.field(name).type)) for name in names}
+
+
+def _pandas_batch(data: Any, columns: Sequence[str] | None) -> dict[str, Column]:
+    if not hasattr(data, "columns"):
+        raise InputError("cannot profile a pandas Series: give a DataFrame")
+    named = {str(name): position for position, name in enumerate(data.columns)}
+    names = _chosen(list(named), columns)
+    return {name: _series_column(data.iloc[:, named[name]]) for name in names}
+
+
+def _series_column(series: Any) -> Column:
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiubmM":
+        return _array_column(series.to_numpy())
+    if hasattr(series, "cat"):
+        codes = series.cat.codes.to_numpy().astype(np.int64)
+        return Categories(codes, [str(name) for name in series.cat.categories])
+    import pyarrow as pa
+
+    try:
+        return _arrow_column(pa.Array.from_pandas(series))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return _arrow_column(pa.array(_texts(series), pa.string()))
+
+
+def _texts(values: Iterable[Any]) -> list[str | None]:
+    """Values of mixed kinds as text; None and NaN are null."""
+    return [None if v is None or (isinstance(v, float) and math.isnan(v)) else str(v) for v in values]
+
+
+def _array_column(array: NDArray[Any]) -> Column:
+    kind = array.dtype.kind
+    if kind == "f" and array.dtype.itemsize in (4, 8):
+        return array
+    if kind in "fiu":
+        return array.astype(np.float64)
+    if kind == "b":
+        return Categories(array.astype(np.int64), ["false", "true"])
+    if kind in "mM":
+        seconds = array.astype(f"{kind}8[us]").astype(np.int64).astype(np.float64) / 1e6
+        return np.where(np.isnat(array), np.nan, seconds)
+    import pyarrow as pa
+
+    try:
+        return _arrow_column(pa.array(array.tolist()))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return _arrow_column(pa.array(_texts(array.tolist()), pa.string()))
+
+
+def _arrow_batch(data: Any, columns: Sequence[str] | None) -> dict[str, Column]:
+    import pyarrow as pa
+
+    if not isinstance(data, pa.Table | pa.RecordBatch):
+        raise InputError(f"cannot profile Arrow {type(data).__name__}: give a Table or RecordBatch")
+    names = _chosen(data.schema.names, columns)
+    return {name: _arrow_column(data.column(name)) for name in names}
+
+
+def _arrow_column(column: _Arrow) -> Column:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = cast(Any, column)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.unify_dictionaries().combine_chunks() if array.num_chunks else pa.array([], array.type)
+    kind = array.type
+    if (
+        pa.types.is_dictionary(kind)
+        and not pa.types.is_string(kind.value_type)
+        and not pa.types.is_large_string(kind.value_type)
+    ):
+        return _arrow_column(array.dictionary_decode())
+    if pa.types.is_dictionary(kind):
+        codes = pc.fill_null(array.indices, -1) if array.null_count else array.indices
+        return Categories(
+            codes.to_numpy(zero_copy_only=False).astype(np.int64), [str(n) for n in array.dictionary.to_pylist()]
+        )
+    if pa.types.is_null(kind):
+        return np.full(len(array), np.nan)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _seconds(pc.cast(array, pa.timestamp("us"), safe=False))
+    if pa.types.is_duration(kind):
+        return _seconds(pc.cast(array, pa.duration("us"), safe=False))
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        if kind not in (pa.float32(), pa.float64()):
+            array = pc.cast(array, pa.float64(), safe=False)
+        return cast(NDArray[Any], array.to_numpy(zero_copy_only=False))
+    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+        try:
+            array = pc.cast(array, pa.string())
+        except pa.ArrowNotImplementedError:
+            array = pa.array([None if each is None else str(each) for each in array.to_pylist()], pa.string())
+    return _arrow_column(pc.dictionary_encode(array))
+
+
+def _seconds(array: Any) -> NDArray[np.float64]:
+    import pyarrow.compute as pc
+
+    values = pc.cast(array, "int64").to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float64) / 1e6

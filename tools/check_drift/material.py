@@ -1,0 +1,216 @@
+"""What the checks of one run look at, each read once: the window's rows, the baseline's stored profile, scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policies.declarations.binding import ModelBinding
+from policies.declarations.drift import DriftMonitor
+from policies.errors import GuardianError, InputError
+from tools.check_drift.correlation import Correlations, correlations
+from tools.check_drift.numeric import Floats
+from tools.check_drift.performance import Performance, measure
+from tools.check_drift.profiles import Profile, profile
+from tools.systems import datasets
+from tools.systems.registry import CHAMPION
+from tools.systems.warehouse import quote
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from tools.systems.systems import Systems
+
+SCORE = "score"
+
+
+@dataclass
+class Material:
+    """The world of one monitor as of one time. Reads are lazy and kept; baselines are kept on disk by their digest."""
+
+    systems: Systems
+    monitor: DriftMonitor
+    at: datetime
+    reach: timedelta
+    _kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def binding(self) -> ModelBinding:
+        """The model's binding. Raises InputError."""
+        return self.systems.operations.model(self.monitor.model)
+
+    def rows(self, start: datetime) -> pa.Table:
+        """Rows of the model's table from `start` up to now, all columns. Raises InputError where there is no table."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        time = self.binding.time
+        if "rows" not in self._kept:
+            where = f"{quote(time)} >= $start AND {quote(time)} < $end"
+            params = {"start": self.at - self.reach, "end": self.at}
+            self._kept["rows"] = self.systems.warehouse.read(self.binding.table, None, where, params)
+        rows: pa.Table = self._kept["rows"]
+        if start <= self.at - self.reach:
+            return rows
+        return rows.filter(pc.greater_equal(rows.column(time), pa.scalar(start, rows.schema.field(time).type)))
+
+    def current(self, start: datetime) -> Profile:
+        """Profile of the features in the window, comparable with the baseline's."""
+        key = f"current {start}"
+        if key not in self._kept:
+            rows = self.rows(start)
+            there = [name for name in self.binding.features.names if name in rows.column_names]
+            self._kept[key] = profile(rows.select(there), like=self.baseline())
+            if not there:
+                raise InputError("holds none of the model's features", where=self.binding.table)
+        found: Profile = self._kept[key]
+        return found
+
+    def baseline(self) -> Profile:
+        """Profile of the baseline's features, computed once and stored."""
+        if "baseline" not in self._kept:
+            path = self._stored("features", self._baseline_digest(), ".npz")
+            try:
+                self._kept["baseline"] = Profile.load(path)
+            except InputError:
+                features = self.binding.features
+                found = profile(self._baseline_rows(), columns=features.names, categorical=features.categorical)
+                if not found.rows:
+                    raise InputError("the baseline has no rows", where=self.monitor.baseline.dataset) from None
+                found.save(path)
+                self._kept["baseline"] = found
+        kept: Profile = self._kept["baseline"]
+        return kept
+
+    def baseline_correlations(self) -> Correlations:
+        """Correlations between the baseline's numeric features, computed once and stored."""
+        path = self._stored("correlations", self._baseline_digest(), ".npz")
+        try:
+            return Correlations.load(path)
+        except (OSError, ValueError, KeyError):
+            found = correlations(self._baseline_rows().select(self.binding.features.numeric), self.baseline())
+            found.save(path)
+            return found
+
+    def champion(self) -> str:
+        """The version that serves. Raises InputError where none does."""
+        if "champion" not in self._kept:
+            split = self.systems.traffic.split(self.monitor.model)
+            name = self.binding.registry_name
+            version = split.champion if split else self.systems.registry.alias(name, CHAMPION)
+            if version is None:
+                raise InputError(f"no version of {name!r} is champion", where="model registry")
+            self._kept["champion"] = version
+        return str(self._kept["champion"])
+
+    def score(self, rows: pd.DataFrame) -> Floats:
+        """The champion's scores of rows that have its features. Raises InputError where a feature is missing."""
+        names = self.binding.features.names
+        missing = [name for name in names if name not in rows.columns]
+        if missing:
+            raise InputError(f"cannot be scored without {', '.join(missing)}", where=self.binding.table)
+        if rows.empty:
+            return np.empty(0)
+        pipeline = self.systems.registry.load(self.binding.registry_name, self.champion())
+        scores: Floats = np.asarray(pipeline.predict_proba(rows[names]))[:, 1].astype(np.float64)
+        return scores
+
+    def baseline_scores(self) -> Profile:
+        """Profile of the champion's scores of the baseline, computed once a version and stored."""
+        path = self._stored("scores", self._baseline_digest(), f"-v{self.champion()}.npz")
+        try:
+            return Profile.load(path)
+        except InputError:
+            found = profile({SCORE: self.score(self._baseline_rows().to_pandas())})
+            found.save(path)
+            return found
+
+    def predictions(self, start: datetime) -> pd.DataFrame:
+        """Id, time and score the champion gave from `start` up to now, as recorded; empty where nothing is."""
+        import pandas as pd
+
+        binding = self.binding
+        if binding.predictions is None or not self.systems.warehouse.exists(binding.predictions):
+            return pd.DataFrame({binding.id: [], binding.time: [], SCORE: []})
+        where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end AND model_version = $version"
+        params = {"start": start, "end": self.at, "version": self.champion()}
+        columns = [binding.id, binding.time, SCORE]
+        found: pd.DataFrame = self.systems.warehouse.read(binding.predictions, columns, where, params).to_pandas()
+        return found.drop_duplicates([binding.id, binding.time], keep="last")
+
+    def baseline_performance(self, metric: str) -> Performance:
+        """The champion's metric on the baseline's labelled rows; stored once all of them are labelled."""
+        path = self._stored(f"performance-{metric}", self._baseline_digest(), f"-v{self.champion()}.json")
+        try:
+            return Performance.restore(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError):
+            rows = self._baseline_rows().to_pandas()
+            labelled = self.labelled_baseline(rows)
+            outcomes = labelled[self.binding.target].to_numpy(dtype=np.float64)
+            found = measure(metric, outcomes, self.score(labelled), self.threshold())
+            if found.rows == len(rows):
+                path.write_text(json.dumps(found.dump()))
+            return found
+
+    def labelled_baseline(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The baseline's rows whose label is known: from the label table, else from the baseline itself."""
+        binding = self.binding
+        joined = rows[:0]
+        if self.systems.warehouse.exists(binding.labels.table):
+            joined = datasets.with_labels(self.systems, self.monitor.model, rows, self.at)
+        if joined.empty and binding.target in rows.columns:
+            return rows.dropna(subset=[binding.target])
+        return joined
+
+    def threshold(self) -> float:
+        """The score from which the champion flags a row, as recorded with it; 0.5 where it recorded none."""
+        version = self.systems.registry.get(self.binding.registry_name, self.champion())
+        recorded = {**version.params, **version.tags}.get("threshold", version.metrics.get("threshold", 0.5))
+        return float(recorded)
+
+    def baseline_shares(self) -> tuple[int, int]:
+        """Positive and negative labels of the baseline; stored once all of its rows are labelled."""
+        path = self._stored("labels", self._baseline_digest(), ".json")
+        try:
+            positives, negatives = json.loads(path.read_text())
+        except (OSError, ValueError):
+            rows = self._baseline_rows().to_pandas()
+            outcomes = self.labelled_baseline(rows)[self.binding.target].to_numpy(dtype=np.float64)
+            positives, negatives = int(outcomes.sum()), int(len(outcomes) - outcomes.sum())
+            if len(outcomes) == len(rows):
+                path.write_text(json.dumps([positives, negatives]))
+        return int(positives), int(negatives)
+
+    def baseline_size(self) -> int:
+        """Rows of the baseline, 0 where it cannot be read."""
+        try:
+            return self.baseline().rows
+        except (GuardianError, OSError):
+            return 0
+
+    def _baseline_rows(self) -> pa.Table:
+        if "baseline rows" not in self._kept:
+            self._kept["baseline rows"] = self.systems.warehouse.read(self.monitor.baseline.dataset)
+        rows: pa.Table = self._kept["baseline rows"]
+        return rows
+
+    def _baseline_digest(self) -> str:
+        """Digest of the baseline's files and the features asked of it: a changed file is a new baseline."""
+        if "digest" not in self._kept:
+            folder = self.systems.warehouse.folder(self.monitor.baseline.dataset)
+            files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.parquet"))]
+            content = [self.monitor.model, self.monitor.baseline.dataset, files, self.binding.features.model_dump()]
+            self._kept["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        return str(self._kept["digest"])
+
+    def _stored(self, what: str, digest: str, ending: str) -> Path:
+        folder = self.systems.state / "profiles"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{self.monitor.model}-{what}-{digest}{ending}"

@@ -1,0 +1,161 @@
+"""Prediction, label and concept drift: what the model says, what was true, and how well the two agree."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+
+from policies.declarations import Severity
+from policies.declarations.drift import ConceptDrift, DriftType, LabelDrift, PredictionDrift
+from tools.check_drift.comparison import compare
+from tools.check_drift.evidence import homogeneity
+from tools.check_drift.feature_checks import FEWEST_ROWS, statistic, too_few
+from tools.check_drift.material import SCORE, Material
+from tools.check_drift.numeric import Floats
+from tools.check_drift.performance import FEWEST_OF_A_CLASS, Performance, decay, measure
+from tools.check_drift.profiles import profile
+from tools.check_drift.result import Check, graded
+from tools.systems import datasets
+from tools.systems.warehouse import quote
+
+
+def check_predictions(declared: PredictionDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
+    """The distribution of the champion's scores in the window against its scores of the baseline.
+
+    Recorded scores are used where they cover nine tenths of the window's rows, else the rows are scored now.
+    """
+    rows = material.rows(start)
+    recorded = material.predictions(start)
+    if len(recorded) >= max(0.9 * rows.num_rows, FEWEST_ROWS):
+        scores, origin = recorded[SCORE].to_numpy(dtype=np.float64), "as served"
+    else:
+        scores, origin = material.score(rows.to_pandas()), "scored now"
+    if len(scores) < FEWEST_ROWS:
+        return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(scores))]
+    baseline = material.baseline_scores()
+    current = profile({SCORE: scores}, like=baseline)
+    (change,) = compare(baseline, current)
+    value, p_value = statistic(declared.method, change, baseline, current)
+    detail = f"version {material.champion()}, {origin}: {change.reason}; {len(scores):,} rows"
+    return [
+        Check(
+            type=DriftType.prediction_drift,
+            method=declared.method,
+            subject=SCORE,
+            value=value,
+            threshold=declared.threshold,
+            p_value=p_value,
+            severity=graded(value, declared.threshold, declared.critical_multiple, p_value, alpha),
+            detail=detail,
+        )
+    ]
+
+
+def check_labels(declared: LabelDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
+    """The share of positive labels that arrived for the window's rows against the baseline's; χ² test of the two."""
+    target = material.binding.target
+    labelled, known = _labels(material, start)
+    positives, negatives = material.baseline_shares()
+    hits = int(labelled.sum())
+    before, after = np.array([positives, negatives], float), np.array([hits, len(labelled) - hits], float)
+    if before.sum() < FEWEST_ROWS or after.sum() < FEWEST_ROWS:
+        few = f"too few labels: {int(after.sum()):,} in the window, {int(before.sum()):,} in the baseline"
+        return [_unknown(DriftType.label_drift, declared.method, target, declared.threshold, few)]
+    was, now = before[0] / before.sum(), after[0] / after.sum()
+    p_value = homogeneity(before, after)
+    value = float(abs(now - was))
+    return [
+        Check(
+            type=DriftType.label_drift,
+            method=declared.method,
+            subject=target,
+            value=value,
+            threshold=declared.threshold,
+            p_value=p_value,
+            severity=graded(value, declared.threshold, declared.critical_multiple, p_value, alpha),
+            detail=f"share of positives {was:.2%} → {now:.2%}; {known}",
+        )
+    ]
+
+
+def check_concept(declared: ConceptDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
+    """The champion's metric over the window's labelled rows against the baseline's; unknown, never ok, on too few."""
+    kind = DriftType.concept_drift
+    current, known = _performance(declared.metric, material, start)
+    if not current.enough:
+        rarer = min(current.positives, current.rows - current.positives)
+        few = f"not enough labels yet: {rarer} of the rarer class, {FEWEST_OF_A_CLASS} needed; {known}"
+        return [_unknown(kind, declared.method, declared.metric, declared.threshold, few)]
+    baseline = material.baseline_performance(declared.metric)
+    if not baseline.enough:
+        few = f"not enough labels in the baseline: {baseline.rows:,}"
+        return [_unknown(kind, declared.method, declared.metric, declared.threshold, few)]
+    seen = decay(declared.metric, baseline, current)
+    severity = graded(seen.drop, declared.threshold, declared.critical_multiple, seen.p_value, alpha)
+    detail = (
+        f"version {material.champion()}: {declared.metric} {baseline.value:.4f} → {current.value:.4f}, "
+        f"drop {seen.drop:.4f} (95% {seen.low:.4f} to {seen.high:.4f}); {known}"
+    )
+    if severity is Severity.ok and seen.high - seen.drop > declared.threshold:
+        severity, detail = Severity.unknown, f"not enough labels to tell a drop of {declared.threshold:g}: {detail}"
+    return [
+        Check(
+            type=kind,
+            method=declared.method,
+            subject=declared.metric,
+            value=seen.drop,
+            threshold=declared.threshold,
+            p_value=seen.p_value,
+            severity=severity,
+            detail=detail,
+        )
+    ]
+
+
+def _performance(metric: str, material: Material, start: datetime) -> tuple[Performance, str]:
+    """Over labelled rows: recorded scores where the champion served them, the rest scored now."""
+    binding, systems = material.binding, material.systems
+    recorded = material.predictions(start)
+    labelled = datasets.with_labels(systems, material.monitor.model, recorded, material.at)
+    labels, known = _labels(material, start)
+    if len(labelled) < len(labels):
+        everything = datasets.labelled(systems, material.monitor.model, start, material.at, material.at)
+        joined = everything.merge(recorded, on=[binding.id, binding.time], how="left")
+        absent = joined[SCORE].isna().to_numpy()
+        scores = joined[SCORE].to_numpy(dtype=np.float64, copy=True)
+        scores[absent] = material.score(joined[absent])
+        labelled = joined.assign(**{SCORE: scores})
+    outcomes = labelled[binding.target].to_numpy(dtype=np.float64)
+    threshold = material.threshold() if metric in ("f1", "accuracy") else 0.5
+    return measure(metric, outcomes, labelled[SCORE].to_numpy(dtype=np.float64), threshold), known
+
+
+def _labels(material: Material, start: datetime) -> tuple[Floats, str]:
+    """Labels that have arrived for rows from `start` up to now, and how many of the rows they cover, in words."""
+    coverage = datasets.label_coverage(material.systems, material.monitor.model, start, material.at, material.at)
+    labels = material.binding.labels
+    time, arrived = quote(labels.time), quote(labels.arrived)
+    where = f"{time} >= $start AND {time} < $end AND {arrived} <= $end"
+    params = {"start": start, "end": material.at}
+    found = material.systems.warehouse.read(labels.table, [labels.value], where, params)
+    values = np.asarray(found.column(0).to_pandas(), dtype=np.float64)
+    rows = int(coverage["rows"].sum())
+    words = f"{len(values):,} of {rows:,} rows labelled"
+    if len(coverage) > 1:
+        shares = (coverage["labelled"] / coverage["rows"]).to_numpy()
+        words += f", {shares[0]:.0%} of the oldest day, {shares[-1]:.0%} of the newest"
+    return values, words
+
+
+def _unknown(kind: DriftType, method: str, subject: str, threshold: float, why: str) -> Check:
+    return Check(
+        type=kind,
+        method=method,
+        subject=subject,
+        value=None,
+        threshold=threshold,
+        p_value=None,
+        severity=Severity.unknown,
+        detail=why,
+    )

@@ -1,0 +1,158 @@
+"""Profiles: everything a drift check needs to know about a table, in a few hundred kilobytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policies.errors import InputError
+from tools.check_drift.bins import Summary
+from tools.check_drift.categorical import CategorySummary, bounded
+from tools.check_drift.frames import Categories, Column, batches
+from tools.check_drift.numeric import NumericSummary, summarise
+
+_VERSION = 1
+_SCALARS = ("centre", "nulls", "pos_inf", "neg_inf", "total", "squares", "minimum", "maximum", "integral")
+_ARRAYS = ("ranks", "counts", "edges", "edge_shares")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Summaries by column and the number of rows. Profiles of disjoint rows add up (`+`)."""
+
+    rows: int
+    columns: Mapping[str, Summary] = field(default_factory=dict)
+
+    def __add__(self, other: Profile) -> Profile:
+        """Profile of both tables' rows. Raises InputError where the columns or their kinds differ."""
+        if set(self.columns) != set(other.columns):
+            odd = sorted(set(self.columns) ^ set(other.columns))
+            raise InputError(f"profiles of different columns do not add up: {', '.join(odd)}")
+        merged = {name: _add(name, self.columns[name], other.columns[name]) for name in self.columns}
+        return Profile(self.rows + other.rows, merged)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the content: equal profiles have equal digests, whatever file they were stored in."""
+        header, arrays = self._parts()
+        state = hashlib.sha256(header.encode())
+        for name in sorted(arrays):
+            state.update(name.encode())
+            state.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return state.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Writes the profile as one compressed NPZ file (no pickle), replacing it atomically."""
+        header, arrays = self._parts()
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.partial")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, header=np.array(header), **arrays)
+        temporary.replace(target)
+
+    @staticmethod
+    def load(path: str | Path) -> Profile:
+        """Reads a stored profile. Raises InputError where it is absent, damaged or of another version."""
+        try:
+            with np.load(Path(path), allow_pickle=False) as stored:
+                header = json.loads(str(stored["header"]))
+                if header["version"] != _VERSION:
+                    raise InputError(f"profile version {header['version']}, expected {_VERSION}", where=str(path))
+                columns = {
+                    name: _restore(body, {part: stored[f"{part}{i}"] for part in _ARRAYS} if "centre" in body else {})
+                    for i, (name, body) in enumerate(header["columns"].items())
+                }
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(f"not a readable profile: {error}", where=str(path)) from error
+        return Profile(header["rows"], columns)
+
+    def _parts(self) -> tuple[str, dict[str, Any]]:
+        arrays: dict[str, Any] = {}
+        bodies: dict[str, Any] = {}
+        for i, (name, summary) in enumerate(self.columns.items()):
+            if isinstance(summary, NumericSummary):
+                bodies[name] = {each: getattr(summary, each) for each in _SCALARS}
+                arrays |= {f"{part}{i}": getattr(summary, part) for part in _ARRAYS}
+            else:
+                bodies[name] = {"counts": summary.counts, "other": summary.other, "nulls": summary.nulls}
+        return json.dumps({"version": _VERSION, "rows": self.rows, "columns": bodies}), arrays
+
+
+def profile(
+    data: object,
+    *,
+    columns: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+    like: Profile | None = None,
+) -> Profile:
+    """Profiles a pandas or Arrow table, a mapping of arrays, or Parquet (a path, folder or glob; streamed).
+
+    `categorical` names columns whose numbers are codes. `like` is the baseline's profile: its histograms' centres and
+    its kinds are taken over, so that both can be compared bin by bin. A Profile is returned as it is.
+    Raises InputError for what cannot be read.
+    """
+    if isinstance(data, Profile):
+        return data
+    whole: Profile | None = None
+    in_memory = not isinstance(data, str | Path)
+    for batch in batches(data, columns):
+        known = like.columns if like else {}
+        origins = whole.columns if whole else known
+        summaries = {
+            name: _summary(column, name in categorical, known.get(name), origins.get(name), in_memory and like is None)
+            for name, column in batch.items()
+        }
+        first = next(iter(summaries.values()), None)
+        part = Profile(first.rows if first else 0, summaries)
+        whole = part if whole is None else whole + part
+    return whole or Profile(0)
+
+
+def _summary(column: Column, coded: bool, like: Summary | None, origin: Summary | None, exact_edges: bool) -> Summary:
+    if isinstance(column, Categories):
+        # An all-null text column says nothing of its kind; the baseline's is taken.
+        if isinstance(like, NumericSummary) and not (column.codes >= 0).any():
+            return summarise(np.full(len(column.codes), np.nan), centre=like.centre, exact_edges=False)
+        return _count_categories(column)
+    if coded or (isinstance(like, CategorySummary) and (like.counts or not np.isnan(column).all())):
+        return _count_numbers(column)
+    centre = origin.centre if isinstance(origin, NumericSummary) else None
+    return summarise(column, centre=centre, exact_edges=exact_edges)
+
+
+def _count_categories(column: Categories) -> CategorySummary:
+    counts = np.bincount(column.codes + 1, minlength=len(column.names) + 1).tolist()
+    by_name: dict[str, int] = {}
+    for name, count in zip(column.names, counts[1:], strict=False):
+        if count:
+            by_name[name] = by_name.get(name, 0) + count
+    return bounded(by_name.items(), counts[0])
+
+
+def _count_numbers(column: Any) -> CategorySummary:
+    present = column[~np.isnan(column)]
+    values, counts = np.unique(present, return_counts=True)
+    named = ((f"{value:.15g}", int(count)) for value, count in zip(values.tolist(), counts.tolist(), strict=True))
+    return bounded(named, len(column) - len(present))
+
+
+def _add(name: str, a: Summary, b: Summary) -> Summary:
+    if isinstance(a, NumericSummary) and isinstance(b, NumericSummary):
+        return a + b
+    if isinstance(a, CategorySummary) and isinstance(b, CategorySummary):
+        return a + b
+    raise InputError(f"column {name!r} is numeric in one profile and categorical in the other")
+
+
+def _restore(body: dict[str, Any], arrays: dict[str, Any]) -> Summary:
+    if "centre" in body:
+        return NumericSummary(**body, **arrays)
+    return CategorySummary(body["counts"], body["other"], body["nulls"])

@@ -1,0 +1,118 @@
+"""What a run of a monitor says: the report and its parts."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.declarations import Severity
+from policies.declarations.drift import DriftType
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Check(_Result):
+    """One measured thing: a feature, the scores, the labels, a metric, a clause of the contract.
+
+    `severity` is `warning` for a finding beyond `threshold`, `critical` beyond the declared multiple of it or for a
+    broken contract, and `unknown` where it could not be judged, with the reason in `detail`. `p_value` is corrected
+    over the features of its check; it is None where nothing random is involved.
+    """
+
+    type: DriftType
+    method: str
+    subject: str
+    value: float | None
+    threshold: float | None
+    p_value: float | None
+    severity: Severity
+    detail: str
+
+    @property
+    def found(self) -> bool:
+        """Whether this is a finding."""
+        return self.severity in (Severity.warning, Severity.critical)
+
+
+class Window(_Result):
+    """Feature rows looked at, with time in [start, end)."""
+
+    start: datetime
+    end: datetime
+    rows: int
+
+
+class BaselineUsed(_Result):
+    """What was compared with."""
+
+    dataset: str
+    rows: int
+
+
+class SourceFinding(_Result):
+    """A declared source with findings: the features that drifted, and what smells of a broken pipeline."""
+
+    source: str
+    owner: str
+    features: list[str]
+    signs: list[str]
+
+
+class Diagnosis(_Result):
+    """Where the findings come from. Computed, never guessed.
+
+    `kind`: `pipeline` (stale, missing, constant, null or rescaled data), `world` (the data are sound and differ),
+    `both`, or `none`. `first_seen` is the first day of the unbroken series in which the most drifted feature shows
+    it; `sudden` tells whether that first day already showed at least half of today's change.
+    """
+
+    kind: Literal["none", "pipeline", "world", "both"]
+    sources: list[SourceFinding]
+    first_seen: date | None
+    sudden: bool | None
+    detail: str
+
+
+class DriftReport(_Result):
+    """One run of a drift monitor, with every check it made.
+
+    `status`: `checked`, `insufficient_data` (nothing could be judged), or `failed` (a check could not be made, and
+    its `detail` says why). `severity` is the worst finding; `unknown`, and never `ok`, unless the status is `checked`.
+    """
+
+    report_id: str
+    monitor: str
+    model: str
+    checked_at: datetime
+    window: Window
+    baseline: BaselineUsed
+    status: Literal["checked", "insufficient_data", "failed"]
+    drift_detected: bool
+    severity: Severity
+    checks: list[Check]
+    diagnosis: Diagnosis
+
+
+class MonitorStarted(_Result):
+    """A registered monitor: what it checks and how often."""
+
+    monitor_id: str
+    monitor: str
+    model: str
+    status: Literal["active"]
+    started_at: datetime
+    checks: list[str]
+
+
+def graded(value: float, threshold: float, multiple: float, p_value: float | None, alpha: float) -> Severity:
+    """The severity of a measured effect: beyond its threshold, and beyond what noise explains at level `alpha`."""
+    if math.isnan(value):
+        return Severity.unknown
+    if value <= threshold or (p_value is not None and p_value >= alpha):
+        return Severity.ok
+    return Severity.critical if value > multiple * threshold else Severity.warning

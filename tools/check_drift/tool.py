@@ -1,0 +1,230 @@
+"""The tool `check_drift`: runs a declared drift monitor and stores its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.declarations import Severity
+from policies.declarations.base import frequency_period, worst
+from policies.declarations.drift import (
+    ConceptDrift,
+    DataDrift,
+    DriftMonitor,
+    DriftType,
+    FeatureDrift,
+    LabelDrift,
+    PredictionDrift,
+    SchemaDrift,
+)
+from policies.errors import GuardianError
+from tools.check_drift import contract
+from tools.check_drift.diagnosis import diagnose
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS
+from tools.check_drift.feature_checks import check_features
+from tools.check_drift.material import SCORE, Material
+from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
+from tools.check_drift.result import BaselineUsed, Check, Diagnosis, DriftReport, MonitorStarted, Window
+from tools.systems.store import Kind
+from tools.systems.tool import Effect, Tool
+
+if TYPE_CHECKING:
+    from tools.systems.systems import Systems
+
+_DAY = timedelta(days=1)
+_UNREADABLE = (GuardianError, ValueError, TypeError, LookupError, OSError, ArithmeticError)
+
+Declared = DataDrift | FeatureDrift | PredictionDrift | LabelDrift | ConceptDrift | SchemaDrift
+
+
+class CheckDriftArguments(BaseModel):
+    """Arguments of `check_drift`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    monitor: str
+    at: datetime | None
+
+
+def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
+    """Runs a drift monitor: measures every declared kind of drift (data, feature, prediction, label, concept, schema)
+    against the baseline and says what exceeds its threshold by more than chance, how badly, and whether that looks like
+    a broken pipeline or a changed world. `at` is the time to look back from; null means now.
+
+    Stores the report as evidence. A check that cannot be made is `unknown` with its reason and the report `failed`;
+    nothing unreadable is ever reported as ok. Raises InputError for a monitor that is not declared.
+    """
+    monitor = systems.operations.named("drift_monitors", arguments.monitor)
+    assert isinstance(monitor, DriftMonitor)
+    now = systems.clock.now()
+    at = _naive(arguments.at) if arguments.at else now
+    features = [each for each in monitor.monitors if not isinstance(each, ConceptDrift | LabelDrift)]
+    reach = max((_window(each) for each in features), default=_DAY)
+    material = Material(systems, monitor, at, reach)
+    checks: list[Check] = []
+    failed = False
+    for declared in monitor.monitors:
+        try:
+            checks += _measure(declared, material, _alpha(monitor, declared))
+        except _UNREADABLE as error:
+            failed = True
+            checks.append(_failure(declared, error))
+    window, unread = _read_window(material, reach)
+    diagnosis = _diagnose(checks, material, features)
+    judged = [check for check in checks if check.severity is not Severity.unknown]
+    status: Literal["checked", "insufficient_data", "failed"] = "checked"
+    if failed or unread:
+        status = "failed"
+    elif not judged or not window.rows:
+        status = "insufficient_data"
+    report = DriftReport(
+        report_id="",
+        monitor=arguments.monitor,
+        model=monitor.model,
+        checked_at=at,
+        window=window,
+        baseline=BaselineUsed(dataset=monitor.baseline.dataset, rows=material.baseline_size()),
+        status=status,
+        drift_detected=any(check.found for check in checks),
+        severity=worst([check.severity for check in (judged if status == "checked" else checks)]),
+        checks=checks,
+        diagnosis=diagnosis,
+    )
+    return _store(systems, report)
+
+
+def start_monitor(systems: Systems, name: str) -> MonitorStarted:
+    """Registers a monitor's schedule as a row; asked again, it gives the row that stands. Raises InputError."""
+    monitor = systems.operations.named("drift_monitors", name)
+    assert isinstance(monitor, DriftMonitor)
+    checks = [f"{each.type} {each.method} {each.frequency}" for each in monitor.monitors]
+    for row in systems.store.list(Kind.monitor, monitor.model, status="active"):
+        if row.body.get("monitor") == name:
+            standing = MonitorStarted.model_validate(row.body)
+            if standing.checks == checks:
+                return standing
+            changed = standing.model_copy(update={"checks": checks})
+            systems.store.update(row.id, body=changed, expected_revision=row.revision)
+            return changed
+    started = MonitorStarted(
+        monitor_id="",
+        monitor=name,
+        model=monitor.model,
+        status="active",
+        started_at=systems.clock.now(),
+        checks=checks,
+    )
+    row = systems.store.add(Kind.monitor, monitor.model, started, at=started.started_at, status="active")
+    started = started.model_copy(update={"monitor_id": row.id})
+    systems.store.update(row.id, body=started)
+    return started
+
+
+def _measure(declared: Declared, material: Material, alpha: float) -> Sequence[Check]:
+    start = material.at - _window(declared)
+    if isinstance(declared, SchemaDrift):
+        schema = material.systems.operations.schemas[declared.expected_schema]
+        rows = material.rows(start)
+        if not rows.num_rows:
+            return [_empty(declared)]
+        return contract.validate(schema, rows, material.binding.time, _window(declared))
+    if isinstance(declared, PredictionDrift):
+        return check_predictions(declared, material, start, alpha)
+    if isinstance(declared, LabelDrift):
+        return check_labels(declared, material, start, alpha)
+    if isinstance(declared, ConceptDrift):
+        return check_concept(declared, material, start, alpha)
+    return check_features(declared, material, start, alpha)
+
+
+def _window(declared: Declared) -> timedelta:
+    """The declared window, else one period of the frequency."""
+    return declared.window or frequency_period(declared.frequency)
+
+
+def _alpha(monitor: DriftMonitor, declared: Declared) -> float:
+    """A check's share of the monitor's false alarms a day."""
+    a_day = max(_DAY / frequency_period(declared.frequency), 1.0)
+    return DAILY_FALSE_ALARMS / len(monitor.monitors) / a_day
+
+
+def _naive(at: datetime) -> datetime:
+    """A time as naive UTC."""
+    if at.tzinfo is None:
+        return at
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def _failure(declared: Declared, error: Exception) -> Check:
+    return _unjudged(declared, f"failed: {str(error) or type(error).__name__}")
+
+
+def _empty(declared: Declared) -> Check:
+    return _unjudged(declared, "no rows in the window")
+
+
+def _unjudged(declared: Declared, why: str) -> Check:
+    return Check(
+        type=DriftType(declared.type),
+        method=declared.method,
+        subject=_subject(declared),
+        value=None,
+        threshold=getattr(declared, "threshold", None),
+        p_value=None,
+        severity=Severity.unknown,
+        detail=why,
+    )
+
+
+def _subject(declared: Declared) -> str:
+    """What a check is about before anything was measured."""
+    match declared:
+        case ConceptDrift():
+            return declared.metric
+        case SchemaDrift():
+            return declared.expected_schema
+        case PredictionDrift():
+            return SCORE
+        case LabelDrift():
+            return "labels"
+        case _:
+            return "features"
+
+
+def _read_window(material: Material, reach: timedelta) -> tuple[Window, bool]:
+    """The rows looked at, and whether they could not be read."""
+    start = material.at - reach
+    try:
+        return Window(start=start, end=material.at, rows=material.rows(start).num_rows), False
+    except _UNREADABLE:
+        return Window(start=start, end=material.at, rows=0), True
+
+
+def _diagnose(checks: Sequence[Check], material: Material, features: Sequence[Declared]) -> Diagnosis:
+    """The diagnosis; where even that cannot be computed, it says so instead of hiding the findings."""
+    shortest = min((_window(each) for each in features), default=_DAY)
+    try:
+        return diagnose(checks, material, material.at - shortest)
+    except _UNREADABLE as error:
+        return Diagnosis(kind="none", sources=[], first_seen=None, sudden=None, detail=f"no diagnosis: {error}")
+
+
+def _store(systems: Systems, report: DriftReport) -> DriftReport:
+    """Keeps the report as an evidence row that carries its own id."""
+    row = systems.store.add(Kind.drift_report, report.model, report, at=report.checked_at, status=report.severity.value)
+    report = report.model_copy(update={"report_id": row.id})
+    systems.store.update(row.id, body=report)
+    return report
+
+
+TOOL = Tool(
+    name="check_drift",
+    effect=Effect.READ,
+    arguments=CheckDriftArguments,
+    result=DriftReport,
+    run=run,
+    references={"monitor": "drift_monitors"},
+)

@@ -1,0 +1,201 @@
+"""Keeps what is served equal to the traffic split in force, without a request noticing.
+
+The new split's models are loaded first, then the whole of `Serving` is replaced at once, then requests begun under
+the old one are waited for, and only then is the split acknowledged: after that no request meets an older split.
+A split that cannot be loaded changes nothing: what was served is served on, the reason is shown, and it is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tools.serving.challenger import DEADLINE_SECONDS, Challenger, Spares
+from tools.serving.router import Router, Serving
+from tools.serving.scorer import Scorer, load_scorer
+from tools.serving.seams import Models, Split, Traffic
+
+POLL_SECONDS = 0.05
+HEARTBEAT_SECONDS = 0.5
+_RETRY_SECONDS = (1.0, 30.0)
+_DRAIN_SECONDS = DEADLINE_SECONDS + 0.3
+
+log = logging.getLogger("guardian.gateway")
+Result = TypeVar("Result")
+
+
+@dataclass
+class NotLoaded:
+    """A split that is in force but not served: why, and when it is tried again (loop time)."""
+
+    number: int
+    reason: str
+    retry_at: float
+    pause: float
+
+
+class Reloader:
+    """Follows the split of one model. `worker` is the name it acknowledges under."""
+
+    def __init__(
+        self,
+        router: Router,
+        traffic: Traffic,
+        models: Models,
+        registry_name: str,
+        worker: str,
+        timer: Callable[[], float],
+    ) -> None:
+        self._router = router
+        self._traffic = traffic
+        self._models = models
+        self._registry_name = registry_name
+        self._worker = worker
+        self._timer = timer
+        self._spares = Spares()
+        self._scorers: dict[str, Scorer] = {}
+        # Reads never wait behind a write, which may queue for the database's lock.
+        self._reads = ThreadPoolExecutor(1, "store-reads")
+        self._writes = ThreadPoolExecutor(1, "store-writes")
+        self._loads = ThreadPoolExecutor(4, "loads")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._applying: tuple[int, asyncio.Task[None]] | None = None
+        self._acknowledged = 0
+        self._draining: list[tuple[Serving, Challenger | None]] = []
+        self.not_loaded: NotLoaded | None = None
+        self.store_error: str | None = None
+
+    def start(self) -> None:
+        """Starts following in the running loop."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._beat()), loop.create_task(self._follow())]
+
+    async def stop(self) -> None:
+        """Says goodbye, ends the challengers."""
+        tasks = [*self._tasks, *([self._applying[1]] if self._applying else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._on(self._writes, self._traffic.leave, self._worker)
+        except Exception as error:
+            log.warning("could not say goodbye to the state store: %s", error)
+        self._spares.close()
+        serving = self._router.serving
+        if serving is not None and serving.challenger is not None:
+            serving.challenger.close()
+        for pool in (self._reads, self._writes, self._loads):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    async def _on(pool: ThreadPoolExecutor, call: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self._on(self._writes, self._traffic.heartbeat, self._worker, self._router.model)
+            except Exception as error:
+                log.warning("heartbeat failed: %s", error)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                split = await self._on(self._reads, self._traffic.split, self._router.model)
+                self.store_error = None
+            except Exception as error:
+                if self.store_error is None:
+                    log.error("the state store does not answer, serving on: %s", error)
+                self.store_error = f"{type(error).__name__}: {error}"
+            else:
+                if split is not None:
+                    await self._pursue(split)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _pursue(self, split: Split) -> None:
+        """Starts serving `split` unless that is done, under way, or failed a moment ago."""
+        loop = asyncio.get_running_loop()
+        if self._applying is not None:
+            number, task = self._applying
+            if not task.done():
+                if number == split.number:
+                    return
+                # A newer split, perhaps a rollback, does not wait for an older one's model to load.
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            self._applying = None
+        waiting, serving = self.not_loaded, self._router.serving
+        if serving is not None and serving.split.number == split.number and self._acknowledged == split.number:
+            return
+        if waiting is None or waiting.number != split.number or loop.time() >= waiting.retry_at:
+            self._applying = (split.number, loop.create_task(self._try(split)))
+
+    async def _try(self, split: Split) -> None:
+        try:
+            await self._apply(split)
+            self.not_loaded = None
+        except Exception as error:
+            before = self.not_loaded
+            first, longest = _RETRY_SECONDS
+            pause = min(before.pause * 2, longest) if before and before.number == split.number else first
+            reason = f"{type(error).__name__}: {error}"
+            self.not_loaded = NotLoaded(split.number, reason, asyncio.get_running_loop().time() + pause, pause)
+            log.error("split %d cannot be served, tried again in %g s: %s", split.number, pause, reason)
+
+    async def _apply(self, split: Split) -> None:
+        old = self._router.serving
+        if old is None or old.split.number != split.number:
+            champion = await self._champion(split.champion)
+            challenger = await self._challenger(split, old)
+            self._router.serving = Serving(split, champion, challenger)
+            if old is not None:
+                self._retire(old, champion, challenger)
+        await self._drain()
+        await self._on(self._writes, self._traffic.acknowledge, self._worker, self._router.model, split.number)
+        self._acknowledged = split.number
+        log.info("serving split %d: champion %s, challenger %s at %g%%", split.number, split.champion,
+                 split.challenger, split.challenger_pct)  # fmt: skip
+        await self._spares.refill()
+
+    def _retire(self, old: Serving, champion: Scorer, challenger: Challenger | None) -> None:
+        """What served before stays in memory, so that going back to it takes no load; its challenger goes once idle."""
+        kept = {champion.version, old.champion.version}
+        self._scorers = {version: scorer for version, scorer in self._scorers.items() if version in kept}
+        idle_challenger = old.challenger is not None and old.challenger is not challenger
+        self._draining.append((old, old.challenger if idle_challenger else None))
+
+    async def _drain(self) -> None:
+        """Waits for requests begun under older splits, then ends their challengers."""
+        until = self._timer() + _DRAIN_SECONDS
+        while any(old.inflight for old, _ in self._draining) and self._timer() < until:
+            await asyncio.sleep(0.002)
+        for _, challenger in self._draining:
+            if challenger is not None:
+                challenger.close()
+        self._draining.clear()
+
+    async def _champion(self, version: str) -> Scorer:
+        if version not in self._scorers:
+            loop = asyncio.get_running_loop()
+            self._scorers[version] = await loop.run_in_executor(self._loads, self._load, version)
+        return self._scorers[version]
+
+    def _load(self, version: str) -> Scorer:
+        return load_scorer(self._models.fetch(self._registry_name, version).path)
+
+    async def _challenger(self, split: Split, old: Serving | None) -> Challenger | None:
+        if split.challenger is None:
+            return None
+        if old is not None and old.challenger is not None and old.challenger.version == split.challenger:
+            return old.challenger
+        fetch = self._models.fetch
+        loop = asyncio.get_running_loop()
+        fetched = await loop.run_in_executor(self._loads, fetch, self._registry_name, split.challenger)
+        challenger = Challenger(split.challenger, fetched.path, self._spares, self._timer)
+        await challenger.start()
+        return challenger

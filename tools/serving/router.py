@@ -1,0 +1,165 @@
+"""Routes each request to the champion or the challenger, answers it, and says so in the log and the metrics."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tools.serving.batcher import Batcher
+from tools.serving.buckets import BucketRouter, threshold
+from tools.serving.challenger import Challenger
+from tools.serving.challenger_process import ChallengerFailed
+from tools.serving.features import InvalidInstance
+from tools.serving.metrics import Metrics
+from tools.serving.prediction_log import LogRow, PredictionLog
+from tools.serving.requests import PredictRequest, Refused, refused_instance
+from tools.serving.scorer import Scorer, ScoringFailed
+from tools.serving.seams import Clock, Split
+
+_LABEL_AT = 0.5
+_CLOCK_SECONDS = 0.002
+
+
+@dataclass(eq=False)
+class Serving:
+    """What is served now. Replaced as a whole, so that a request sees one split from its start to its end."""
+
+    split: Split
+    champion: Scorer
+    challenger: Challenger | None
+    inflight: int = 0
+    threshold: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.threshold = threshold(self.split.challenger_pct) if self.challenger is not None else 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """Scores in the request's order, and whose they are."""
+
+    scores: list[float]
+    version: str
+    variant: str
+    request_id: str
+    challenger_error: str | None = None
+
+
+class SteadyClock:
+    """Reads the world's clock at most every two milliseconds: a virtual clock is a row in a database."""
+
+    def __init__(self, clock: Clock, timer: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._timer = timer
+        self._read = float("-inf")
+        self._now = datetime.min
+
+    def now(self) -> datetime:
+        """The time, naive UTC, at most two milliseconds old."""
+        tick = self._timer()
+        if tick - self._read > _CLOCK_SECONDS:
+            self._now, self._read = self._clock.now(), tick
+        return self._now
+
+
+class Router:
+    """One model's requests. `serving` is None until a first split is loaded. Lives in one event loop."""
+
+    def __init__(
+        self, model: str, log: PredictionLog, clock: Clock, metrics: Metrics, timer: Callable[[], float]
+    ) -> None:
+        self.model = model
+        self.serving: Serving | None = None
+        self._log = log
+        self._clock = SteadyClock(clock)
+        self._metrics = metrics
+        self._timer = timer
+        self._buckets = BucketRouter(model)
+        self._batcher = Batcher()
+        self._start = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    async def answer(self, serving: Serving, request: PredictRequest, started: float) -> Answer:
+        """Answers under `serving`; a challenger's failure falls back to the champion. Raises Refused."""
+        request_id = f"{self._start}-{next(self._numbers)}"
+        to_challenger = serving.threshold > 0 and self._buckets.bucket(request.id or request_id) < serving.threshold
+        rows = _encode(serving.champion, request)
+        serving.inflight += 1
+        try:
+            if to_challenger and serving.challenger is not None:
+                answer = await self._challenged(serving, serving.challenger, request, rows, request_id)
+            else:
+                scores = await self._batcher.score(serving.champion, rows)
+                answer = Answer(scores, serving.champion.version, "champion", request_id)
+        except ScoringFailed as error:
+            self._record_failure(serving, request, request_id, to_challenger, started, str(error))
+            raise Refused(500, "model", f"the model failed on this request: {error}") from None
+        finally:
+            serving.inflight -= 1
+        self._record(serving, request, answer, started)
+        return answer
+
+    async def _challenged(
+        self, serving: Serving, challenger: Challenger, request: PredictRequest, rows: list[object], request_id: str
+    ) -> Answer:
+        try:
+            scores = await challenger.score(request.instances)
+            return Answer(scores, challenger.version, "challenger", request_id)
+        except ChallengerFailed as error:
+            scores = await self._batcher.score(serving.champion, rows)
+            return Answer(scores, serving.champion.version, "champion", request_id, str(error))
+
+    def _record(self, serving: Serving, request: PredictRequest, answer: Answer, started: float) -> None:
+        seconds = self._timer() - started
+        milliseconds, at, error = seconds * 1000.0, self._clock.now(), answer.challenger_error
+        if error is None:
+            self._metrics.observe(answer.variant, seconds, failed=False)
+            rows = [
+                LogRow(answer.request_id, request.id, at, answer.variant, answer.version, score,
+                       int(score >= _LABEL_AT), milliseconds, None, None, None)
+                for score in answer.scores
+            ]  # fmt: skip
+        else:
+            self._metrics.observe("challenger", seconds, failed=True)
+            version = serving.challenger.version if serving.challenger is not None else ""
+            rows = [
+                LogRow(answer.request_id, request.id, at, "challenger", version, None, None, milliseconds, error,
+                       answer.version, score)
+                for score in answer.scores
+            ]  # fmt: skip
+        self._log.add(rows)
+
+    def _record_failure(
+        self,
+        serving: Serving,
+        request: PredictRequest,
+        request_id: str,
+        to_challenger: bool,
+        started: float,
+        error: str,
+    ) -> None:
+        """The champion failed, be it as the fallback: the request fails, and it is the champion's error."""
+        seconds, at, version = self._timer() - started, self._clock.now(), serving.champion.version
+        self._metrics.observe("champion", seconds, failed=True)
+        if to_challenger and serving.challenger is not None:
+            self._metrics.observe("challenger", seconds, failed=True)
+        self._log.add(
+            [
+                LogRow(request_id, request.id, at, "champion", version, None, None, seconds * 1000.0, error, None, None)
+                for _ in request.instances
+            ]
+        )
+
+
+def _encode(scorer: Scorer, request: PredictRequest) -> list[object]:
+    rows: list[object] = []
+    for number, values in enumerate(request.values):
+        try:
+            rows.append(scorer.encode(values))
+        except InvalidInstance as error:
+            raise refused_instance(error, request, number) from None
+    return rows
