@@ -15,8 +15,11 @@ from pydantic import BaseModel
 from agent.untrusted import clean
 from policies.declarations import Severity
 
-MOST_CHARACTERS = 2400
-"""A rendered result is at most this long (about 800 tokens)."""
+MOST_CHARACTERS = 1300
+"""A rendered result is at most this long (about 400 tokens)."""
+
+_OMITTED = ("mlflow_run_id", "best_params", "digest", "seconds", "artifact_digest", "holdout_digest", "p_value")
+"""Never needed to decide what to do next; the stored evidence has them."""
 
 _BAD_FIRST = {"critical": 0, "fail": 0, "failed": 0, "warning": 1, "inconclusive": 1, "unknown": 2}
 _HEADLINE = (
@@ -60,7 +63,7 @@ def _mapping(body: Mapping[str, Any], kept: int) -> dict[str, Any]:
         name = clean(key, 60)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             facts |= _findings(name, value, kept)
-        elif value not in (None, [], {}, ""):
+        elif key not in _OMITTED and value not in (None, [], {}, ""):
             facts[name] = _value(value, kept)
     return facts
 

@@ -168,9 +168,14 @@ class _Triage:
     def _thread(self, model: str) -> str:
         return f"{self._run.id}/{model}"
 
+    def _begun(self, model: str) -> bool:
+        """Whether a conversation about `model` is under way: it goes on, whatever it did start meanwhile."""
+        return self._thread(model) in self._run.record.conversations
+
     def _advance_rollouts(self) -> dict[str, list[Action]]:
         """Running rollouts take their step first: no model is needed for it."""
-        before = {model: running_rollout(self._systems, model) for model in self._run.record.models}
+        waiting = [model for model in self._run.record.models if not self._begun(model)]
+        before = {model: running_rollout(self._systems, model) for model in waiting}
         if not any(before.values()):
             return {}
         try:
@@ -225,7 +230,7 @@ class _Triage:
             outcome="quiet" if not findings else f"{len(findings)} findings, none to act on",
             account=f"{model}: {in_words(findings) or 'all is well'}",
         )
-        if awake and rollout is not None:
+        if awake and rollout is not None and not self._begun(model):
             said = f"{rollout.id} is running; nothing else is started until it ends"
             return part.model_copy(update={"status": "waiting", "outcome": said, "account": f"{part.account}; {said}"})
         if not awake:

@@ -41,9 +41,8 @@ class RunbookPlanner:
 
     def _on_drift(self, conversation: Conversation) -> Answer | None:
         reports = [facts for _, facts in _reports(conversation)]
-        broken = [each for report in reports for each in broken_pipeline(report)]
-        if broken:
-            return Finish(summary=self._broken(conversation.briefing.model, broken))
+        if broken := [report for report in reports if is_broken(report)]:
+            return Finish(summary=_broken(conversation.briefing.model, broken))
         if not any(report.get("drift_detected") for report in reports):
             return None
         model = conversation.briefing.model
@@ -87,35 +86,26 @@ class RunbookPlanner:
                 return ToolCall(name="track_kpis", arguments={"tracker": tracker})
         return None
 
-    def _broken(self, model: str, broken: list[Mapping[str, Any]]) -> str:
-        told = []
-        for each in broken:
-            subject = str(each.get("subject"))
-            owner = self._owner(model, subject)
-            told.append(
-                f"{subject}: {each.get('detail', 'breaks its contract')}" + (f" (owner: {owner})" if owner else "")
-            )
-        return f"The data of {model} is broken, the world may not have changed; no retraining. " + "; ".join(told)
-
-    def _owner(self, model: str, subject: str) -> str | None:
-        sources = self._operations.models[model].sources.values()
-        return next((s.owner for s in sources if subject == s.loaded_at or subject in s.features), None)
-
     def _summary(self, conversation: Conversation) -> str:
         done = [f"{s.call.name}: {headline(s.facts)}" for s in conversation.steps if s.call and s.status == "done"]
         return ". ".join(done) + "." if done else "Nothing to do."
 
 
-def broken_pipeline(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The critical schema findings among a drift report's compact facts."""
-    found = [
-        each
-        for each in report.get("checks", ())
-        if each.get("type") == "schema_drift" and each["severity"] == "critical"
-    ]
-    if not found and report.get("checks_by_type", {}).get("schema_drift") == "critical":
-        return [{"subject": "schema", "severity": "critical"}]
-    return found
+def is_broken(report: Mapping[str, Any]) -> bool:
+    """Whether a drift report's compact facts say that the data is broken: a broken contract, or nothing sound differs."""
+    contract = report.get("checks_by_type", {}).get("schema_drift")
+    return bool(contract == "critical" or report.get("diagnosis", {}).get("kind") == "pipeline")
+
+
+def _broken(model: str, reports: list[Mapping[str, Any]]) -> str:
+    told = []
+    for report in reports:
+        for source in report.get("diagnosis", {}).get("sources", ()):
+            if signs := source.get("signs"):
+                told.append(f"{source.get('source')} (owner: {source.get('owner')}): {'; '.join(map(str, signs))}")
+        if not told:
+            told += [f"{c.get('subject')}: {c.get('detail')}" for c in report.get("checks", ()) if c.get("detail")]
+    return f"The data of {model} is broken; no retraining until its source is mended. " + ". ".join(told[:4])
 
 
 def _reports(conversation: Conversation) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -3,5 +3,6 @@
 from agent.report.html import render_html
 from agent.report.markdown import render_markdown
 from agent.report.model import ReportContent
+from agent.report.writing import WrittenReport, write, write_report
 
-__all__ = ["ReportContent", "render_html", "render_markdown"]
+__all__ = ["ReportContent", "WrittenReport", "render_html", "render_markdown", "write", "write_report"]

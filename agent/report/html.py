@@ -23,11 +23,15 @@ _MOST_DISTRIBUTIONS = 9
 
 def render_html(content: ReportContent) -> str:
     """The whole page. Where a part is empty its section is left out."""
-    return _environment().get_template("report.html.j2").render(
-        report=content,
-        pictures=_pictures(content),
-        found=_worst_first(content.drift_triggering or content.drift_latest),
-        Severity=Severity,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=content,
+            pictures=_pictures(content),
+            found=_worst_first(content.drift_triggering or content.drift_latest),
+            Severity=Severity,
+        )
     )
 
 
@@ -46,7 +50,8 @@ def _worst_first(report: DriftReport | None) -> list[DriftCheck]:
         return check.value / check.threshold if check.value is not None and check.threshold else 0.0
 
     checks = report.checks if report else ()
-    return sorted(checks, key=lambda check: (-check.severity.rank, -beyond(check)))
+    # A model that is wrong comes before inputs that moved.
+    return sorted(checks, key=lambda check: (-check.severity.rank, check.type != "concept_drift", -beyond(check)))
 
 
 def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
@@ -59,7 +64,8 @@ def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
         pictures["auc"] = _both(*drawn)
     if content.evaluation and has_bars(content.evaluation):
         drawn = [
-            plots.weighted_comparison(content.evaluation, width=width, key=f"compare{width}") for width in (WIDE, NARROW)
+            plots.weighted_comparison(content.evaluation, width=width, key=f"compare{width}")
+            for width in (WIDE, NARROW)
         ]
         pictures["comparison"] = _both(*drawn)
     if content.rollout and len(content.rollout.traffic) > 1:

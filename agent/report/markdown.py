@@ -31,7 +31,9 @@ def render_markdown(content: ReportContent) -> str:
     """Verdict first, then a section for every part there is. Text from outside cannot become markup."""
     sections = [
         _top(content),
-        _listed("Waiting for people", (f"{_t(w.whom) or 'anyone'}: {_t(w.what)} {_code(w.id)}" for w in content.waiting)),
+        _listed(
+            "Waiting for people", (f"{_t(w.whom) or 'anyone'}: {_t(w.what)} {_code(w.id)}" for w in content.waiting)
+        ),
         _weeks(content),
         _flagged(content),
         _listed("What happened", (_event(content, n) for n in range(len(content.story)))),
@@ -108,15 +110,23 @@ def _judged(evaluation: Evaluation | None, gate: Gate | None) -> str:
             f"{f' ({low_high})' if low_high else ''} {_code(evaluation.evaluation_id)}"
         )
         rows = [
-            [_t(words(m.metric)), _t(measured(m.metric, m.champion)), _t(measured(m.metric, m.challenger)), signed_percent(m.relative)]
+            [
+                _t(words(m.metric)),
+                _t(measured(m.metric, m.champion)),
+                _t(measured(m.metric, m.challenger)),
+                signed_percent(m.relative),
+            ]
             for m in evaluation.metrics
-        ]  # fmt: skip
+        ]
         parts.append(_table("", ["Metric", "Champion", "Challenger", "Better by"], rows))
     if gate is not None:
         blocking = [check for check in gate.checks if check.verdict not in ("passed", "skipped")]
         parts.append(f"Quality gate **{_t(gate.status)}** {_code(gate.gate_id)}")
         parts.append(
-            "\n".join(f"- {_t(c.name)}: {_t(c.verdict)}, {number(c.value)} ({_t(c.threshold)}) {_t(c.detail)}" for c in blocking)
+            "\n".join(
+                f"- {_t(c.name)}: {_t(c.verdict)}, {number(c.value)} ({_t(c.threshold)}) {_t(c.detail)}"
+                for c in blocking
+            )
         )
     return "\n\n".join(part for part in parts if part)
 
@@ -139,7 +149,13 @@ def _rollout(rollout: Rollout | None) -> str:
 
 def _kpis(content: ReportContent) -> str:
     rows = [
-        [_t(words(k.kpi)), kpi(k.value, k.percent), kpi(k.target, k.percent), kpi(k.baseline, k.percent), _t(k.severity)]
+        [
+            _t(words(k.kpi)),
+            kpi(k.value, k.percent),
+            kpi(k.target, k.percent),
+            kpi(k.baseline, k.percent),
+            _t(k.severity),
+        ]
         for k in content.kpis
     ]
     table = _table("Does the business see it?", ["KPI", "Value", "Target", "Baseline", "Severity"], rows)
@@ -151,7 +167,8 @@ def _spend(content: ReportContent) -> str:
     if spend is None:
         return ""
     share = f" ({percent(spend.cost_usd / spend.budget_usd)} of {money(spend.budget_usd)})" if spend.budget_usd else ""
-    return f"## What it cost\n\n{money(spend.cost_usd)}{share}, {count(spend.tokens)} tokens, {spend.llm_calls} model calls"
+    said = f"{money(spend.cost_usd)}{share}, {count(spend.tokens)} tokens, {spend.llm_calls} model calls"
+    return f"## What it cost\n\n{said}"
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:

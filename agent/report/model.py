@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -246,11 +247,8 @@ class KpiPoint(Part):
     value: float
 
 
-class Direction(StrEnum):
-    """Which way is good."""
-
-    higher = "higher"
-    lower = "lower"
+Direction = Literal["higher", "lower"]
+"""Which way is good."""
 
 
 class KpiReading(Part):
@@ -260,7 +258,7 @@ class KpiReading(Part):
     value: float | None = None
     target: float | None = None
     baseline: float | None = None
-    direction: Direction = Direction.higher
+    direction: Direction = "higher"
     change_pct: float | None = None
     severity: Severity = Severity.unknown
     on_target: bool | None = None

@@ -7,11 +7,13 @@ from datetime import date, datetime, timedelta
 
 MISSING = "–"
 MINUS = "−"
-_RATES = ("rate", "degradation", "share", "pct", "calibration", "retention")
+_SCORES = ("auc", "f1", "precision", "recall", "accuracy", "brier", "loss", "segment:", "calibration")
+_ACRONYMS = {"auc", "f1", "psi", "kl", "js", "ks", "roi", "arr", "crm", "kpi", "nps"}
+_RATES = ("rate", "share", "pct", "percent", "retention")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Significant digits, thousands separated: 0.847, 12,300, 1.2e-07."""
+    """Significant digits without trailing zeros, thousands separated: 0.847, 0.2, 12,300, 1.2e-07."""
     if value is None or not math.isfinite(value):
         return MISSING
     if value == 0:
@@ -24,6 +26,7 @@ def number(value: float | None, digits: int = 3) -> str:
     else:
         text = f"{value:.{digits}g}"
         text = f"{float(text):,.{max(digits - 1 - math.floor(math.log10(size)), 0)}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.replace("-", MINUS, 1) if value < 0 else text
 
 
@@ -66,7 +69,7 @@ def p_value(value: float | None) -> str:
 
 
 def measured(name: str, value: float | None) -> str:
-    """A value in the unit its name tells: `error_rate` in percent, `p99_latency_ms` in ms, `auc_roc` with 3 decimals."""
+    """A value in the unit its name tells: `error_rate` in percent, `p99_latency_ms` in ms, `auc_roc` by 3 decimals."""
     if value is None or not math.isfinite(value):
         return MISSING
     if name.endswith("_ms") or name.startswith("latency"):
@@ -74,8 +77,8 @@ def measured(name: str, value: float | None) -> str:
     if name.endswith("_mb"):
         return f"{number(value, 2)} MB"
     if "error_rate" in name:
-        return percent(value, 2)
-    if any(part in name for part in ("auc", "f1", "precision", "recall", "accuracy", "brier", "loss", "segment:")):
+        return f"{number(value * 100)}%"
+    if any(part in name for part in _SCORES):
         return fixed(value)
     if float(value).is_integer() and abs(value) >= 10:
         return f"{value:,.0f}"
@@ -103,13 +106,13 @@ def full_day(at: date | datetime | None) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """7 Jan 2026, 14:05."""
-    return MISSING if at is None else f"{full_day(at)}, {at:%H:%M}"
+    """7 Jan 2026, 14:05; at midnight the day alone."""
+    return MISSING if at is None else f"{full_day(at)}, {at:%H:%M}" if at.hour or at.minute else full_day(at)
 
 
 def short_moment(at: datetime | None) -> str:
-    """7 Jan, 14:05."""
-    return MISSING if at is None else f"{day(at)}, {at:%H:%M}"
+    """7 Jan, 14:05; at midnight the day alone."""
+    return MISSING if at is None else f"{day(at)}, {at:%H:%M}" if at.hour or at.minute else day(at)
 
 
 def span(length: timedelta) -> str:
@@ -121,5 +124,7 @@ def span(length: timedelta) -> str:
 
 
 def words(name: str) -> str:
-    """A name of ours for people: `challenger_wins` → challenger wins."""
-    return name.replace("_", " ")
+    """A name of ours for people, without its unit: `tie` → tie, `p99_latency_ms` → p99 latency, `auc_roc` → AUC."""
+    parts = name.replace("auc_roc", "auc").replace("inference_ms", "inference_time_ms").split("_")
+    parts = parts[:-1] if len(parts) > 1 and parts[-1] in ("ms", "mb") else parts
+    return " ".join(part.upper() if part in _ACRONYMS else part for part in parts)

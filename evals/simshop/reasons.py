@@ -17,7 +17,7 @@ OLD_REASONS: Final = {
     "price_sensitivity": 0.05, "hesitancy": 0.45,
 }  # fmt: skip
 """Relative weights of the latents before the change of reasons."""
-SIGNAL: Final = 1.60
+SIGNAL: Final = 1.62
 """Scale of the reasons against chance: calibrated so that a boosted-trees model reaches AUC 0.847."""
 MOOD: Final = 0.30
 """Weight of what no feature shows."""
@@ -27,10 +27,10 @@ PLAN: Final = np.array([0.15, -0.35, 0.2], dtype=np.float32)
 NEWNESS: Final = 0.5
 """Extra log-odds of a customer on the first day, fading with a time constant of 120 days."""
 
-NEW_BASE: Final = -3.9
-PRICE_PULL: Final = 1.6
+NEW_BASE: Final = -3.5
+PRICE_PULL: Final = 1.5
 """Weight of price sensitivity once prices have changed."""
-KEPT: Final = 0.8
+KEPT: Final = 0.9
 """How much of the old reasons is left for a price-sensitive customer; it fades to nothing for the others."""
 MORE_CHURN: Final = 0.6
 """Log-odds that `more_churn` adds for everybody."""
@@ -52,7 +52,7 @@ def chance_of_leaving(cohort: Cohort, scored_at: Micros, *, changed: bool, more:
     old = SIGNAL * (_WEIGHTS @ latents - neglect) + NEWNESS * np.exp(-tenure / 120)
     if changed:
         price = latents[_PRICE]
-        logit = NEW_BASE + PRICE_PULL * price + KEPT * old / (1 + np.exp(-2.0 * (price + 0.2)))
+        logit = NEW_BASE + PRICE_PULL * price + KEPT * old / (1 + np.exp(-2.0 * (price + 0.5)))
     else:
         logit = BASE + old
     logit = logit + who + MOOD * latents[_MOOD] + (MORE_CHURN if more else 0.0)

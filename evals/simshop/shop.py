@@ -140,6 +140,7 @@ class Cohort:
         age_days = 1800.0 * draws[-1] ** 2 if day.toordinal() < HISTORY_FROM.toordinal() + 7 else draws[-1]
         self.registered[where] = micros(day) - (age_days * DAY_US).astype(np.int64)
         weeks = (day.toordinal() - HISTORY_FROM.toordinal()) / 7
-        worth = ARR_BY_SEGMENT[self.codes["segment"][where]] * np.exp(0.45 * self.latents[LATENTS.index("value"), where])
+        value = self.latents[LATENTS.index("value"), where]
+        worth = ARR_BY_SEGMENT[self.codes["segment"][where]] * np.exp(0.45 * value)
         self.arr[where] = worth * (1 + ARR_GROWTH_A_WEEK) ** (weeks - 104)
         self.left_at[where] = NEVER

@@ -162,7 +162,7 @@ class Simulation:
         return numeric, delivered, channel
 
     def _two_days_ago(self, day: date, cohort: Cohort, numeric: Columns) -> Columns:
-        """Support data as they were 48 h before: what changed in those two of the week's seven days is not there yet."""
+        """Support data as they were 48 h before: what changed in those two days of the week's seven is missing."""
         ids, before = self._support[day.toordinal() % 7]
         recent = generator(self.seed, day, "lag").random(len(ids)) < LAG_HOURS / (7 * 24)
         stale = recent & (ids == cohort.ids)

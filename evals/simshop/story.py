@@ -53,7 +53,7 @@ ALL_CAUSES: dict[str, Cause] = {
         Cause(
             name="price_change",
             starts=date(2026, 1, 8),
-            about="higher prices: larger baskets, falling spend; on its own it leaves the reasons to leave as they were",
+            about="higher prices: larger baskets, falling spend; alone it leaves the reasons to leave as they were",
             raises=frozenset({"data_drift", "feature_drift"}),
             spares=frozenset({"concept_drift", "label_drift", "schema_drift"}),
         ),
@@ -83,7 +83,7 @@ ALL_CAUSES: dict[str, Cause] = {
         Cause(
             name="changed_correlation",
             starts=date(2026, 1, 8),
-            about="those who used to open few mails now open many and the reverse; every feature keeps its distribution",
+            about="who used to open few mails opens many, and the reverse; every feature keeps its distribution",
             raises=frozenset({"feature_drift"}),
             spares=frozenset({"data_drift", "concept_drift", "label_drift", "schema_drift"}),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -174,7 +175,7 @@ class World:
         delivered = day.delivered or {}
         for name in NUMERIC:
             value = delivered.get(name, day.numeric[name])[row].item()
-            values[name] = None if value != value else value
+            values[name] = None if isinstance(value, float) and math.isnan(value) else value
         for name, labels in CATEGORIES.items():
             values[name] = labels[day.codes[name][row]]
         return values

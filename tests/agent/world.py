@@ -61,6 +61,7 @@ class Report(BaseModel):
     drift_detected: bool
     severity: str
     checks: list[dict[str, Any]]
+    diagnosis: dict[str, Any]
 
 
 class Training(BaseModel):
@@ -160,7 +161,10 @@ class World:
         if self.broken:
             late = _check("schema_drift", "crm_loaded_at", 48.0, 24.0, "critical")
             checks.append({**late, "detail": "loaded 48 h after the rows, at most 24 h is allowed"})
+        crm = {"source": "crm", "owner": "data-team", "features": [], "signs": ["crm_loaded_at: loaded 48 h late"]}
+        kind = "pipeline" if self.broken else "world" if self.drift else "none"
         body = {
+            "diagnosis": {"kind": kind, "sources": [crm] if self.broken else []},
             "monitor": arguments.monitor,
             "model": MODEL,
             "status": "checked",

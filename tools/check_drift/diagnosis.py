@@ -9,9 +9,10 @@ from typing import Literal
 
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftType
-from tools.check_drift.bins import Summary
+from tools.check_drift import divergence
+from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.comparison import compare_column
+from tools.check_drift.divergence import both_shares
 from tools.check_drift.material import Material
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, profile
@@ -139,7 +140,7 @@ def _since(names: Sequence[str], material: Material) -> tuple[date | None, bool 
         if that_day.num_rows < _FEWEST_ROWS:
             continue
         current = profile(that_day, like=baseline)
-        psi = compare_column(name, baseline.columns[name], current.columns[name]).psi
+        psi = divergence.psi(*both_shares(*counts_by_bin(baseline.columns[name], current.columns[name])))
         if values and psi < values[0][1] / 2:
             reached = values[-1][1]
             return values[-1][0], reached > 0.75 * values[0][1] and psi < 0.25 * reached

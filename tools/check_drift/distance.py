@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.check_drift.numeric import Floats, Ints, NumericSummary, middle_values, recentred, upper_values
+from tools.check_drift.numeric import Floats, Ints, NumericSummary, lower_values, middle_values, recentred, upper_values
 
 _OWN_BIN = 2048
 """Integers up to this far from the centre have a histogram bin of their own."""
@@ -39,7 +39,7 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     f, below_f = _cumulative(baseline, current, order, ends, of_baseline=True)
     g, below_g = _cumulative(baseline, current, order, ends, of_baseline=False)
     ks = max(float(np.abs(f - g).max()), float(abs(below_f[0] - below_g[0])))
-    open_bins = _may_diverge_within(ranks) if baseline.integral and current.integral else np.ones(len(ranks), bool)
+    open_bins = _may_diverge_within(ranks, baseline.integral and current.integral)
     at_most = float(np.maximum(f - below_g, g - below_f)[open_bins].max(initial=0.0))
     moved = float("nan")
     if baseline.finite and current.finite:
@@ -50,9 +50,12 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     return Distances(ks, max(at_most - ks, 0.0), moved)
 
 
-def _may_diverge_within(ranks: Ints) -> NDArray[np.bool_]:
-    """Bins that can hold more than one integer."""
-    return np.abs(upper_values(ranks)) >= _OWN_BIN
+def _may_diverge_within(ranks: Ints, integral: bool) -> NDArray[np.bool_]:
+    """Bins that can hold more than one value."""
+    high = upper_values(ranks)
+    if integral:
+        return np.abs(high) >= _OWN_BIN
+    return high > lower_values(ranks)
 
 
 def _union(a: Ints, b: Ints) -> tuple[Ints, tuple[Ints, Ints]]:

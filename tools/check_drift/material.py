@@ -128,7 +128,7 @@ class Material:
         try:
             return Profile.load(path)
         except InputError:
-            found = profile({SCORE: self.score(self._baseline_rows().to_pandas())})
+            found = profile({SCORE: self._scored_baseline()[SCORE].to_numpy()})
             found.save(path)
             return found
 
@@ -151,29 +151,12 @@ class Material:
         try:
             return Performance.restore(json.loads(path.read_text()))
         except (OSError, ValueError, KeyError):
-            rows = self._baseline_rows().to_pandas()
-            labelled = self.labelled_baseline(rows)
+            labelled = self._labelled(self._scored_baseline())
             outcomes = labelled[self.binding.target].to_numpy(dtype=np.float64)
-            found = measure(metric, outcomes, self.score(labelled), self.threshold())
-            if found.rows == len(rows):
+            found = measure(metric, outcomes, labelled[SCORE].to_numpy(), self.threshold())
+            if found.rows == self._baseline_rows().num_rows:
                 path.write_text(json.dumps(found.dump()))
             return found
-
-    def labelled_baseline(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The baseline's rows whose label is known: from the label table, else from the baseline itself."""
-        binding = self.binding
-        joined = rows[:0]
-        if self.systems.warehouse.exists(binding.labels.table):
-            joined = datasets.with_labels(self.systems, self.monitor.model, rows, self.at)
-        if joined.empty and binding.target in rows.columns:
-            return rows.dropna(subset=[binding.target])
-        return joined
-
-    def threshold(self) -> float:
-        """The score from which the champion flags a row, as recorded with it; 0.5 where it recorded none."""
-        version = self.systems.registry.get(self.binding.registry_name, self.champion())
-        recorded = {**version.params, **version.tags}.get("threshold", version.metrics.get("threshold", 0.5))
-        return float(recorded)
 
     def baseline_shares(self) -> tuple[int, int]:
         """Positive and negative labels of the baseline; stored once all of its rows are labelled."""
@@ -181,12 +164,37 @@ class Material:
         try:
             positives, negatives = json.loads(path.read_text())
         except (OSError, ValueError):
-            rows = self._baseline_rows().to_pandas()
-            outcomes = self.labelled_baseline(rows)[self.binding.target].to_numpy(dtype=np.float64)
+            rows = self._baseline_frame()
+            outcomes = self._labelled(rows)[self.binding.target].to_numpy(dtype=np.float64)
             positives, negatives = int(outcomes.sum()), int(len(outcomes) - outcomes.sum())
             if len(outcomes) == len(rows):
                 path.write_text(json.dumps([positives, negatives]))
         return int(positives), int(negatives)
+
+    def labels(self, start: datetime) -> tuple[Floats, str]:
+        """Labels that have arrived for rows from `start` up to now, and how many of the rows they cover, in words."""
+        key = f"labels {start}"
+        if key not in self._kept:
+            coverage = datasets.label_coverage(self.systems, self.monitor.model, start, self.at, self.at)
+            labels = self.binding.labels
+            time, arrived = quote(labels.time), quote(labels.arrived)
+            where = f"{time} >= $start AND {time} < $end AND {arrived} <= $end"
+            params = {"start": start, "end": self.at}
+            found = self.systems.warehouse.read(labels.table, [labels.value], where, params)
+            values = np.asarray(found.column(0).to_pandas(), dtype=np.float64)
+            words = f"{len(values):,} of {int(coverage['rows'].sum()):,} rows labelled"
+            if len(coverage) > 1:
+                shares = (coverage["labelled"] / coverage["rows"]).to_numpy()
+                words += f", {shares[0]:.0%} of the oldest day, {shares[-1]:.0%} of the newest"
+            self._kept[key] = (values, words)
+        kept: tuple[Floats, str] = self._kept[key]
+        return kept
+
+    def threshold(self) -> float:
+        """The score from which the champion flags a row, as recorded with it; 0.5 where it recorded none."""
+        version = self.systems.registry.get(self.binding.registry_name, self.champion())
+        recorded = {**version.params, **version.tags}.get("threshold", version.metrics.get("threshold", 0.5))
+        return float(recorded)
 
     def baseline_size(self) -> int:
         """Rows of the baseline, 0 where it cannot be read."""
@@ -200,6 +208,32 @@ class Material:
             self._kept["baseline rows"] = self.systems.warehouse.read(self.monitor.baseline.dataset)
         rows: pa.Table = self._kept["baseline rows"]
         return rows
+
+    def _baseline_frame(self) -> pd.DataFrame:
+        """Id, time and, where the baseline has it, target of the baseline's rows."""
+        binding, rows = self.binding, self._baseline_rows()
+        names = [name for name in (binding.id, binding.time, binding.target) if name in rows.column_names]
+        frame: pd.DataFrame = rows.select(names).to_pandas()
+        return frame
+
+    def _scored_baseline(self) -> pd.DataFrame:
+        """The baseline's id, time and target with the champion's scores."""
+        if "scored" not in self._kept:
+            scores = self.score(self._baseline_rows().to_pandas())
+            self._kept["scored"] = self._baseline_frame().assign(**{SCORE: scores})
+        scored: pd.DataFrame = self._kept["scored"]
+        return scored
+
+    def _labelled(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The baseline's rows whose label is known: from the label table, else from the baseline itself."""
+        binding = self.binding
+        if self.systems.warehouse.exists(binding.labels.table) and {binding.id, binding.time} <= set(rows.columns):
+            joined = datasets.with_labels(self.systems, self.monitor.model, rows, self.at)
+            if not joined.empty or binding.target not in rows.columns:
+                return joined
+        if binding.target not in rows.columns:
+            raise InputError(f"has no labels and no column {binding.target!r}", where=self.monitor.baseline.dataset)
+        return rows.dropna(subset=[binding.target])
 
     def _baseline_digest(self) -> str:
         """Digest of the baseline's files and the features asked of it: a changed file is a new baseline."""

@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 _SHIFT = 13
 _SIGN = np.int64(1 << (31 - _SHIFT))
 _INF = 0x7F800000 >> _SHIFT
+_SMALLEST = 0x00800000
 _BLOCK = 16384
 _DENSE = 32768
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -166,10 +167,11 @@ def ranks_of(raw: Ints) -> Ints:
 
 
 def lower_values(ranks: Ints) -> Floats:
-    """Smallest float32 of each rank's bin, relative to the centre."""
+    """Smallest float32 of each rank's bin, relative to the centre; closer than 1e-38 to it counts as on it."""
     negative = ranks < _SIGN
     magnitude = np.where(negative, _SIGN - 1 - ranks, ranks - _SIGN)
     bits = np.where(negative, ((magnitude + 1) << _SHIFT) - 1, magnitude << _SHIFT)
+    bits = np.where(bits < _SMALLEST, 0, bits)
     return np.where(negative, -1.0, 1.0) * bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 

@@ -12,12 +12,16 @@ from tools.check_drift.comparison import compare
 from tools.check_drift.evidence import homogeneity
 from tools.check_drift.feature_checks import FEWEST_ROWS, statistic, too_few
 from tools.check_drift.material import SCORE, Material
-from tools.check_drift.numeric import Floats
 from tools.check_drift.performance import FEWEST_OF_A_CLASS, Performance, decay, measure
 from tools.check_drift.profiles import profile
 from tools.check_drift.result import Check, graded
 from tools.systems import datasets
-from tools.systems.warehouse import quote
+
+_COVERED = 0.9
+"""Share of the rows that must have a recorded score for the recorded ones to stand for all."""
+
+_MOST_SCORED = 25_000
+"""Labelled rows scored by a check at most, spread evenly over the window: an AUC is then known to within 0.01."""
 
 
 def check_predictions(declared: PredictionDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
@@ -27,7 +31,7 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     """
     rows = material.rows(start)
     recorded = material.predictions(start)
-    if len(recorded) >= max(0.9 * rows.num_rows, FEWEST_ROWS):
+    if len(recorded) >= max(_COVERED * rows.num_rows, FEWEST_ROWS):
         scores, origin = recorded[SCORE].to_numpy(dtype=np.float64), "as served"
     else:
         scores, origin = material.score(rows.to_pandas()), "scored now"
@@ -38,6 +42,8 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     (change,) = compare(baseline, current)
     value, p_value = statistic(declared.method, change, baseline, current)
     detail = f"version {material.champion()}, {origin}: {change.reason}; {len(scores):,} rows"
+    if declared.method == "kl_divergence":
+        detail += f"; KL(current ‖ baseline), the reverse is {change.psi - change.kl:.3f}"
     return [
         Check(
             type=DriftType.prediction_drift,
@@ -55,7 +61,7 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
 def check_labels(declared: LabelDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
     """The share of positive labels that arrived for the window's rows against the baseline's; χ² test of the two."""
     target = material.binding.target
-    labelled, known = _labels(material, start)
+    labelled, known = material.labels(start)
     positives, negatives = material.baseline_shares()
     hits = int(labelled.sum())
     before, after = np.array([positives, negatives], float), np.array([hits, len(labelled) - hits], float)
@@ -114,38 +120,19 @@ def check_concept(declared: ConceptDrift, material: Material, start: datetime, a
 
 
 def _performance(metric: str, material: Material, start: datetime) -> tuple[Performance, str]:
-    """Over labelled rows: recorded scores where the champion served them, the rest scored now."""
-    binding, systems = material.binding, material.systems
-    recorded = material.predictions(start)
-    labelled = datasets.with_labels(systems, material.monitor.model, recorded, material.at)
-    labels, known = _labels(material, start)
-    if len(labelled) < len(labels):
-        everything = datasets.labelled(systems, material.monitor.model, start, material.at, material.at)
-        joined = everything.merge(recorded, on=[binding.id, binding.time], how="left")
-        absent = joined[SCORE].isna().to_numpy()
-        scores = joined[SCORE].to_numpy(dtype=np.float64, copy=True)
-        scores[absent] = material.score(joined[absent])
-        labelled = joined.assign(**{SCORE: scores})
+    """Over the window's labelled rows: recorded scores where they cover nine tenths, else the rows are scored now."""
+    binding, systems, model = material.binding, material.systems, material.monitor.model
+    labels, known = material.labels(start)
+    labelled = datasets.with_labels(systems, model, material.predictions(start), material.at)
+    if len(labelled) < _COVERED * len(labels):
+        labelled = datasets.labelled(systems, model, start, material.at, material.at)
+        if len(labelled) > _MOST_SCORED:
+            labelled = labelled.iloc[np.linspace(0, len(labelled) - 1, _MOST_SCORED).astype(int)]
+            known += f", {_MOST_SCORED:,} of them scored now"
+        labelled = labelled.assign(**{SCORE: material.score(labelled)})
     outcomes = labelled[binding.target].to_numpy(dtype=np.float64)
     threshold = material.threshold() if metric in ("f1", "accuracy") else 0.5
     return measure(metric, outcomes, labelled[SCORE].to_numpy(dtype=np.float64), threshold), known
-
-
-def _labels(material: Material, start: datetime) -> tuple[Floats, str]:
-    """Labels that have arrived for rows from `start` up to now, and how many of the rows they cover, in words."""
-    coverage = datasets.label_coverage(material.systems, material.monitor.model, start, material.at, material.at)
-    labels = material.binding.labels
-    time, arrived = quote(labels.time), quote(labels.arrived)
-    where = f"{time} >= $start AND {time} < $end AND {arrived} <= $end"
-    params = {"start": start, "end": material.at}
-    found = material.systems.warehouse.read(labels.table, [labels.value], where, params)
-    values = np.asarray(found.column(0).to_pandas(), dtype=np.float64)
-    rows = int(coverage["rows"].sum())
-    words = f"{len(values):,} of {rows:,} rows labelled"
-    if len(coverage) > 1:
-        shares = (coverage["labelled"] / coverage["rows"]).to_numpy()
-        words += f", {shares[0]:.0%} of the oldest day, {shares[-1]:.0%} of the newest"
-    return values, words
 
 
 def _unknown(kind: DriftType, method: str, subject: str, threshold: float, why: str) -> Check:

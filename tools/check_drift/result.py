@@ -81,8 +81,9 @@ class Diagnosis(_Result):
 class DriftReport(_Result):
     """One run of a drift monitor, with every check it made.
 
-    `status`: `checked`, `insufficient_data` (nothing could be judged), or `failed` (a check could not be made, and
-    its `detail` says why). `severity` is the worst finding; `unknown`, and never `ok`, unless the status is `checked`.
+    `status`: `checked`, `insufficient_data` (too few rows for a check that needs no labels, or nothing could be
+    judged), or `failed` (a check could not be made, and its `detail` says why). `severity` is the worst finding; unless
+    the status is `checked` it is never `ok`, but `unknown` or worse.
     """
 
     report_id: str

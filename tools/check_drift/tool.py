@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _DAY = timedelta(days=1)
 _UNREADABLE = (GuardianError, ValueError, TypeError, LookupError, OSError, ArithmeticError)
 
+_OF_ROWS = (DriftType.data_drift, DriftType.feature_drift, DriftType.prediction_drift, DriftType.schema_drift)
+"""Kinds that need no labels: where one of these cannot be judged the window is too thin, not merely young."""
+
 Declared = DataDrift | FeatureDrift | PredictionDrift | LabelDrift | ConceptDrift | SchemaDrift
 
 
@@ -78,7 +81,7 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     status: Literal["checked", "insufficient_data", "failed"] = "checked"
     if failed or unread:
         status = "failed"
-    elif not judged or not window.rows:
+    elif not judged or any(check.severity is Severity.unknown and check.type in _OF_ROWS for check in checks):
         status = "insufficient_data"
     report = DriftReport(
         report_id="",

@@ -1,17 +1,21 @@
 """Evidence on the challenger's AUC against the champion's, from labels as they arrive.
 
-Both AUCs are Mann-Whitney statistics of the variant's own labelled answers, with the variance of DeLong, DeLong &
-Clarke-Pearson (1988). The champion's rows are weighted so that its requests spread over time as the challenger's do:
-a bad hour that hits both variants then weighs the same in both.
+Two estimates of the same difference D = AUC(challenger) - AUC(champion), each with a standard error s:
 
-With the estimate D of challenger - champion and its standard error s, "D's mean is at most -d" is tested by the
-one-sided normal mixture over effects of the size tau, with z = (D + d)/s and h = tau^2/(tau^2 + s^2):
+- *served*: each variant's own answers, as its users got them. Catches whatever goes wrong in serving, and needs many
+  labels, for the variants answered different people. The champion's rows are weighted so that its requests spread
+  over the stages as the challenger's do: a bad hour that hits both then weighs the same in both.
+- *replayed*: both versions' scores of the same labelled requests, the absent one computed afterwards. Paired, hence
+  conclusive with a fraction of the labels.
+
+Both errors are DeLong's (DeLong, DeLong & Clarke-Pearson 1988). "D is at most -d" is tested by the one-sided normal
+mixture over effects of the size tau, with z = (D + d)/s and h = tau^2/(tau^2 + s^2):
 
     E = 2 sqrt(1 - h) exp(h z^2 / 2) Phi(z sqrt(h))
 
 (Robbins 1970), which may be looked at at any time once the estimate is near normal (asymptotic confidence sequences:
 Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Ann. Statist. 52). Hence no evidence below a number of rows of
-each class. Against betting on disjoint blocks of rows, which needs no such approximation, it takes half the labels.
+each class. Betting on disjoint pairs or blocks of rows needs no such approximation and about twice the labels.
 """
 
 from __future__ import annotations
@@ -23,89 +27,92 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-# Fewer rows of a class than this in a variant, and the estimate is not near enough to normal to be looked at.
+# Fewer rows of a class than this, and the estimate is not near enough to normal to be looked at.
 FEWEST_OF_A_CLASS = 20
 # The size of effect that evidence is looked for at, in AUC: a sound challenger is about as far as this from a limit.
 _EFFECT = 0.1
+# One imagined row whose placement is off by this much: a few perfectly ordered rows must not claim to be certain.
+_DOUBT = 0.5
+_DOUBT_PAIRED = 0.25
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Answered requests of one variant with their labels: `score`, `label`, and `slice`, a number for when it was asked."""
+class Served:
+    """Labelled answers of one variant: `score`, `label`, and the `stage` (from 0) in which each was asked for."""
 
     score: Floats
-    label: npt.NDArray[np.bool_]
-    slice: npt.NDArray[np.int64]
+    label: Flags
+    stage: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Auc:
-    """A weighted Mann-Whitney AUC and its variance."""
+class Replayed:
+    """Both versions' scores of the same labelled requests."""
 
-    value: float
-    variance: float
+    champion: Floats
+    challenger: Floats
+    label: Flags
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An estimate of AUC(challenger) - AUC(champion), with its standard error and the AUCs it comes from."""
+
+    champion_auc: float
+    challenger_auc: float
+    error: float
+
+    @property
+    def value(self) -> float:
+        """Above zero where the challenger is better."""
+        return self.challenger_auc - self.champion_auc
 
 
 @dataclass(frozen=True)
 class RankingEvidence:
-    """What the labels say: AUCs (None without both classes), evidence in nats, interval of challenger - champion.
+    """Evidence in nats and the estimates behind it, None where there are too few labels for one.
 
-    `rows_needed` is how many labelled challenger rows more it takes to pass, None where it never would.
+    `interval` is the confidence sequence of the best estimate; `rows_needed` how many labelled rows more it takes to
+    pass, None where it never would at the present difference, or nothing can be said.
     """
 
-    auc: float | None
-    champion_auc: float | None
     log_e_fail: float
     log_e_pass: float
+    served: Difference | None
+    replayed: Difference | None
     interval: tuple[float, float] | None
     rows_needed: int | None
 
 
-def auc(score: Floats, label: npt.NDArray[np.bool_], weight: Floats | None = None) -> Auc | None:
-    """The weighted share of (positive, negative) pairs that the score orders rightly, ties one half, with its variance.
-
-    None without rows of both classes. The variance adds to each class one row whose placement is off by a half, so
-    that a few perfectly ordered rows do not claim to be certain.
-    """
-    weight = np.ones(len(score)) if weight is None else weight
-    used = weight > 0
-    score, label, weight = score[used], label[used], weight[used]
-    if not label.any() or label.all():
+def served_difference(challenger: Served, champion: Served) -> Difference | None:
+    """The difference between each variant's own answers; None with fewer than 20 rows of a class in either."""
+    if min(_rarest(challenger.label), _rarest(champion.label)) < FEWEST_OF_A_CLASS:
         return None
-    positive, negative = (score[label], weight[label]), (score[~label], weight[~label])
-    below = _placements(*positive, *negative)
-    value = float(np.average(below, weights=positive[1]))
-    above = 1.0 - _placements(*negative, *positive)
-    return Auc(value, _variance(below, positive[1], value) + _variance(above, negative[1], value))
+    weight = _same_period(challenger.stage, champion.stage)
+    kept = weight > 0
+    if _rarest(champion.label[kept]) < FEWEST_OF_A_CLASS:
+        return None
+    ours, variance = _auc(challenger.score, challenger.label, np.ones(len(challenger.label)))
+    theirs, other = _auc(champion.score[kept], champion.label[kept], weight[kept])
+    return Difference(champion_auc=theirs, challenger_auc=ours, error=math.sqrt(variance + other))
 
 
-def _placements(score: Floats, _weight: Floats, others: Floats, other_weight: Floats) -> Floats:
-    """For each score, the weighted share of the others below it, ties one half."""
-    order = np.argsort(others)
-    mass = np.concatenate([[0.0], np.cumsum(other_weight[order])])
-    low = mass[np.searchsorted(others[order], score, side="left")]
-    high = mass[np.searchsorted(others[order], score, side="right")]
-    return np.asarray((low + high) / (2.0 * mass[-1]), dtype=np.float64)
+def replayed_difference(rows: Replayed) -> Difference | None:
+    """The difference between two versions on the same rows; None with fewer than 20 rows of a class."""
+    from tools.evaluate.significance import delong
 
-
-def _variance(placement: Floats, weight: Floats, mean: float) -> float:
-    largest = float(weight.max())
-    spread = float((weight**2 * (placement - mean) ** 2).sum()) + (0.5 * largest) ** 2
-    return spread / float(weight.sum()) ** 2
-
-
-def same_period(challenger: Labelled, champion: Labelled) -> Floats:
-    """Weights of the champion's rows that give it the challenger's spread over the slices."""
-    slices = int(max(challenger.slice.max(initial=0), champion.slice.max(initial=0))) + 1
-    wanted = np.bincount(challenger.slice, minlength=slices)
-    held = np.bincount(champion.slice, minlength=slices)
-    ratio = np.divide(wanted, held, out=np.zeros(slices), where=held > 0)
-    return np.asarray(ratio[champion.slice], dtype=np.float64)
+    rarest = _rarest(rows.label)
+    if rarest < FEWEST_OF_A_CLASS:
+        return None
+    found = delong(rows.label.astype(np.float64), rows.champion, rows.challenger)
+    error = math.hypot(found.standard_error, _DOUBT_PAIRED / rarest)
+    return Difference(champion_auc=found.auc_a, challenger_auc=found.auc_b, error=error)
 
 
 def log_e_above(estimate: float, error: float, bound: float) -> float:
-    """Evidence, in nats, that a mean is above `bound`, from its estimate and standard error (both > 0 apart)."""
+    """Evidence, in nats, that a mean is above `bound`, from its estimate and its standard error (> 0)."""
     from scipy.special import log_ndtr
 
     h = _EFFECT**2 / (_EFFECT**2 + error**2)
@@ -113,63 +120,93 @@ def log_e_above(estimate: float, error: float, bound: float) -> float:
     return float(math.log(2.0) + 0.5 * math.log1p(-h) + 0.5 * h * z * z + log_ndtr(z * math.sqrt(h)))
 
 
-def compare(challenger: Labelled, champion: Labelled, limit: float, alpha: float) -> RankingEvidence:
-    """Everything the labels say about the challenger; `limit` an absolute drop in AUC, alpha the level to pass at."""
-    ours = auc(challenger.score, challenger.label)
-    theirs = auc(champion.score, champion.label, same_period(challenger, champion))
-    if ours is None or theirs is None or _fewest(challenger) < FEWEST_OF_A_CLASS or _fewest(champion) < FEWEST_OF_A_CLASS:
-        return RankingEvidence(
-            auc=ours.value if ours else None,
-            champion_auc=theirs.value if theirs else None,
-            log_e_fail=0.0,
-            log_e_pass=0.0,
-            interval=None,
-            rows_needed=_rows_for_classes(challenger),
-        )
-    difference, error = ours.value - theirs.value, math.sqrt(ours.variance + theirs.variance)
+def compare(
+    challenger: Served, champion: Served, replayed: Replayed | None, limit: float, alpha: float
+) -> RankingEvidence:
+    """Everything the labels say; `limit` an absolute drop in AUC, `alpha` the level at which it passes.
+
+    Evidence to fail averages both estimates (an average of e-values is one), to pass it is the replayed one's, where
+    there is one: serving faults are the served one's to find.
+    """
+    served = served_difference(challenger, champion)
+    paired = replayed_difference(replayed) if replayed else None
+    estimates = [each for each in (served, paired) if each is not None]
+    if not estimates:
+        labels = replayed.label if replayed else challenger.label
+        return RankingEvidence(0.0, 0.0, None, None, None, _rows_for_classes(labels))
+    fails = [log_e_above(-each.value, each.error, limit) for each in estimates]
+    best, rows = (paired, len(replayed.label)) if paired and replayed else (estimates[0], len(challenger.label))
     return RankingEvidence(
-        auc=ours.value,
-        champion_auc=theirs.value,
-        log_e_fail=log_e_above(-difference, error, limit),
-        log_e_pass=log_e_above(difference, error, -limit),
-        interval=interval(difference, error, alpha),
-        rows_needed=_rows_to_pass(len(challenger.label), difference, error, limit, alpha),
+        log_e_fail=float(np.logaddexp.reduce(fails)) - math.log(len(fails)),
+        log_e_pass=log_e_above(best.value, best.error, -limit),
+        served=served,
+        replayed=paired,
+        interval=interval(best, alpha),
+        rows_needed=_rows_to_pass(rows, best, limit, alpha),
     )
 
 
-def interval(difference: float, error: float, alpha: float) -> tuple[float, float]:
-    """(1-alpha) confidence sequence of challenger - champion: the bounds that neither one-sided test rejects."""
+def interval(difference: Difference, alpha: float) -> tuple[float, float]:
+    """(1-alpha) confidence sequence of the difference: the bounds that neither one-sided test rejects."""
     from scipy.optimize import brentq
 
     threshold = math.log(2.0 / alpha)
 
     def excess(width: float) -> float:
-        return log_e_above(width, error, 0.0) - threshold
+        return log_e_above(width, difference.error, 0.0) - threshold
 
-    width = float(brentq(excess, 0.0, 100.0 * error + 1.0))
-    return max(-1.0, difference - width), min(1.0, difference + width)
-
-
-def _fewest(rows: Labelled) -> int:
-    positives = int(rows.label.sum())
-    return min(positives, len(rows.label) - positives)
+    width = float(brentq(excess, 0.0, 100.0 * difference.error + 1.0))
+    return max(-1.0, difference.value - width), min(1.0, difference.value + width)
 
 
-def _rows_for_classes(rows: Labelled) -> int | None:
+def _auc(score: Floats, label: Flags, weight: Floats) -> tuple[float, float]:
+    """The weighted share of (positive, negative) pairs ordered rightly, ties one half, and its variance."""
+    below = _placements(score[label], score[~label], weight[~label])
+    above = 1.0 - _placements(score[~label], score[label], weight[label])
+    value = float(np.average(below, weights=weight[label]))
+    return value, _spread(below, weight[label], value) + _spread(above, weight[~label], value)
+
+
+def _placements(score: Floats, others: Floats, weight: Floats) -> Floats:
+    """For each score, the weighted share of the others below it, ties one half."""
+    order = np.argsort(others)
+    mass = np.concatenate([[0.0], np.cumsum(weight[order])])
+    low = mass[np.searchsorted(others[order], score, side="left")]
+    high = mass[np.searchsorted(others[order], score, side="right")]
+    return np.asarray((low + high) / (2.0 * mass[-1]), dtype=np.float64)
+
+
+def _spread(placement: Floats, weight: Floats, mean: float) -> float:
+    total = float((weight**2 * (placement - mean) ** 2).sum()) + (_DOUBT * float(weight.max())) ** 2
+    return total / float(weight.sum()) ** 2
+
+
+def _same_period(challenger: npt.NDArray[np.int64], champion: npt.NDArray[np.int64]) -> Floats:
+    """Weights of the champion's rows that give it the challenger's spread over the stages."""
+    stages = int(max(challenger.max(initial=0), champion.max(initial=0))) + 1
+    wanted = np.bincount(challenger, minlength=stages)
+    held = np.bincount(champion, minlength=stages)
+    ratio = np.divide(wanted, held, out=np.zeros(stages), where=held > 0)
+    return np.asarray(ratio[champion], dtype=np.float64)
+
+
+def _rarest(label: Flags) -> int:
+    positives = int(label.sum())
+    return min(positives, len(label) - positives)
+
+
+def _rows_for_classes(label: Flags) -> int | None:
     """Labelled rows more until both classes are there in number, at the share seen so far."""
-    fewest = _fewest(rows)
-    if fewest == 0:
-        return None
-    return max(0, math.ceil(len(rows.label) * (FEWEST_OF_A_CLASS - fewest) / fewest))
+    rarest = _rarest(label)
+    return max(0, math.ceil(len(label) * (FEWEST_OF_A_CLASS - rarest) / rarest)) if rarest else None
 
 
-def _rows_to_pass(rows: int, difference: float, error: float, limit: float, alpha: float) -> int | None:
+def _rows_to_pass(rows: int, difference: Difference, limit: float, alpha: float) -> int | None:
     """Labelled rows more until the evidence suffices, if the difference stays and its error falls as rows^-1/2."""
-    threshold = math.log(1.0 / alpha)
-    if difference <= -limit:
+    if difference.value <= -limit:
         return None
     factor = 1.0
-    while log_e_above(difference, error / math.sqrt(factor), -limit) < threshold:
+    while log_e_above(difference.value, difference.error / math.sqrt(factor), -limit) < math.log(1.0 / alpha):
         factor *= 1.05
         if factor > 1e6:
             return None

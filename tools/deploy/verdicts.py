@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Verdict(StrEnum):
     """What a measurement, or a whole gate, says."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
     INCONCLUSIVE = "inconclusive"
     FAIL = "fail"
 
@@ -24,7 +24,7 @@ _SEVERITY = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The worst of several verdicts: fail, then inconclusive, then pass; nothing measured passes nothing and fails nothing."""
+    """The worst of several verdicts: fail, then inconclusive, then pass; pass for none."""
     return max(verdicts, key=_SEVERITY.__getitem__, default=Verdict.PASS)
 
 
@@ -47,8 +47,13 @@ class Measurement(BaseModel):
     champion_n: int
     log_e_fail: float
     log_e_pass: float
-    interval: tuple[float, float] | None = Field(default=None, description="95% confidence sequence, where there is one")
-    needs: int | None = Field(default=None, description="further challenger requests until it passes, at the present values")
+    interval: tuple[float, float] | None = Field(
+        default=None, description="95% confidence sequence, where there is one"
+    )
+    needs: int | None = Field(
+        default=None, description="how much more it takes to pass at the present values, if it can"
+    )
+    needs_what: str = "challenger requests"
     detail: str = ""
 
 
@@ -60,4 +65,5 @@ class GateVerdict(BaseModel):
     name: str
     verdict: Verdict
     measurements: tuple[Measurement, ...] = ()
+    detail: str = ""
     breached: tuple[str, ...] = Field(default=(), description="rollback conditions that hold, whatever the gate")

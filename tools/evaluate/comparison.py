@@ -112,7 +112,7 @@ def compare(
 
 def judge(
     improvement: float,
-    interval: tuple[float, float] | None,
+    interval: tuple[float, float],
     minimum: float,
     *,
     complete: bool = True,
@@ -122,12 +122,12 @@ def judge(
 
     The challenger wins with an improvement of at least `minimum` and an interval wholly above zero (unless
     the declaration turns the interval off). The champion wins when the interval is wholly below zero or the
-    improvement is at most -`minimum`. All else is a tie, and a tie keeps the champion. Without an interval
-    (too few rows for one) or with a metric missing nobody can win against the champion.
+    improvement is at most -`minimum`. All else is a tie, and a tie keeps the champion. With a metric missing
+    (`complete` false) nobody can win against the champion.
     """
-    if improvement <= -minimum or (interval is not None and interval[1] < 0):
+    if improvement <= -minimum or interval[1] < 0:
         return Outcome.CHAMPION_WINS
-    proven = not require_interval or (interval is not None and interval[0] > 0)
+    proven = not require_interval or interval[0] > 0
     if improvement >= minimum and proven and complete:
         return Outcome.CHALLENGER_WINS
     return Outcome.TIE

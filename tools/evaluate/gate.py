@@ -93,9 +93,7 @@ def enough_rows(rows: int, positives: int, minimum: int) -> Check:
     return _judged(name, rows, text, True, f"{rows:,} rows, {positives:,} positive")
 
 
-def improvement(
-    metric: str, champion: float, challenger: float, minimum: float, *, higher: bool = True
-) -> Check:
+def improvement(metric: str, champion: float, challenger: float, minimum: float, *, higher: bool = True) -> Check:
     """The absolute gain in `metric` that the retraining pipeline demands (`promotion.min_improvement`)."""
     name, text = f"improvement:{metric}", f">= {minimum:g}"
     gain = (challenger - champion) if higher else (champion - challenger)
@@ -151,11 +149,7 @@ def no_overlap(train_end: datetime | None, holdout_start: datetime | None) -> Ch
     """The last training row must be earlier than the first holdout row; unknown times are inconclusive."""
     name = "no_overlap"
     if train_end is None or holdout_start is None:
-        which = (
-            "the version does not say until when it was trained"
-            if train_end is None
-            else "the holdout is empty"
-        )
+        which = "the version does not say until when it was trained" if train_end is None else "the holdout is empty"
         return _unknown(name, "training ends before the holdout starts", which)
     gap = (holdout_start - train_end).total_seconds() / 3600
     detail = f"training rows end {train_end}, the holdout starts {holdout_start}"
@@ -180,9 +174,7 @@ def artifact_replays(
     if len(logged) != len(replayed):
         return _judged(name, math.inf, text, False, f"{len(logged)} scores logged, {len(replayed)} replayed")
     gap = max(abs(a - b) for a, b in zip(logged, replayed, strict=True))
-    return _judged(
-        name, gap, text, gap <= REPLAY_TOLERANCE, f"largest difference over {len(logged)} example rows"
-    )
+    return _judged(name, gap, text, gap <= REPLAY_TOLERANCE, f"largest difference over {len(logged)} example rows")
 
 
 def _judged(name: str, value: float, threshold: str, holds: bool, detail: str = "") -> Check:

@@ -72,6 +72,7 @@ def measure(
     *,
     rounds: int = 9,
     calls: int = 12,
+    max_seconds: float = 3.0,
     timer: Callable[[], float] = time.perf_counter,
 ) -> LatencyComparison:
     """Time both on the same single rows, call by call in turn, after a warm-up round nobody counts.
@@ -80,10 +81,13 @@ def measure(
 
     Args:
         rows: single-row inputs, used in turn; at least one.
+        max_seconds: after this long no further round starts, but three always run: a slow model needs no
+            hundred calls to be known as slow.
         timer: seconds, monotone.
     """
     taken = np.zeros((2, rounds + 1, calls))
     models = (champion, challenger)
+    begun, done = timer(), 0
     for round_ in range(rounds + 1):
         for call in range(calls):
             row = rows[(round_ * calls + call) % len(rows)]
@@ -91,4 +95,7 @@ def measure(
                 started = timer()
                 models[which](row)
                 taken[which, round_, call] = timer() - started
-    return compare_rounds(taken[0, 1:] * 1000, taken[1, 1:] * 1000)
+        done = round_
+        if done >= 3 and timer() - begun >= max_seconds:
+            break
+    return compare_rounds(taken[0, 1 : done + 1] * 1000, taken[1, 1 : done + 1] * 1000)

@@ -49,9 +49,7 @@ def _components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
     return above, below
 
 
-def delong(
-    outcomes: Floats, scores_a: Floats, scores_b: Floats, *, confidence: float = CONFIDENCE
-) -> AucTest:
+def delong(outcomes: Floats, scores_a: Floats, scores_b: Floats, *, confidence: float = CONFIDENCE) -> AucTest:
     """DeLong's test of two AUCs on the same rows (DeLong, DeLong & Clarke-Pearson 1988).
 
     In the midrank form of Sun & Xu (2014), O(n log n). Identical scores give difference 0, p-value 1.
@@ -96,7 +94,7 @@ def improvement_interval(
     seed: int,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
-) -> tuple[float, float] | None:
+) -> tuple[float, float]:
     """Bootstrap percentile interval of the weighted improvement (Efron 1979), paired and stratified.
 
     Each replicate draws rows with replacement within positives and within negatives (a regression has one
@@ -107,8 +105,10 @@ def improvement_interval(
         seed: the same seed and rows give the same interval.
 
     Returns:
-        (low, high), or None when there are fewer than 20 rows in a stratum or fewer than two strata of a
-        binary outcome: too few to say anything.
+        (low, high). Both are the point itself where every metric is fixed.
+
+    Raises:
+        ValueError: a binary outcome without rows of both classes.
     """
     drawn = [item for item in metrics if item.name not in fixed]
     base = math.fsum(item.weight * fixed[item.name] for item in metrics if item.name in fixed)
@@ -119,15 +119,14 @@ def improvement_interval(
         strata = [np.flatnonzero(champion.outcomes == value) for value in (0, 1)]
     else:
         strata = [np.arange(len(champion))]
-    if min(len(members) for members in strata) < 20:
-        return None
+    if not all(len(members) for members in strata):
+        raise ValueError("an interval needs rows of both classes")
     rng = np.random.default_rng(seed)
     improvements = np.empty(replicates)
     for replicate in range(replicates):
         weights = _resampled(rng, strata, len(champion))
         improvements[replicate] = base + math.fsum(
-            item.weight
-            * relative_improvement(entry(champion, weights), entry(challenger, weights), item.direction)
+            item.weight * relative_improvement(entry(champion, weights), entry(challenger, weights), item.direction)
             for item, entry in computed
         )
     tail = (1 - confidence) / 2

@@ -18,7 +18,8 @@ class NewWorld:
     """How much of the training window is from after the change.
 
     Attributes:
-        began: when the drift began.
+        began: when the drift began, or where the last run's data ended.
+        since: what `began` is, in words.
         train_end: the training window ends here, where the holdout starts.
         rows: labelled rows in [began, train_end).
         rows_per_day: how fast labelled rows come in.
@@ -30,22 +31,24 @@ class NewWorld:
     rows: int
     rows_per_day: float
     learned_rows: int = 0
+    since: str = "the drift began"
 
 
 def drift_began(reports: Sequence[DriftSeen]) -> datetime | None:
     """When the unbroken series of drift reports that lasts until now began; None when the newest found none.
 
     `reports` are newest first. A report with broken data is no sign of a changed world, nor of a quiet one:
-    it neither begins nor ends the series.
+    it neither begins nor ends the series. Where a report says since when the change shows in the data, that counts
+    instead of the time of the report, which always comes later.
     """
-    began: datetime | None = None
+    moments: list[datetime] = []
     for report in reports:
         if report.broken:
             continue
         if not report.detected:
             break
-        began = report.checked_at
-    return began
+        moments.append(min(report.checked_at, report.first_seen or report.checked_at))
+    return min(moments, default=None)
 
 
 def something_to_learn(world: NewWorld, min_new_rows: int, now: datetime) -> Refused | None:
@@ -60,7 +63,7 @@ def something_to_learn(world: NewWorld, min_new_rows: int, now: datetime) -> Ref
     lag = now - world.train_end
     days = wanted / world.rows_per_day if world.rows_per_day > 0 else None
     until = None if days is None else world.began + timedelta(days=days) + lag
-    have = f"{world.rows:,} labelled rows from since the drift began ({world.began:%Y-%m-%d %H:%M})"
+    have = f"{world.rows:,} labelled rows since {world.since} ({world.began:%Y-%m-%d %H:%M})"
     before = f"before the holdout starts ({world.train_end:%Y-%m-%d %H:%M})"
     learned = f"; the last run learned from {world.learned_rows:,} of them" if world.learned_rows else ""
     reason = f"only {have} lie {before}, {wanted:,.0f} are wanted{learned}"

@@ -113,7 +113,7 @@ def one_thread() -> Iterator[None]:
     Two fits side by side use two cores better than one fit on both: its threads wait for each other at every leaf, and
     on a busy machine that wait costs more than the work.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1, user_api="openmp"):
         yield

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policies.errors import InputError
 from tools.retrain import recipe, sampling
+from tools.retrain.recipe import Floats
 from tools.retrain.search import HALF_LIVES, Rows
 from tools.systems import datasets
 from tools.systems.warehouse import quote
@@ -115,13 +116,12 @@ def read(
     return TrainingRows(rows, times, int(days["labelled"].sum()), digest(found))
 
 
-def _shares(days: pd.DataFrame, end: datetime, max_rows: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Share of each day's rows to read."""
+def _shares(days: pd.DataFrame, end: datetime, max_rows: int) -> Floats:
+    """Share of each day's rows to read; a day counts as old as its noon."""
     counts = days["labelled"].to_numpy(np.int64)
-    midday = days["day"].to_numpy("datetime64[us]") + np.timedelta64(timedelta(hours=12))
-    ages = sampling.ages_in_days(midday, end)
-    kept = [sampling.inclusion(sampling.recency(ages, life), counts, max_rows) for life in HALF_LIVES]
-    return np.max(kept, axis=0)
+    ages = sampling.ages_in_days(days["day"].to_numpy("datetime64[us]"), end) - 0.5
+    kept = np.stack([sampling.inclusion(sampling.recency(ages, life), counts, max_rows) for life in HALF_LIVES])
+    return np.asarray(kept.max(axis=0), dtype=np.float64)
 
 
 def digest(frame: pd.DataFrame) -> str:

@@ -15,13 +15,19 @@ from policies.declarations.training import DecayTrigger, DriftTrigger, Scheduled
 
 @dataclass(frozen=True)
 class DriftSeen:
-    """The newest report of a monitor; `broken` lists its critical schema findings in plain words."""
+    """A report of a monitor.
+
+    Attributes:
+        broken: its critical schema findings in plain words.
+        first_seen: since when the change shows in the data, where the report says so.
+    """
 
     report_id: str
     checked_at: datetime
     detected: bool
     severity: Severity
     broken: tuple[str, ...] = ()
+    first_seen: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,7 @@ def drift_detected(trigger: DriftTrigger, report: DriftSeen | None) -> Fired | R
     return Fired(trigger.type, f"{report.report_id} found drift, {report.severity}")
 
 
-def performance_decay(
-    trigger: DecayTrigger, reading: Performance | None, *, higher: bool = True
-) -> Fired | Refused:
+def performance_decay(trigger: DecayTrigger, reading: Performance | None, *, higher: bool = True) -> Fired | Refused:
     """Fires when the metric over labelled rows is worse than the absolute threshold."""
     if reading is None or reading.value is None:
         rows = reading.labelled_rows if reading else 0

@@ -11,6 +11,7 @@ monotonic clock. Out: `{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, t
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     _die_with_parent(int(arguments[1]))
     for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while there is time
+    gc.collect()
+    gc.freeze()  # a full collection over the libraries' objects would take longer than the deadline
     with socket.socket(fileno=int(arguments[0])) as connection:
         _serve(connection)
     return 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
 
 from markupsafe import Markup
 
@@ -13,7 +13,6 @@ from agent.report.numbers import day, fixed
 from agent.report.plots.canvas import WIDE, Canvas, Scale, text_width, ticks, widened
 
 _LEFT, _BOTTOM, _ROW = 40, 28, 19
-_HALF_WEEK = timedelta(days=3, hours=12)
 
 
 def auc_by_week(
@@ -24,11 +23,11 @@ def auc_by_week(
     width: float = WIDE,
     key: str = "auc",
 ) -> Markup:
-    """One dot a week at its middle. The y axis shows the range of the values, at least 0.08 wide, and says so by its ticks."""
+    """A step a week, for a weekly AUC is that of the whole week. The y axis spans the values, as its ticks say."""
     narrow = width < 500
-    right = 14 if narrow else 132
+    right = 14 if narrow else 160
     start = datetime.combine(weeks[0].week_start, time())
-    end = datetime.combine(weeks[-1].week_start, time()) + 2 * _HALF_WEEK
+    end = datetime.combine(weeks[-1].week_start, time()) + timedelta(days=7)
     shown = sorted((m for m in markers if start <= m.at <= end), key=lambda marker: marker.at)
     x = Scale(0, (end - start) / timedelta(days=1), _LEFT, width - right)
     at = [(marker, x((marker.at - start) / timedelta(days=1))) for marker in shown]
@@ -36,44 +35,49 @@ def auc_by_week(
     top = 14 + _ROW * (max(rows, default=-1) + 1)
     height = top + (210 if narrow else 250) + _BOTTOM
     values = [v for w in weeks for v in (w.with_guardian, w.without_guardian) if v is not None]
-    low, high = widened([*values, *([floor] if floor is not None else [])], least=0.06)
+    low, high = widened([*values, *([floor] if floor is not None else [])], least=0.06, margin=0.16 if narrow else 0.08)
     y = Scale(low, min(high, 1.0), height - _BOTTOM, top)
     canvas = Canvas(width, height, key, "Live AUC by week", _described(weeks, shown))
     _grid(canvas, x, y, weeks, narrow)
     _marks(canvas, at, rows, x, top, height - _BOTTOM, start, width)
     if floor is not None:
         canvas.line(_LEFT, y(floor), width - right, y(floor), "limit")
-        canvas.text(_LEFT + 4, y(floor) - 5, f"retrain below {fixed(floor, 2)}", "mute small halo")
-    without = [(x(_middle(w, start)), y(v)) for w in weeks if (v := w.without_guardian) is not None]
-    _line(canvas, without, "bad")
-    guarded = [(x(_middle(w, start)), y(v)) for w in weeks if (v := w.with_guardian) is not None]
-    _line(canvas, guarded, "now")
+    without = _steps([(w.week_start, w.without_guardian) for w in weeks], x, y)
+    guarded = _steps([(w.week_start, w.with_guardian) for w in weeks], x, y)
+    for points, style in ((without, "bad stroke"), (guarded, "now stroke")):
+        canvas.polyline(points, style)
     _end_labels(canvas, weeks, without, guarded, narrow)
+    if floor is not None:
+        ends = [points[-1][1] for points in (without, guarded) if points]
+        beside = not narrow and all(abs(end - y(floor)) > 26 for end in ends)
+        label = f"retrain below {fixed(floor, 2)}"
+        if beside:
+            canvas.text(x.end + 10, y(floor) + 4, label, "mute")
+        else:
+            canvas.text(x.end - 4, y(floor) - 5, label, "mute small halo", "end")
     return canvas.svg()
 
 
-def _middle(week: WeekPoint, start: datetime) -> float:
-    return (datetime.combine(week.week_start, time()) + _HALF_WEEK - start) / timedelta(days=1)
+def _steps(values: Sequence[tuple[date, float | None]], x: Scale, y: Scale) -> list[tuple[float, float]]:
+    points = []
+    for monday, value in values:
+        if value is not None:
+            days = (monday - values[0][0]).days
+            points += [(x(days), y(value)), (x(days + 7), y(value))]
+    return points
 
 
 def _grid(canvas: Canvas, x: Scale, y: Scale, weeks: Sequence[WeekPoint], narrow: bool) -> None:
-    for value in ticks(y.low, y.high, 5):
+    for value in ticks(y.low, y.high, 6):
         canvas.line(x.start, y(value), x.end, y(value), "grid")
         canvas.text(x.start - 8, y(value) + 4, fixed(value, 2), "mute", "end")
     every = max(1, math.ceil(len(weeks) / (4 if narrow else 8)))
     for number, week in enumerate(weeks):
-        left = x(number * 7 if len(weeks) == 1 else (week.week_start - weeks[0].week_start).days)
+        left = x((week.week_start - weeks[0].week_start).days)
         canvas.line(left, y.start, left, y.start + 4, "axis")
         if number % every == 0:
             canvas.text(left, y.start + 19, day(week.week_start), "mute")
     canvas.line(x.start, y.start, x.end, y.start, "axis")
-
-
-def _line(canvas: Canvas, points: Sequence[tuple[float, float]], style: str) -> None:
-    if len(points) > 1:
-        canvas.polyline(points, f"{style} stroke")
-    for left, up in points:
-        canvas.circle(left, up, 3.4, f"{style} dot")
 
 
 def _end_labels(
@@ -84,23 +88,30 @@ def _end_labels(
     narrow: bool,
 ) -> None:
     """Names and last values right of the lines; on a phone above and below their ends."""
-    last_without = next((w.without_guardian for w in reversed(weeks) if w.without_guardian is not None), None)
-    last_guarded = next((w.with_guardian for w in reversed(weeks) if w.with_guardian is not None), None)
-    lines = []
-    if guarded:
-        lines.append([*guarded[-1], f"with guardian {fixed(last_guarded)}", "now label"])
-    if without:
-        lines.append([*without[-1], f"without {fixed(last_without)}", "bad label"])
-    if len(lines) == 2 and abs(lines[0][1] - lines[1][1]) < 18:  # type: ignore[operator]
-        upper = 0 if lines[0][1] <= lines[1][1] else 1  # type: ignore[operator]
-        middle = (lines[0][1] + lines[1][1]) / 2  # type: ignore[operator]
-        lines[upper][1], lines[1 - upper][1] = middle - 9, middle + 9
-    for number, (left, up, text, style) in enumerate(lines):
+    named = (
+        (
+            guarded,
+            f"{'with guardian' if without else 'AUC'} {fixed(_last(w.with_guardian for w in weeks))}",
+            "now label",
+        ),
+        (
+            without,
+            f"{'without' if guarded else 'left alone'} {fixed(_last(w.without_guardian for w in weeks))}",
+            "bad label",
+        ),
+    )
+    lines = sorted((points[-1][1], points[-1][0], text, style) for points, text, style in named if points)
+    gap = lines[-1][0] - lines[0][0] if len(lines) == 2 else 18
+    for number, (up, left, text, style) in enumerate(lines):
         if narrow:
-            above = number == 0
-            canvas.text(left + 6, up + (-12 if above else 22), text, f"{style} halo", "end")  # type: ignore[arg-type,operator]
+            canvas.text(left, up + (-9 if number == 0 else 19), text, f"{style} halo", "end")
         else:
-            canvas.text(left + 10, up + 4, text, style)  # type: ignore[arg-type,operator]
+            apart = max(18 - gap, 0) / 2 * (1 if number else -1)
+            canvas.text(left + 10, up + 4 + apart, text, style)
+
+
+def _last(values: Iterable[float | None]) -> float | None:
+    return next((value for value in reversed(list(values)) if value is not None), None)
 
 
 def _marks(
@@ -132,7 +143,9 @@ def _rows(spans: Sequence[tuple[float, float]], width: float) -> list[int]:
     for left, length in spans:
         # A label that would leave the picture is written to the left of its mark.
         here = (left - 8, left + length) if left + length - 10 <= width else (left - length, left + 8)
-        row = next((n for n, used in enumerate(taken) if all(here[0] >= b or here[1] <= a for a, b in used)), len(taken))
+        row = next(
+            (n for n, used in enumerate(taken) if all(here[0] >= b or here[1] <= a for a, b in used)), len(taken)
+        )
         if row == len(taken):
             taken.append([])
         taken[row].append(here)

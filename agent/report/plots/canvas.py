@@ -1,7 +1,7 @@
 """The drawing surface of the report's pictures: SVG with escaped text, classes instead of colours, and linear scales.
 
-Classes and what the page's CSS makes of them: `base` (grey: the baseline, the champion), `now` (blue: the current data,
-the guardian, the challenger), `bad` (orange red: without the guardian, failed), `mute` and `ink` (text), `grid`, `axis`.
+Classes and what the page's CSS makes of them: `base` (grey: the baseline), `now` (blue: the current data, the guardian,
+the challenger), `bad` (orange red: without the guardian, failed), `mute` and `ink` (text), `grid`, `axis`.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Canvas:
         return head + Markup().join(self._parts) + Markup("</svg>")
 
     def _add(self, shape: str, *values: object) -> None:
-        self._parts.append(Markup(shape).format(*(escape(value) for value in values)))
+        self._parts.append(Markup(shape).format(*(escape(value) for value in values)))  # noqa: S704 (shapes are literals)
 
 
 def _px(value: float) -> str:

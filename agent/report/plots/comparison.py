@@ -24,13 +24,18 @@ def weighted_comparison(evaluation: Evaluation, *, width: float = WIDE, key: str
     room = (max(values) - min(values)) * 0.06 or 0.01
     left = 116 if narrow else 180
     height = _TOP + _ROW * (len(parts) + 1) + _BOTTOM
-    x = Scale(min(values) - (room if min(values) < 0 else 0), max(values) + room, left, width - 66)
+    x = Scale(
+        min(values) - (room if min(values) < 0 else 0), max(values) + room, left + _label_room(values), width - 66
+    )
     bottom = height - _BOTTOM
     canvas = Canvas(width, height, key, "Weighted improvement of the challenger", _described(evaluation))
     for value in ticks(x.low, x.high, 4 if narrow else 7):
         canvas.line(x(value), _TOP, x(value), bottom, "grid")
         canvas.text(x(value), bottom + 18, percent(value, 0 if x.high - x.low > 0.04 else 1), "mute", "middle")
     canvas.line(x(0), _TOP - 4, x(0), bottom, "axis")
+    if evaluation.minimum is not None:
+        canvas.line(x(evaluation.minimum), _TOP - 4, x(evaluation.minimum), bottom, "limit")
+        canvas.text(x(evaluation.minimum) + 5, _TOP - 10, f"needed {percent(evaluation.minimum)}", "mute small halo")
     for place, part in enumerate(parts):
         up = _TOP + place * _ROW + _ROW / 2
         style = "now fill" if (part.weighted or 0) >= 0 else "bad fill"
@@ -38,13 +43,16 @@ def weighted_comparison(evaluation: Evaluation, *, width: float = WIDE, key: str
         canvas.text(left - 12, up + 4, words(part.metric) + weight, "ink", "end")
         if part.weighted:
             canvas.rect(x(0), up - 7, x(part.weighted) - x(0), 14, style, 2)
-        end = max(x(part.weighted or 0), x(0))
-        canvas.text(end + 8, up + 4, signed_percent(part.weighted), "mute halo")
+        worse = (part.weighted or 0) < 0
+        at = x(part.weighted or 0) + (-8 if worse else 8)
+        canvas.text(at, up + 4, signed_percent(part.weighted), "ink halo", "end" if worse else "start")
     _sum(canvas, evaluation, x, _TOP + len(parts) * _ROW + _ROW / 2, left)
-    if evaluation.minimum is not None:
-        canvas.line(x(evaluation.minimum), _TOP - 4, x(evaluation.minimum), bottom, "limit")
-        canvas.text(x(evaluation.minimum) + 5, _TOP - 10, f"needed {percent(evaluation.minimum)}", "mute small halo")
     return canvas.svg()
+
+
+def _label_room(values: list[float]) -> float:
+    """Room for the number left of the longest bar that points left."""
+    return 46.0 if min(values) < 0 else 0.0
 
 
 def _sum(canvas: Canvas, evaluation: Evaluation, x: Scale, up: float, left: float) -> None:

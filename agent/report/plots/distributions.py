@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from agent.report.model import Distribution, DistributionKind
 from agent.report.numbers import number, percent
-from agent.report.plots.canvas import Canvas, Scale, text_width
+from agent.report.plots.canvas import Canvas, Scale, text_width, ticks
 
 WIDTH = 232
 _PLOT, _TOP, _BAR = 84, 4, 30
@@ -36,14 +36,11 @@ def _numeric(each: Distribution, key: str) -> Markup:
     canvas.area(_steps(each.edges, now, x, y), "now veil")
     canvas.polyline(_steps(each.edges, now, x, y), "now stroke")
     canvas.line(0, bottom, WIDTH, bottom, "axis")
-    last_end = -1.0
-    middle = (each.edges[0] + each.edges[-1]) / 2
-    for value, anchor in ((each.edges[0], "start"), (middle, "middle"), (each.edges[-1], "end")):
+    for value in ticks(each.edges[0], each.edges[-1], 4):
         label = number(value)
-        if anchor != "middle" or text_width(label) * 3 < WIDTH:
-            canvas.text(x(value), bottom + 15, label, "mute", anchor)
-            last_end = x(value)
-    assert last_end >= 0
+        canvas.line(x(value), bottom, x(value), bottom + 3, "axis")
+        half = text_width(label) / 2
+        canvas.text(min(max(x(value), half), WIDTH - half), bottom + 16, label, "mute", "middle")
     return canvas.svg()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from agent.report.model import Direction, KpiReading
+from agent.report.model import KpiReading
 from agent.report.numbers import day, kpi
 from agent.report.plots.canvas import Canvas, Scale, text_width, widened
 
@@ -14,7 +14,7 @@ _TREND = 56
 
 
 def kpi_bullet(reading: KpiReading, *, key: str) -> Markup:
-    """The value as a dot on a line with ticks at baseline and target; above it the history as a line (three points or more)."""
+    """The value as a dot on a line with ticks at baseline and target; above it the history, from three points on."""
     points = [(point.at, point.value) for point in reading.history]
     trend = _TREND if len(points) >= 3 else 0
     canvas = Canvas(WIDTH, trend + _LINE, key, f"{reading.kpi} against its target", _described(reading))
@@ -28,7 +28,7 @@ def kpi_bullet(reading: KpiReading, *, key: str) -> Markup:
     up = trend + 30
     canvas.line(4, up, WIDTH - 4, up, "rail")
     if reading.target is not None:
-        good = WIDTH - 4 if reading.direction is Direction.higher else 4
+        good = WIDTH - 4 if reading.direction == "higher" else 4
         canvas.line(x(reading.target), up, good, up, "rail good")
         canvas.line(x(reading.target), up - 9, x(reading.target), up + 9, "tick")
         _named(canvas, x(reading.target), up + 25, f"target {kpi(reading.target, reading.percent)}")
@@ -60,4 +60,4 @@ def _described(reading: KpiReading) -> str:
     parts = [f"value {kpi(reading.value, reading.percent)}", f"target {kpi(reading.target, reading.percent)}"]
     if reading.baseline is not None:
         parts.append(f"baseline {kpi(reading.baseline, reading.percent)}")
-    return f"{', '.join(parts)}; {reading.direction.value} is better."
+    return f"{', '.join(parts)}; {reading.direction} is better."

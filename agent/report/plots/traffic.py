@@ -10,7 +10,7 @@ from agent.report.model import Rollout
 from agent.report.numbers import measured, short_moment, words
 from agent.report.plots.canvas import WIDE, Canvas, Scale, text_width, ticks
 
-_LEFT, _TOP, _PLOT, _BOTTOM = 46, 18, 210, 40
+_LEFT, _TOP, _PLOT, _BOTTOM = 46, 18, 264, 40
 
 
 def rollout_traffic(rollout: Rollout, *, width: float = WIDE, key: str = "traffic") -> Markup:
@@ -36,17 +36,21 @@ def rollout_traffic(rollout: Rollout, *, width: float = WIDE, key: str = "traffi
         if stage.ended_at is not None and stage.verdict:
             hint = f"{stage.traffic_pct:g}%: {words(stage.gate)} {stage.verdict}"
             canvas.verdict(x((stage.ended_at - start) / unit), y(stage.traffic_pct), stage.verdict, hint)
-    _name_end(canvas, rollout, x, y, steps[-1].pct)
+    _name_end(canvas, rollout, points[-2][0], y, steps[-1].pct)
     return canvas.svg()
 
 
-def _name_end(canvas: Canvas, rollout: Rollout, x: Scale, y: Scale, pct: float) -> None:
+def _name_end(canvas: Canvas, rollout: Rollout, left: float, y: Scale, pct: float) -> None:
+    """How it ended, beside the last step, where nothing else is drawn."""
     label = words(rollout.status)
     if rollout.status == "promoted":
         label = f"version {rollout.version} serves all" if rollout.version else "promoted"
-    up = y(pct) + 22 if pct > 50 else y(pct) - 14
     style = "bad label" if rollout.status in ("rolled_back", "aborted") else "now label"
-    canvas.text(x.end - 4, up, label, f"{style} halo", "end")
+    if pct > 50:
+        canvas.text(left - 10, y(pct) + 4, label, f"{style} halo", "end")
+    else:
+        room = left + 14 + text_width(label) < canvas.width
+        canvas.text(left + (14 if room else -14), y(pct) - 26, label, f"{style} halo", "start" if room else "end")
 
 
 def _grid(canvas: Canvas, rollout: Rollout, x: Scale, y: Scale, unit: timedelta, start: datetime) -> None:
@@ -54,11 +58,11 @@ def _grid(canvas: Canvas, rollout: Rollout, x: Scale, y: Scale, unit: timedelta,
     written = float("inf")
     for pct in shares:
         canvas.line(x.start, y(pct), x.end, y(pct), "axis" if pct == 0 else "grid")
-        if written - y(pct) >= 10.5:
+        if written - y(pct) >= 11.5:
             canvas.text(x.start - 8, y(pct) + 4, f"{pct:g}%", "mute", "end")
             written = y(pct)
     name = {timedelta(days=1): "d", timedelta(hours=1): "h"}.get(unit, "min")
-    about = 6 if x.end > 500 else 4
+    about = 6 if x.end > 500 else 5
     for value in _whole(ticks(0, x.high, about), unit, x.high):
         canvas.line(x(value), y(0), x(value), y(0) + 4, "axis")
         canvas.text(x(value), y(0) + 18, f"{value:g} {name}", "mute", "middle" if value else "start")

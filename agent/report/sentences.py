@@ -1,0 +1,197 @@
+"""Rows of evidence as sentences for people: the lines of the story and of the chain, the headline and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.report.model import Event, EventKind, ReportContent
+from agent.report.numbers import count, measured, number, signed_percent, words
+from agent.report.reading import Body, drift_report, mapping, real, severity, text, training
+from policies.declarations import Severity
+from tools.systems.store import Evidence, Kind
+from tools.systems.tables import ActionRow
+
+_FOUND = (Severity.warning, Severity.critical)
+_MOST_NUMBERS = 3
+
+
+def sentence(row: Evidence) -> str:
+    """What a row says, in one sentence without its id."""
+    body = row.body
+    said = {
+        Kind.drift_report: _drift,
+        Kind.training_run: _training,
+        Kind.evaluation: _evaluation,
+        Kind.gate: _gate,
+        Kind.rollout: _rollout,
+        Kind.traffic_change: _traffic,
+        Kind.kpi_reading: _kpis,
+    }
+    return said[row.kind](row) if row.kind in said else text(body, "summary") or words(row.status or row.kind.value)
+
+
+def event_of(row: Evidence) -> Event:
+    """A row as a line of the story."""
+    finding = row.kind in (Kind.drift_report, Kind.kpi_reading)
+    return Event(
+        at=row.created_at,
+        kind=EventKind.finding if finding else EventKind.person if row.kind is Kind.approval else EventKind.action,
+        text=sentence(row),
+        numbers=_numbers(row),
+        severity=_severity(row),
+        id=row.id,
+    )
+
+
+def refusal_of(action: ActionRow) -> Event | None:
+    """A call that was refused, failed, or found nothing to do; None for one that left evidence of its own."""
+    outcome = action.outcome or {}
+    facts = mapping(outcome, "facts")
+    if action.status in ("refused", "failed"):
+        said = f"{words(action.tool)} {action.status}: {text(outcome, 'text')}"
+    elif action.tool == "retrain" and facts.get("started") is False:
+        said = f"Not retrained: {text(facts, 'skipped_because') or text(facts, 'policy') or 'nothing to do'}"
+    else:
+        return None
+    return Event(at=action.started_at, kind=EventKind.refusal, text=said, severity=Severity.warning)
+
+
+def headline(content: ReportContent, *, skipped: str, failures: int) -> tuple[str, str, Severity]:
+    """The sentence, the verdict in a few words, and its severity, for what a run found and did."""
+    model = content.model or "The model"
+    drift, rollout, judged = content.drift_triggering or content.drift_latest, content.rollout, content.evaluation
+    found = sum(check.severity in _FOUND for check in drift.checks) if drift else 0
+    because = f"{model} drifted" if found else model
+    if rollout is not None:
+        return _rolled(content, because)
+    if judged is not None and judged.verdict == "challenger_wins":
+        passed = content.gate is not None and content.gate.status == "passed"
+        said = "passed the quality gate" if passed else "did not pass the quality gate; the champion stays"
+        verdict = "Ready to deploy" if passed else "Gate not passed"
+        return f"{because}; version {judged.challenger_version or '?'} won and {said}.", verdict, Severity.warning
+    if judged is not None:
+        end = "lost" if judged.verdict == "champion_wins" else "was no better than its noise"
+        return f"{because}; the retrained version {end}, and the champion stays.", "Champion stays", Severity.warning
+    worst = max([each.severity for each in (drift,) if each], key=lambda each: each.rank, default=Severity.ok)
+    if content.training is not None and content.training.started:
+        return f"{because}; version {content.training.version or '?'} was trained.", "Retrained", Severity.warning
+    if found:
+        numbered = f"{found} of {len(drift.checks)} checks" if drift else ""
+        why = f"; not retrained: {skipped}" if skipped else ""
+        return f"{model} drifted: {numbered} found something{why}.".replace("..", "."), "Needs a look", worst
+    off = [each.kpi for each in content.kpis if each.severity in _FOUND]
+    if off:
+        named = ", ".join(words(each) for each in off)
+        return f"{model} is sound, but the business sees less of it: {named}.", "KPI worse", Severity.warning
+    if failures:
+        return (
+            f"{model} could not be checked in full: {failures} measurement(s) failed.",
+            "Not checked",
+            Severity.warning,
+        )
+    if drift is not None and drift.status != "checked":
+        return f"{model} could not be judged: {words(drift.status)}.", "Not judged", Severity.unknown
+    checks = f"{len(drift.checks)} checks, nothing beyond a threshold" if drift else "nothing was found"
+    return f"{model} is well: {checks}.", "All is well", Severity.ok
+
+
+def _rolled(content: ReportContent, because: str) -> tuple[str, str, Severity]:
+    rollout = content.rollout
+    assert rollout is not None
+    version = f"version {rollout.version or '?'}"
+    match rollout.status:
+        case "promoted":
+            return f"{because}; {version} now serves every request.", "Promoted", Severity.ok
+        case "rolled_back" | "aborted":
+            why = f" ({rollout.reason})" if rollout.reason else ""
+            return (
+                f"{version.capitalize()} was rolled back{why}; the champion serves again.",
+                "Rolled back",
+                Severity.warning,
+            )
+        case "paused" | "waiting_approval":
+            return f"The rollout of {version} waits for a person.", "Waiting", Severity.warning
+        case _:
+            share = f", at {rollout.traffic[-1].pct:g}% of the requests" if rollout.traffic else ""
+            return f"{because}; {version} won, passed its gate and is going live{share}.", "Going live", Severity.ok
+
+
+def _drift(row: Evidence) -> str:
+    report = drift_report(row)
+    found = sum(check.severity in _FOUND for check in report.checks)
+    if report.status != "checked" and not found:
+        return f"{report.monitor or 'The monitor'} could not judge: {words(report.status)}."
+    if not found:
+        return f"{report.monitor or 'The monitor'} finds nothing beyond its thresholds."
+    cause = text(mapping(row.body, "diagnosis"), "detail")
+    return f"{report.monitor or 'The monitor'} finds drift in {found} of {len(report.checks)} checks. {cause}".strip()
+
+
+def _training(row: Evidence) -> str:
+    run = training(row)
+    if not run.started:
+        return f"Training failed: {run.skipped_because}"
+    because = f", because of {words(run.triggered_by)}" if run.triggered_by else ""
+    return f"Version {run.version or '?'} is trained{because}."
+
+
+def _evaluation(row: Evidence) -> str:
+    body = row.body
+    pair = [text(mapping(body, side), "version") or "?" for side in ("challenger", "champion")]
+    return f"Version {pair[0]} against version {pair[1]}: {words(text(body, 'verdict') or row.status or 'not judged')}."
+
+
+def _gate(row: Evidence) -> str:
+    checks = [each for each in row.body.get("checks") or () if isinstance(each, Mapping)]
+    passed = sum(each.get("verdict") in ("passed", "pass") for each in checks)
+    counted = f", {passed} of {len(checks)} checks" if checks else ""
+    return f"Quality gate of version {row.version or '?'}: {row.status or 'not judged'}{counted}."
+
+
+def _rollout(row: Evidence) -> str:
+    name = text(row.body, "strategy") or "Rollout"
+    return f"{name} of version {row.version or text(row.body, 'version') or '?'} begins."
+
+
+def _traffic(row: Evidence) -> str:
+    body = row.body
+    share = real(body, "challenger_pct") or 0.0
+    if text(body, "challenger"):
+        return f"Version {text(body, 'challenger')} answers {share:g}% of the requests."
+    return f"Version {text(body, 'champion') or '?'} answers every request."
+
+
+def _kpis(row: Evidence) -> str:
+    said = text(row.body, "detail")
+    return f"KPIs are read. {said}".strip() if said else "KPIs are read."
+
+
+def _numbers(row: Evidence) -> dict[str, str]:
+    body: Body = row.body
+    if row.kind is Kind.drift_report:
+        worst = sorted(drift_report(row).checks, key=lambda c: (-c.severity.rank, c.type != "concept_drift"))
+        return {c.subject: number(c.value) for c in worst[:_MOST_NUMBERS] if c.severity in _FOUND}
+    if row.kind is Kind.training_run and (rows := real(mapping(body, "data_window"), "rows")):
+        return {"rows": count(int(rows))}
+    if row.kind is Kind.evaluation:
+        return {"weighted improvement": signed_percent(real(body, "weighted_improvement"))}
+    if row.kind is Kind.kpi_reading:
+        readings: Any = body.get("readings") or [body]
+        named = [each for each in readings if isinstance(each, Mapping) and each.get("kpi")]
+        return {text(each, "kpi"): measured(text(each, "kpi"), real(each, "value")) for each in named[:_MOST_NUMBERS]}
+    return {}
+
+
+def _severity(row: Evidence) -> Severity:
+    if row.kind is Kind.drift_report:
+        return severity(row.body)
+    if row.kind is Kind.kpi_reading:
+        readings: Any = row.body.get("readings") or [row.body]
+        return max(
+            (severity(each) for each in readings if isinstance(each, Mapping)),
+            key=lambda s: s.rank,
+            default=Severity.ok,
+        )
+    bad = row.status in ("failed", "champion_wins", "rolled_back", "aborted")
+    return Severity.warning if bad else Severity.unknown

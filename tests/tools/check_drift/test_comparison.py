@@ -1,0 +1,160 @@
+"""Statistics of a column against scipy, hand-computed values and the edge cases the rules name."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.spatial import distance
+
+from tools.check_drift import ColumnChange, compare, profile
+from tools.check_drift.divergence import both_shares, psi
+
+Floats = NDArray[np.float64]
+
+
+def only(before: object, after: object, **options: float) -> ColumnChange:
+    (change,) = compare(pd.DataFrame({"x": before}), pd.DataFrame({"x": after}), **options)  # type: ignore[arg-type]
+    return change
+
+
+def reference_shares(before: Floats, after: Floats) -> tuple[Floats, Floats]:
+    """Decile shares by numpy alone: right-closed, open ends, floored and renormalised."""
+    edges = np.unique(np.quantile(before, np.arange(1, 10) / 10, method="inverted_cdf"))
+    p, q = (np.bincount(np.searchsorted(edges, side), minlength=len(edges) + 1) / len(side) for side in (before, after))
+    used = (p > 0) | (q > 0)
+    p, q = np.maximum(p[used], 1e-4), np.maximum(q[used], 1e-4)
+    return p / p.sum(), q / q.sum()
+
+
+CASES = {
+    "normal": lambda r, n, shift: r.normal(shift, 1, n),
+    "heavy": lambda r, n, shift: r.standard_cauchy(n) + shift,
+    "skewed": lambda r, n, shift: r.lognormal(shift, 1, n),
+    "counts": lambda r, n, shift: r.poisson(3 + shift, n).astype(float),
+    "far": lambda r, n, shift: r.normal(1e6 + shift, 1, n),
+    "zeros": lambda r, n, shift: np.where(r.random(n) < 0.6, 0.0, r.exponential(1 + shift, n)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("sizes", [(500, 300), (60_000, 40_000)])
+def test_statistics_agree_with_scipy(name: str, sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(11)
+    before, after = CASES[name](random, sizes[0], 0.0), CASES[name](random, sizes[1], 0.3)
+    change = only(before, after)
+    p, q = reference_shares(before, after)
+    assert change.psi == pytest.approx(float(np.sum((q - p) * np.log(q / p))), abs=1e-4)
+    assert change.kl == pytest.approx(float(stats.entropy(q, p)), abs=1e-4)
+    assert change.js == pytest.approx(float(distance.jensenshannon(p, q, base=2)), abs=1e-4)
+    exact = stats.ks_2samp(before, after, method="asymp").statistic
+    assert change.ks - 1e-12 <= exact <= change.ks + change.ks_bound + 1e-12
+    assert change.ks_bound < 0.02
+    moved = stats.wasserstein_distance(before, after) / before.std()
+    assert change.wasserstein == pytest.approx(moved, rel=2e-3, abs=2e-3)
+
+
+def test_same_bins_agree_to_rounding() -> None:
+    before, after = np.array([30.0, 50.0, 20.0]), np.array([10.0, 60.0, 30.0])
+    p, q = both_shares(before, after)
+    assert psi(p, q) == pytest.approx(-0.2 * math.log(1 / 3) + 0.1 * math.log(1.2) + 0.1 * math.log(1.5), abs=1e-9)
+
+
+def test_categories_by_hand() -> None:
+    change = only(["a"] * 50 + ["b"] * 50, ["a"] * 80 + ["b"] * 20)
+    assert change.psi == pytest.approx(0.3 * math.log(0.8 / 0.5) - 0.3 * math.log(0.2 / 0.5), abs=1e-12)
+    assert change.total_variation == pytest.approx(0.3)
+    assert math.isnan(change.ks)
+    assert "a 50.0% → 80.0%" in change.reason
+
+
+def test_an_unseen_category_has_a_bin_of_its_own() -> None:
+    change = only(["a"] * 900 + ["b"] * 100, ["a"] * 850 + ["b"] * 100 + ["new"] * 50)
+    assert change.psi > 0.25
+    assert change.drifted
+    assert "new categories new (5.0%)" in change.reason
+
+
+def test_nulls_have_a_bin_of_their_own() -> None:
+    random = np.random.default_rng(2)
+    before, after = random.normal(size=5000), random.normal(size=5000)
+    after[:1500] = np.nan
+    change = only(before, after)
+    assert change.drifted
+    assert "nulls 0.0% → 30.0%" in change.reason
+
+
+def test_constants() -> None:
+    assert only(np.ones(500), np.ones(300)).psi == 0
+    assert not only(np.ones(500), np.ones(300)).drifted
+    moved = only(np.ones(500), np.full(300, 2.0))
+    assert moved.drifted
+    assert moved.ks == 1
+    frozen = only(np.random.default_rng(1).normal(size=500), np.full(300, 2.0))
+    assert frozen.drifted
+    assert "constant 2" in frozen.reason
+
+
+def test_infinities_fall_in_the_open_end_bins() -> None:
+    before, after = np.arange(1000.0), np.arange(1000.0)
+    after[:300] = np.inf
+    change = only(before, after)
+    assert change.drifted
+    assert "300 infinite values" in change.reason
+    assert change.ks == pytest.approx(stats.ks_2samp(before, after, method="asymp").statistic, abs=1e-9)
+
+
+def test_an_empty_window_is_no_drift_and_no_number() -> None:
+    change = only(np.arange(10.0), np.empty(0))
+    assert not change.drifted
+    assert math.isnan(change.psi)
+    assert change.reason == "no rows in the current window"
+
+
+def test_a_missing_column_counts_as_null() -> None:
+    before = pd.DataFrame({"x": np.arange(500.0), "c": ["a", "b"] * 250})
+    changes = compare(before, before[["x"]])
+    assert changes[0].column == "c"
+    assert changes[0].drifted
+    assert not changes[1].drifted
+
+
+def test_a_column_that_changed_its_kind_drifted() -> None:
+    change = only(np.arange(500.0), ["n"] * 500)
+    assert change.drifted
+    assert "type changed from numeric to categorical" in change.reason
+
+
+def test_integer_codes_declared_categorical_are_compared_by_code() -> None:
+    codes = pd.DataFrame({"x": [1, 2, 3] * 200})
+    swapped = pd.DataFrame({"x": [1.0, 2.0, 4.0] * 200})
+    (change,) = compare(profile(codes, categorical=["x"]), swapped)
+    assert change.kind == "categorical"
+    assert "new categories 4" in change.reason
+
+
+def test_booleans_and_dates() -> None:
+    days = pd.date_range("2026-01-01", periods=400, freq="h")
+    before = pd.DataFrame({"flag": [True, False] * 200, "when": days})
+    after = pd.DataFrame({"flag": [True] * 400, "when": days + pd.Timedelta(days=30)})
+    assert all(change.drifted for change in compare(before, after))
+
+
+def test_the_worst_comes_first() -> None:
+    random = np.random.default_rng(3)
+    before = pd.DataFrame({"calm": random.normal(size=4000), "bad": random.normal(size=4000)})
+    after = pd.DataFrame({"calm": random.normal(size=4000), "bad": random.normal(2, 1, size=4000)})
+    assert [change.column for change in compare(before, after)] == ["bad", "calm"]
+
+
+def test_high_cardinality_is_bounded_and_calm() -> None:
+    random = np.random.default_rng(4)
+    names = np.array([f"city {i}" for i in range(5000)])
+    before = pd.DataFrame({"x": names[random.integers(0, 5000, 50_000)]})
+    after = pd.DataFrame({"x": names[random.integers(0, 5000, 5_000)]})
+    (change,) = compare(before, after)
+    assert not change.drifted

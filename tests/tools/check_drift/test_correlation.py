@@ -1,0 +1,52 @@
+"""Correlations of grades, and the pair that changed most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tools.check_drift import profile
+from tools.check_drift.correlation import Correlations, correlations, largest_change
+
+
+def pair(rows: int, rho: float, seed: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    a, noise, other = random.normal(size=(3, rows))
+    return {"a": np.exp(a), "b": rho * a + np.sqrt(1 - rho * rho) * noise, "c": other}
+
+
+def test_they_are_spearmans() -> None:
+    data = pair(5000, 0.6, 1)
+    seen = correlations(data, profile(data))
+    assert seen.matrix[0, 1] == pytest.approx(stats.spearmanr(data["a"], data["b"]).statistic, abs=2e-3)
+
+
+def test_a_flipped_correlation_with_the_same_marginals_is_found() -> None:
+    before, after = pair(20_000, 0.5, 1), pair(800, -0.5, 2)
+    baseline = profile(before)
+    change = largest_change(correlations(before, baseline), correlations(after, baseline), ["a"])
+    assert change is not None
+    assert change.pair == ("a", "b")
+    assert change.change > 0.8
+    assert change.p_value < 1e-6
+
+
+def test_nothing_changed_is_no_evidence() -> None:
+    before, after = pair(20_000, 0.5, 1), pair(800, 0.5, 2)
+    after["b"][::3] = np.nan
+    baseline = profile(before)
+    change = largest_change(correlations(before, baseline), correlations(after, baseline), None)
+    assert change is not None
+    assert change.p_value > 0.05
+
+
+def test_constant_columns_have_no_correlation(tmp_path: Path) -> None:
+    data = {"a": np.ones(100), "b": np.arange(100.0)}
+    seen = correlations(data, profile(data))
+    seen.save(tmp_path / "c.npz")
+    loaded = Correlations.load(tmp_path / "c.npz")
+    assert np.isnan(loaded.matrix[0, 1])
+    assert largest_change(loaded, loaded, None) is None

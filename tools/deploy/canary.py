@@ -1,0 +1,40 @@
+"""The canary: a rising share of the traffic, each stage judged against the champion before the next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from policies.declarations.deployment import Canary
+from tools.deploy.evidence import Period, gather
+from tools.deploy.gates import judge, limits
+from tools.deploy.rollout import Rollout, StageState
+from tools.deploy.verdicts import GateVerdict
+
+if TYPE_CHECKING:
+    from tools.systems.systems import Systems
+
+
+def plan(canary: Canary, *, strategy: str, model: str, version: str, champion: str, now: datetime) -> Rollout:
+    """A pending rollout; what is declared now holds for all of it. Raises InputError for a lower limit."""
+    for stage in canary.stages:
+        limits(stage.gate, canary.rollback.conditions)
+    return Rollout(
+        strategy=strategy,
+        model=model,
+        version=version,
+        champion=champion,
+        started_at=now,
+        stages=tuple(StageState.declared(each) for each in canary.stages),
+        auto_rollback=canary.rollback.auto,
+        conditions=tuple(canary.rollback.conditions),
+    )
+
+
+def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
+    """The current stage's gate on everything seen since the first stage began. Raises SystemDown, InputError."""
+    gate = state.current.gate
+    starts = tuple(each.started_at for each in state.stages if each.started_at is not None)
+    period = Period(champion=state.champion, challenger=state.version, stages=starts, until=now)
+    latency = [each.bound.limit for each in limits(gate, state.conditions) if each.name == "p99_latency_ms"]
+    return judge(gate, state.conditions, gather(systems, state.model, period, latency))

@@ -1,0 +1,193 @@
+"""What the prediction log and the labels say about two variants since a rollout began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policies.declarations.binding import ModelBinding
+from tools.deploy.comparison import Slices
+from tools.deploy.gates import Evidence
+from tools.deploy.ranking import Flags, Floats, Replayed, Served
+from tools.systems.warehouse import quote
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tools.systems.systems import Systems
+
+SLICE = timedelta(minutes=10)
+FEATURES_REACH_BACK = timedelta(days=35)
+"""A request is matched to the newest feature row of its id no older than this."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Which versions are compared, and since when: the starts of the stages entered so far, oldest first."""
+
+    champion: str
+    challenger: str
+    stages: tuple[datetime, ...]
+    until: datetime
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Bound parameters of the queries."""
+        return {
+            "since": self.stages[0],
+            "until": self.until,
+            "champion": self.champion,
+            "challenger": self.challenger,
+        }
+
+
+def gather(systems: Systems, model: str, period: Period, latency_limits: Sequence[float]) -> Evidence:
+    """Evidence on both variants in [first stage's start, until]; labels count that arrived by `until`.
+
+    Where there is no prediction log yet, or no label, the evidence is empty. Raises SystemDown, InputError.
+    """
+    binding = systems.operations.model(model)
+    challenger, champion, replayed = _labelled(systems, binding, period)
+    log = binding.prediction_log
+    if log is None or not systems.warehouse.exists(log):
+        return Evidence(_none(), {each: _none() for each in latency_limits}, None, None, 0, challenger, champion, None)
+    counts = _counts(systems, log, period, latency_limits)
+    p99 = _p99(systems, log, period)
+    return Evidence(
+        errors=_slices(counts, "n", "errors"),
+        slow={limit: _slices(counts, "timed", f"slow{i}") for i, limit in enumerate(latency_limits)},
+        p99_ms=p99.get("challenger"),
+        champion_p99_ms=p99.get("champion"),
+        requests_in_stage=_in_stage(systems, log, period),
+        challenger=challenger,
+        champion=champion,
+        replayed=replayed,
+    )
+
+
+_OF_BOTH = """
+    at >= $since AND at <= $until AND
+    ((variant = 'champion' AND version = $champion) OR (variant = 'challenger' AND version = $challenger))
+"""
+
+
+def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence[float]) -> pd.DataFrame:
+    slow = "".join(f", count(*) FILTER (latency_ms > $limit{i}) AS slow{i}" for i in range(len(latency_limits)))
+    sql = f"""
+        SELECT variant, CAST(floor(epoch(at - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
+               count(error) AS errors, count(latency_ms) AS timed{slow}
+        FROM {log} WHERE {_OF_BOTH} GROUP BY ALL ORDER BY slice
+    """
+    params = {**period.params, "seconds": SLICE.total_seconds()}
+    params |= {f"limit{i}": limit for i, limit in enumerate(latency_limits)}
+    frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
+    return frame
+
+
+def _p99(systems: Systems, log: str, period: Period) -> dict[str, float]:
+    sql = f"SELECT variant, quantile_cont(latency_ms, 0.99) AS p99 FROM {log} WHERE {_OF_BOTH} GROUP BY variant"
+    rows = systems.warehouse.query(sql, period.params).to_pylist()
+    return {row["variant"]: float(row["p99"]) for row in rows if row["p99"] is not None}
+
+
+def _in_stage(systems: Systems, log: str, period: Period) -> int:
+    sql = f"SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = 'challenger' AND at >= $stage"
+    return int(systems.warehouse.query(sql, {**period.params, "stage": period.stages[-1]})["n"][0].as_py())
+
+
+def _slices(counts: pd.DataFrame, n: str, k: str) -> Slices:
+    numbers = np.unique(counts["slice"].to_numpy(dtype=np.int64))
+
+    def column(variant: str, name: str) -> Any:
+        rows = counts[counts["variant"] == variant]
+        filled = np.zeros(len(numbers), dtype=np.int64)
+        filled[np.searchsorted(numbers, rows["slice"].to_numpy(dtype=np.int64))] = rows[name].to_numpy(dtype=np.int64)
+        return filled
+
+    return Slices(column("challenger", n), column("challenger", k), column("champion", n), column("champion", k))
+
+
+def _none() -> Slices:
+    empty = np.zeros(0, dtype=np.int64)
+    return Slices(empty, empty, empty, empty)
+
+
+def _labelled(systems: Systems, binding: ModelBinding, period: Period) -> tuple[Served, Served, Replayed | None]:
+    tables = (binding.prediction_log, binding.table, binding.labels.table)
+    if not all(each is not None and systems.warehouse.exists(each) for each in tables):
+        return _served(None, period), _served(None, period), None
+    rows = _labelled_requests(systems, binding, period)
+    ours, theirs = rows[rows["variant"] == "challenger"], rows[rows["variant"] == "champion"]
+    return _served(ours, period), _served(theirs, period), _replay(systems, binding, period, rows)
+
+
+def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) -> pd.DataFrame:
+    """Each variant's first answer to a feature row whose label has arrived: variant, at, score, label, features.
+
+    The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
+    """
+    labels = binding.labels
+    id_, time = quote(binding.id), quote(binding.time)
+    chosen = ", ".join(f"f.{quote(each)}" for each in binding.features.names)
+    sql = f"""
+        WITH asked AS (
+            SELECT variant, id, at, score, request_id FROM {binding.prediction_log}
+            WHERE {_OF_BOTH} AND score IS NOT NULL AND id IS NOT NULL),
+        known AS (
+            SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
+                   CAST({quote(labels.value)} AS BOOLEAN) AS outcome
+            FROM {labels.table}
+            WHERE {quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until
+              AND {quote(labels.arrived)} <= $until),
+        featured AS (
+            SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
+            WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
+        matched AS (
+            SELECT a.variant, a.id, a.at, a.score, f.scored_at FROM asked a
+            ASOF JOIN featured f ON a.id = f.id AND a.at >= f.scored_at
+            QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.scored_at ORDER BY a.at, a.request_id) = 1)
+        SELECT m.variant, m.id, m.at, m.scored_at, m.score, k.outcome, {chosen}
+        FROM matched m
+        JOIN known k ON k.id = m.id AND k.scored_at = m.scored_at
+        JOIN {binding.table} f ON CAST(f.{id_} AS VARCHAR) = m.id AND f.{time} = m.scored_at
+        WHERE f.{time} >= $reach AND f.{time} <= $until
+        ORDER BY m.at, m.variant, m.id
+    """
+    params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
+    frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
+    return frame
+
+
+def _served(rows: pd.DataFrame | None, period: Period) -> Served:
+    if rows is None or rows.empty:
+        return Served(np.zeros(0), np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64))
+    starts = np.array(period.stages, dtype="datetime64[us]")
+    stage = np.searchsorted(starts, rows["at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
+    return Served(_floats(rows["score"]), _flags(rows["outcome"]), stage.astype(np.int64))
+
+
+def _replay(systems: Systems, binding: ModelBinding, period: Period, rows: pd.DataFrame) -> Replayed | None:
+    """Both versions' scores of every labelled request: the answer given where there is one, else computed now."""
+    if rows.empty:
+        return None
+    from tools.retrain.recipe import feature_frame, score
+
+    once = rows.drop_duplicates(["id", "scored_at"])
+    features = feature_frame(once, binding.features)
+    scores = {}
+    for variant, version in (("champion", period.champion), ("challenger", period.challenger)):
+        replayed = score(systems.registry.load(binding.registry_name, version), features)
+        scores[variant] = np.where(once["variant"].to_numpy() == variant, _floats(once["score"]), replayed)
+    return Replayed(champion=scores["champion"], challenger=scores["challenger"], label=_flags(once["outcome"]))
+
+
+def _floats(column: pd.Series[Any]) -> Floats:
+    return np.asarray(column.to_numpy(dtype=np.float64), dtype=np.float64)
+
+
+def _flags(column: pd.Series[Any]) -> Flags:
+    return np.asarray(column.to_numpy(dtype=np.bool_), dtype=np.bool_)

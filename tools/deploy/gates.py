@@ -1,0 +1,187 @@
+"""What a stage's gate says: measurements of the challenger, each a pass, a fail, or not enough to tell.
+
+Levels: evidence to fail is shared out over what is measured so that a healthy challenger is rolled back with a chance
+of at most 1% however often it is looked at; evidence to pass is 5% for each measurement, all of which must pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from policies.conditions import Comparison, Condition, parse_condition
+from policies.declarations.deployment import GATES
+from policies.errors import InputError
+from tools.deploy.comparison import Slices, log_e_breach
+from tools.deploy.ranking import RankingEvidence, Replayed, Served, compare
+from tools.deploy.rates import log_e_below, requests_to_pass
+from tools.deploy.verdicts import GateVerdict, Measurement, Verdict, worst
+
+FAIL_ALPHA = 0.01
+PASS_ALPHA = 0.05
+SLOW_SHARE = 0.01
+"""A 99th percentile is within its limit where at most this share of the answers is slower."""
+FEWEST_IN_STAGE = 100
+"""Challenger requests a stage must have seen itself before its gate passes on the whole rollout's evidence."""
+DEFAULT_LIMITS = {"error_rate": 0.01, "p99_latency_ms": 300.0, "auc_degradation": 0.05}
+"""Limits of a named gate's measurements where no rollback condition names one."""
+
+_LOWEST_LOG = -700.0
+"""exp(-700) is about the smallest double: evidence below it is stored as this."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was seen of both variants since the rollout began.
+
+    `slow` holds, for each latency limit in ms, answers slower than it among those timed.
+    """
+
+    errors: Slices
+    slow: dict[float, Slices]
+    p99_ms: float | None
+    champion_p99_ms: float | None
+    requests_in_stage: int
+    challenger: Served
+    champion: Served
+    replayed: Replayed | None
+
+
+def limits(gate: str, conditions: Sequence[str]) -> list[Comparison]:
+    """Everything to be measured: the comparisons of the rollback conditions, and defaults for what the gate adds.
+
+    Raises InputError for a condition that is no upper limit.
+    """
+    found = [each for text in conditions for each in parse_condition(text).comparisons]
+    for each in found:
+        if each.bound.operator not in (">", ">="):
+            raise InputError(f"{each} is no upper limit: write {each.name} > LIMIT", where="rollback.conditions")
+    declared = {each.name for each in found}
+    defaults = [f"{name} > {DEFAULT_LIMITS[name]!r}" for name in GATES[gate] if name not in declared]
+    found += [each for text in defaults for each in parse_condition(text).comparisons]
+    return list(dict.fromkeys(found))
+
+
+def judge(gate: str, conditions: Sequence[str], evidence: Evidence) -> GateVerdict:
+    """The verdict of a named gate, and the rollback conditions that hold, on the evidence so far.
+
+    `latency_errors_metrics` passes where the metrics do not fail; `full_metrics` needs them to pass. A gate that
+    measures anything is inconclusive until its own stage has seen 100 challenger requests.
+    """
+    compared = limits(gate, conditions)
+    measured = {each: measure(each, evidence, FAIL_ALPHA / len(compared)) for each in compared}
+    verdicts = []
+    for each, measurement in measured.items():
+        lenient = gate == "latency_errors_metrics" and each.name == "auc_degradation"
+        if each.name in GATES[gate] and not (lenient and measurement.verdict is Verdict.INCONCLUSIVE):
+            verdicts.append(measurement.verdict)
+    detail = ""
+    if GATES[gate] and evidence.requests_in_stage < FEWEST_IN_STAGE:
+        verdicts.append(Verdict.INCONCLUSIVE)
+        seen = evidence.requests_in_stage
+        detail = f"{seen} challenger requests in this stage, at least {FEWEST_IN_STAGE} are needed"
+    failed = {each for each, measurement in measured.items() if measurement.verdict is Verdict.FAIL}
+    breached = tuple(text for text in conditions if _holds(parse_condition(text), failed))
+    return GateVerdict(
+        name=gate, verdict=worst(verdicts), measurements=tuple(measured.values()), detail=detail, breached=breached
+    )
+
+
+def measure(compared: Comparison, evidence: Evidence, fail_alpha: float) -> Measurement:
+    """One measurement against its limit."""
+    limit = compared.bound.limit
+    if compared.name == "error_rate":
+        rate = evidence.errors.k / evidence.errors.n if evidence.errors.n else None
+        return _rate("error_rate", limit, limit, rate, _champion_rate(evidence.errors), evidence.errors, fail_alpha)
+    if compared.name == "p99_latency_ms":
+        slow, ours, theirs = evidence.slow[limit], evidence.p99_ms, evidence.champion_p99_ms
+        return _rate("p99_latency_ms", limit, SLOW_SHARE, ours, theirs, slow, fail_alpha)
+    found = compare(evidence.challenger, evidence.champion, evidence.replayed, limit, PASS_ALPHA)
+    return _degradation(limit, found, evidence, fail_alpha)
+
+
+def _rate(
+    name: str,
+    limit: float,
+    share: float,
+    value: float | None,
+    champion_value: float | None,
+    slices: Slices,
+    fail_alpha: float,
+) -> Measurement:
+    log_e_fail = log_e_breach(slices, share)
+    log_e_pass = float(log_e_below(slices.k, slices.n, share))
+    verdict = _verdict(log_e_fail, log_e_pass, fail_alpha)
+    champion_n = int(slices.champion_n.sum())
+    needs = 0 if verdict is Verdict.PASS else requests_to_pass(slices.k, slices.n, share, PASS_ALPHA)
+    what = "failed" if name == "error_rate" else f"were slower than {limit:g} ms"
+    detail = f"{slices.k:,} of {slices.n:,} challenger requests {what}, "
+    detail += f"{int(slices.champion_k.sum()):,} of {champion_n:,} of the champion's"
+    return Measurement(
+        name=name,
+        verdict=verdict,
+        value=value,
+        champion_value=champion_value,
+        limit=limit,
+        n=slices.n,
+        champion_n=champion_n,
+        log_e_fail=max(log_e_fail, _LOWEST_LOG),
+        log_e_pass=max(log_e_pass, _LOWEST_LOG),
+        needs=needs,
+        needs_what="challenger requests",
+        detail=detail + _wanting(verdict, needs, "challenger requests"),
+    )
+
+
+def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_alpha: float) -> Measurement:
+    best = found.replayed or found.served
+    verdict = _verdict(found.log_e_fail, found.log_e_pass, fail_alpha) if best else Verdict.INCONCLUSIVE
+    rows = len(evidence.replayed.label) if evidence.replayed else len(evidence.challenger.label)
+    needs = 0 if verdict is Verdict.PASS else found.rows_needed
+    parts = []
+    if found.replayed:
+        pair = f"{found.replayed.challenger_auc:.3f} against the champion's {found.replayed.champion_auc:.3f}"
+        parts.append(f"AUC {pair} on the same {rows:,} labelled requests")
+    if found.served:
+        parts.append(f"as served {found.served.challenger_auc:.3f} against {found.served.champion_auc:.3f}")
+    if not parts:
+        parts.append(f"{rows:,} labelled requests, too few of a class")
+    return Measurement(
+        name="auc_degradation",
+        verdict=verdict,
+        value=-best.value if best else None,
+        champion_value=0.0 if best else None,
+        limit=limit,
+        n=rows,
+        champion_n=rows if evidence.replayed else len(evidence.champion.label),
+        log_e_fail=max(found.log_e_fail, _LOWEST_LOG),
+        log_e_pass=max(found.log_e_pass, _LOWEST_LOG),
+        interval=(-found.interval[1], -found.interval[0]) if found.interval else None,
+        needs=needs,
+        needs_what="labelled requests",
+        detail="; ".join(parts) + _wanting(verdict, needs, "labelled requests"),
+    )
+
+
+def _wanting(verdict: Verdict, needs: int | None, what: str) -> str:
+    if verdict is not Verdict.INCONCLUSIVE:
+        return ""
+    return f"; about {needs:,} more {what} would settle it" if needs else "; more of the same would not settle it"
+
+
+def _verdict(log_e_fail: float, log_e_pass: float, fail_alpha: float) -> Verdict:
+    """Fail goes first; what leans towards failing at the level of passing does not pass."""
+    if log_e_fail >= math.log(1.0 / fail_alpha):
+        return Verdict.FAIL
+    leans = log_e_fail >= math.log(1.0 / PASS_ALPHA)
+    return Verdict.PASS if log_e_pass >= math.log(1.0 / PASS_ALPHA) and not leans else Verdict.INCONCLUSIVE
+
+
+def _champion_rate(slices: Slices) -> float | None:
+    total = int(slices.champion_n.sum())
+    return int(slices.champion_k.sum()) / total if total else None
+
+
+def _holds(condition: Condition, failed: set[Comparison]) -> bool:
+    return any(all(each in failed for each in all_of) for all_of in condition.any_of)

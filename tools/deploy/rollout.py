@@ -1,0 +1,268 @@
+"""The rollout as a state machine: a pure step from (state, time, gate verdict) to the next state.
+
+::
+
+    pending ──► running (stage 0 … n-1) ──► promoted
+       │           │    ▲   │
+       │           │    └───┘ gate inconclusive: prolonged, up to max_wait
+       ▼           ├──► paused        waited too long, or a condition holds and rollback is not automatic
+    aborted        └──► rolled_back   a condition holds, or a person says so (from paused too)
+
+A stage ends only when its duration has passed *and* its gate passed. The traffic that a state asks for follows from
+the state alone (`wanted`), so that a reconcile step after a crash brings both together again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from policies.declarations.base import Duration, Severity
+from policies.declarations.deployment import Stage, StageDuration
+from tools.deploy.verdicts import GateVerdict, Verdict
+
+SHORTEST_WAIT = timedelta(hours=24)
+LABEL_WAIT = timedelta(days=7)
+
+
+class Status(StrEnum):
+    """Where a rollout stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+
+
+ENDED = frozenset({Status.PROMOTED, Status.ROLLED_BACK, Status.ABORTED})
+"""States a rollout never leaves."""
+
+
+class StageState(BaseModel):
+    """One stage as declared when the rollout began, when it was entered, and what its gate said last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    traffic_pct: float
+    duration: StageDuration
+    gate: str
+    max_wait: Duration
+    started_at: datetime | None = None
+    last_gate: GateVerdict | None = None
+
+    @classmethod
+    def declared(cls, stage: Stage) -> StageState:
+        """A stage not yet entered. It waits for its gate up to `max_wait` from its start, else three durations and
+        no less than a day, or than a week where it waits for labels."""
+        duration = stage.duration if isinstance(stage.duration, timedelta) else timedelta()
+        shortest = LABEL_WAIT if stage.gate == "full_metrics" else SHORTEST_WAIT
+        max_wait = stage.max_wait or max(3 * duration, shortest)
+        return cls(traffic_pct=stage.traffic_pct, duration=stage.duration, gate=stage.gate, max_wait=max_wait)
+
+    @property
+    def needs_no_time(self) -> bool:
+        """A last stage that only stands for "promoted"."""
+        return self.duration == "stable" and self.gate == "none"
+
+
+class Event(BaseModel):
+    """One transition; `stage` counts from 0."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    event: str
+    stage: int
+    traffic_pct: float
+    detail: str
+    gate: GateVerdict | None = None
+
+
+class Rollout(BaseModel):
+    """A rollout's whole state: the body of its evidence row and the result of `deploy` and `advance`.
+
+    `stage` counts from 0; `champion` is the version that served when it began. `settled`: the traffic and the
+    registry's aliases are known to be as the state asks.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rollout_id: str = ""
+    strategy: str
+    model: str
+    version: str
+    champion: str
+    status: Status = Status.PENDING
+    stage: int = 0
+    traffic_pct: float = 0.0
+    started_at: datetime
+    reason: str = ""
+    last_gate: GateVerdict | None = None
+    stages: tuple[StageState, ...]
+    auto_rollback: bool = True
+    conditions: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    settled: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never change again."""
+        return self.status in ENDED
+
+    @property
+    def current(self) -> StageState:
+        """The stage it is in, or would start with."""
+        return self.stages[self.stage]
+
+
+class Wanted(BaseModel):
+    """The traffic split that a state asks for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    champion: str
+    challenger: str | None = None
+    challenger_pct: float = 0.0
+
+
+class Notice(BaseModel):
+    """What people should be told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    severity: Severity
+    text: str
+
+
+class Step(BaseModel):
+    """A state and what people should be told about having come to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Rollout
+    notices: tuple[Notice, ...] = Field(default=())
+
+
+def wanted(state: Rollout) -> Wanted:
+    """The traffic that a state asks for. A paused rollout keeps the share it has reached."""
+    if state.status is Status.PROMOTED:
+        return Wanted(champion=state.version)
+    if state.status in (Status.RUNNING, Status.PAUSED):
+        return Wanted(champion=state.champion, challenger=state.version, challenger_pct=state.traffic_pct)
+    return Wanted(champion=state.champion)
+
+
+def transition(state: Rollout, now: datetime, gate: GateVerdict | None) -> Step:
+    """One step at `now` on the verdict of the current stage's gate; None where nothing was judged.
+
+    At most one gated stage a step: the next needs evidence of its own. Without a verdict nothing is ever promoted.
+    """
+    if state.ended:
+        return Step(state=state)
+    if state.status is Status.PENDING:
+        return Step(state=_enter(state, 0, now, "started"))
+    if gate is None:
+        return Step(state=state)
+    state = _judged(state, gate)
+    if gate.breached or gate.verdict is Verdict.FAIL:
+        return _breach(state, now, gate)
+    if state.status is Status.PAUSED:
+        return Step(state=state)
+    stage = state.current
+    assert stage.started_at is not None
+    elapsed = now - stage.started_at
+    if isinstance(stage.duration, timedelta) and elapsed < stage.duration:
+        return Step(state=state)
+    if gate.verdict is Verdict.PASS:
+        return _next(state, now, gate)
+    if elapsed >= stage.max_wait:
+        return _pause(state, now, gate, f"stage {state.stage + 1} found no conclusive evidence in {stage.max_wait}")
+    if not any(each.event == "prolonged" and each.stage == state.stage for each in state.events):
+        state = _told(state, now, "prolonged", f"not conclusive yet: {_open(gate)}", gate)
+    return Step(state=state)
+
+
+def roll_back(state: Rollout, now: datetime, why: str, gate: GateVerdict | None = None) -> Rollout:
+    """The state after the champion took over again; an ended rollout stays as it is."""
+    return _end(state, Status.ROLLED_BACK, now, why, gate)
+
+
+def abort(state: Rollout, now: datetime, why: str) -> Rollout:
+    """The state of a rollout that could not go on for a reason that is not the challenger's."""
+    return _end(state, Status.ABORTED, now, why, None)
+
+
+def _enter(state: Rollout, stage: int, now: datetime, event: str, gate: GateVerdict | None = None) -> Rollout:
+    entered = state.stages[stage].model_copy(update={"started_at": now})
+    stages = (*state.stages[:stage], entered, *state.stages[stage + 1 :])
+    update = {
+        "status": Status.RUNNING,
+        "stage": stage,
+        "traffic_pct": entered.traffic_pct,
+        "stages": stages,
+        "settled": False,
+    }
+    where = f"stage {stage + 1} of {len(stages)}: {entered.traffic_pct:g}% to version {state.version}"
+    return _told(state.model_copy(update=update), now, event, where, gate)
+
+
+def _next(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
+    passed = _told(state, now, "gate_passed", f"gate {gate.name} passed", gate)
+    if state.stage + 1 < len(state.stages):
+        passed = _enter(passed, state.stage + 1, now, "stage")
+        if not passed.current.needs_no_time or passed.stage + 1 < len(passed.stages):
+            return Step(state=passed)
+    done = passed.model_copy(update={"status": Status.PROMOTED, "traffic_pct": 100.0, "settled": False})
+    done = _told(done, now, "promoted", f"version {state.version} is the champion, {state.champion} stays at hand")
+    text = f"{state.model}: version {state.version} was promoted by {state.strategy} in place of {state.champion}"
+    return Step(state=done, notices=(Notice(severity=Severity.ok, text=text),))
+
+
+def _breach(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
+    failed = [each for each in gate.measurements if each.verdict is Verdict.FAIL]
+    numbers = "; ".join(f"{each.name} beyond {each.limit:g}: {each.detail}" for each in failed)
+    why = f"{' and '.join(gate.breached) or gate.name}: {numbers}"
+    if not state.auto_rollback:
+        if state.status is Status.PAUSED:
+            return Step(state=state)
+        return _pause(state, now, gate, why)
+    text = f"{state.model}: version {state.version} was rolled back, {state.champion} serves all traffic. {why}"
+    notice = Notice(severity=Severity.critical, text=text)
+    return Step(state=roll_back(state, now, why, gate), notices=(notice,))
+
+
+def _pause(state: Rollout, now: datetime, gate: GateVerdict, why: str) -> Step:
+    paused = state.model_copy(update={"status": Status.PAUSED, "reason": why})
+    paused = _told(paused, now, "paused", f"{why}; {_open(gate)}" if _open(gate) else why, gate)
+    text = (
+        f"{state.model}: the rollout of version {state.version} is paused at {state.traffic_pct:g}%: {why}. "
+        f"It waits for a person: roll it back, or mend what keeps it. {_open(gate)}"
+    )
+    return Step(state=paused, notices=(Notice(severity=Severity.warning, text=text.strip()),))
+
+
+def _end(state: Rollout, status: Status, now: datetime, why: str, gate: GateVerdict | None) -> Rollout:
+    if state.ended:
+        return state
+    ended = state.model_copy(update={"status": status, "traffic_pct": 0.0, "reason": why, "settled": False})
+    return _told(ended, now, status.value, why, gate)
+
+
+def _judged(state: Rollout, gate: GateVerdict) -> Rollout:
+    judged = state.current.model_copy(update={"last_gate": gate})
+    stages = (*state.stages[: state.stage], judged, *state.stages[state.stage + 1 :])
+    return state.model_copy(update={"stages": stages, "last_gate": gate})
+
+
+def _told(state: Rollout, now: datetime, event: str, detail: str, gate: GateVerdict | None = None) -> Rollout:
+    told = Event(at=now, event=event, stage=state.stage, traffic_pct=state.traffic_pct, detail=detail, gate=gate)
+    return state.model_copy(update={"events": (*state.events, told)})
+
+
+def _open(gate: GateVerdict) -> str:
+    open_ones = [f"{e.name}: {e.detail}" for e in gate.measurements if e.verdict is Verdict.INCONCLUSIVE]
+    return "; ".join([*([gate.detail] if gate.detail else []), *open_ones])

@@ -1,0 +1,189 @@
+"""The tool `deploy`: a version that passed its gate into production by a declared strategy, and back out of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.declarations import Severity
+from policies.declarations.deployment import Canary
+from policies.errors import GuardianError, InputError
+from policies.promotion import may_start_rollout
+from tools.deploy import canary
+from tools.deploy.permission import require_promotable, unfinished
+from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
+from tools.deploy.rollout import Event, Notice, Rollout, Status, abort, roll_back
+from tools.systems.registry import CHAMPION, PREVIOUS
+from tools.systems.store import Evidence, Kind, StaleRevision
+from tools.systems.tool import Effect, Tool
+
+if TYPE_CHECKING:
+    from tools.systems.systems import Systems
+
+__all__ = ["TOOL", "DeployArguments", "RolloutResult", "advance", "rollback", "run"]
+
+RolloutResult = Rollout
+
+
+class DeployArguments(BaseModel):
+    """Arguments of `deploy`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: str
+    model: str
+    version: str
+
+
+def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
+    """Starts the rollout of a model version by a declared deployment strategy. Refused unless this very version passed
+    its quality gate and no other rollout of the model runs. Returns at once with the first stage in force; the stages
+    then advance by themselves, each on the evidence of its gate, and roll back by themselves when a condition holds.
+
+    Raises PolicyRefusal; InputError for a version that is unknown or the champion, or a strategy that this version
+    cannot run; SystemDown where the artifact cannot be fetched (the rollout is then aborted).
+    """
+    declared = systems.operations.named("deployment_strategies", arguments.strategy)
+    if not isinstance(declared, Canary):
+        kind = getattr(declared, "type", "unknown")
+        raise InputError(
+            f"strategy type {kind} is declared but cannot be run by this version; canary can",
+            where=f"deployment_strategies.{arguments.strategy}",
+        )
+    gate = require_promotable(systems, arguments.model, arguments.version)
+    now = systems.clock.now()
+    state = canary.plan(
+        declared,
+        strategy=arguments.strategy,
+        model=arguments.model,
+        version=arguments.version,
+        champion=_champion(systems, arguments.model, arguments.version),
+        now=now,
+    )
+    row = systems.store.add(
+        Kind.rollout,
+        arguments.model,
+        state,
+        at=now,
+        version=arguments.version,
+        status=state.status.value,
+        rests_on=gate.id if gate else None,
+    )
+    _yield_to_earlier(systems, row, now)
+    return start(systems, row, now)
+
+
+def advance(systems: Systems, now: datetime) -> list[RolloutResult]:
+    """One reconcile step over every model's rollout: gates judged, stages advanced, failures rolled back.
+
+    Returns the rollouts that had not ended before, as they are now. A rollout that cannot be judged keeps its stage and
+    does not hold up the others; its error is raised at the end.
+    """
+    results, errors = [], []
+    for model in systems.operations.models:
+        row = unfinished(systems, model) or systems.store.latest(Kind.rollout, model)
+        if row is None:
+            continue
+        state = state_of(row)
+        try:
+            if state.ended:
+                settle(systems, row.id, now)
+            else:
+                results.append(advance_one(systems, row, now))
+        except GuardianError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return results
+
+
+def rollback(systems: Systems, model: str, why: str) -> RolloutResult:
+    """Gives the champion all traffic, now; with no rollout running, the champion before this one.
+
+    Needs no approval, no budget and, until the traffic has moved, no registry. Raises InputError where there is no
+    earlier champion to go back to.
+    """
+    systems.operations.model(model)
+    while (row := unfinished(systems, model)) is not None:
+        state = state_of(row)
+        try:
+            save(systems, row, roll_back(state, systems.clock.now(), why))
+        except StaleRevision:
+            continue
+        return _gave_back(systems, row.id, state.version, why)
+    return _back_to_previous(systems, model, why)
+
+
+def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:
+    now, split = systems.clock.now(), systems.traffic.split(model)
+    if split is None:
+        raise InputError("no version serves it, there is nothing to roll back", where=model)
+    promoted = systems.store.latest(Kind.rollout, model, version=split.champion, status=Status.PROMOTED.value)
+    previous = state_of(promoted).champion if promoted else None
+    if previous is None:
+        previous = systems.registry.alias(systems.operations.model(model).registry_name, PREVIOUS)
+    if previous is None or previous == split.champion:
+        raise InputError(f"version {split.champion} serves and no champion before it is known", where=model)
+    told = Event(at=now, event=Status.ROLLED_BACK.value, stage=0, traffic_pct=0.0, detail=why)
+    state = Rollout(
+        strategy="rollback",
+        model=model,
+        version=split.champion,
+        champion=previous,
+        status=Status.ROLLED_BACK,
+        started_at=now,
+        reason=why,
+        stages=(),
+        events=(told,),
+    )
+    row = systems.store.add(
+        Kind.rollout,
+        model,
+        state,
+        at=now,
+        version=split.champion,
+        status=state.status.value,
+        rests_on=promoted.id if promoted else None,
+    )
+    return _gave_back(systems, row.id, split.champion, why)
+
+
+def _gave_back(systems: Systems, rollout_id: str, version: str, why: str) -> Rollout:
+    settled = settle(systems, rollout_id, systems.clock.now())
+    text = f"{settled.model}: version {version} was rolled back, {settled.champion} serves all traffic. {why}"
+    tell(systems, settled.model, (Notice(severity=Severity.warning, text=text),))
+    return settled
+
+
+def _champion(systems: Systems, model: str, version: str) -> str:
+    split = systems.traffic.split(model)
+    champion = (
+        split.champion if split else systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
+    )
+    if champion is None:
+        raise InputError("has no champion to compare with; adopt a first one", where=model)
+    if champion == version:
+        raise InputError(f"version {version} is the champion already", where=model)
+    return champion
+
+
+def _yield_to_earlier(systems: Systems, row: Evidence, now: datetime) -> None:
+    """Of two rollouts started at the same moment, the one with the earlier row goes on."""
+    earliest = unfinished(systems, row.model)
+    if earliest is not None and earliest.id != row.id:
+        other = f"{earliest.id} was started at the same moment"
+        ended = abort(state_of(row), now, other).model_copy(update={"settled": True})
+        save(systems, row, ended)
+        may_start_rollout(row.model, earliest.id).enforce()
+
+
+TOOL = Tool(
+    name="deploy",
+    effect=Effect.WRITE,
+    arguments=DeployArguments,
+    result=RolloutResult,
+    run=run,
+    references={"strategy": "deployment_strategies", "model": "models"},
+)

@@ -1,0 +1,186 @@
+"""Champion and challenger, resolved by alias, and the holdout they are judged on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policies.declarations.binding import ModelBinding
+from policies.errors import GuardianError, InputError
+from tools.evaluate.latency import LatencyComparison, measure
+from tools.evaluate.metrics import METRICS, Floats, Scored, metric
+from tools.evaluate.result import Holdout
+from tools.retrain import recipe, training
+from tools.retrain.evidence import threshold
+from tools.retrain.rows import digest
+from tools.systems.registry import CHALLENGER, CHAMPION, load_local
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from tools.systems.registry import ModelVersion
+    from tools.systems.systems import Systems
+
+_TIMED_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One version's scores of the holdout rows; `failure` says why it has none."""
+
+    version: ModelVersion
+    pipeline: Any
+    scored: Scored | None
+    failure: str = ""
+
+    def metrics(self, names: list[str], latency: LatencyComparison | None, *, champion: bool) -> dict[str, float]:
+        """The named metrics that can be computed from scores, and the measured ones of the artifact."""
+        found = {"model_size_mb": self.version.size_mb}
+        if self.scored is not None:
+            for name in names:
+                entry = metric(name)
+                if entry.compute is not None:
+                    found[name] = entry(self.scored)
+        if latency is not None:
+            tail = latency.champion_p99_ms if champion else latency.challenger_p99_ms
+            found["inference_ms"] = latency.champion_ms if champion else latency.challenger_ms
+            found["inference_ms_p99"] = found["latency_p99"] = tail
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+@dataclass(frozen=True)
+class HoldoutRows:
+    """The labelled rows of a dataset: the table as read, the model's input, outcomes, and what describes them."""
+
+    table: pa.Table
+    rows: pd.DataFrame
+    frame: pd.DataFrame
+    outcomes: Floats
+    about: Holdout
+
+
+def resolve(systems: Systems, model: str, challenge: str) -> tuple[ModelVersion, ModelVersion]:
+    """Champion and challenger. Raises InputError where either is missing, or both are one version."""
+    registry, name = systems.registry, systems.operations.model(model).registry_name
+    where = f"champion_challengers.{challenge}"
+    champion, challenger = registry.alias(name, CHAMPION), registry.alias(name, CHALLENGER)
+    if champion is None:
+        raise InputError(f"{name} has no version with the alias 'champion' to compare with", where=where)
+    if challenger is None:
+        raise InputError(f"{name} has no challenger; retrain first", where=where)
+    if champion == challenger:
+        raise InputError(f"version {champion} of {name} is the champion already; retrain first", where=where)
+    return registry.get(name, champion), registry.get(name, challenger)
+
+
+def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> HoldoutRows:
+    """The dataset's rows that have a label. Raises InputError without rows of both classes."""
+    table = systems.warehouse.read(dataset)
+    missing = [
+        name for name in (binding.target, binding.time, *binding.features.names) if name not in table.schema.names
+    ]
+    if missing:
+        raise InputError(f"has no column {', '.join(missing)}", where=dataset)
+    rows: pd.DataFrame = table.to_pandas().dropna(subset=[binding.target])
+    rows = rows.sort_values([binding.time, binding.id], kind="stable", ignore_index=True)
+    outcomes = rows[binding.target].to_numpy(np.float64)
+    if not len(rows) or outcomes.min() == outcomes.max():
+        raise InputError(f"{len(rows):,} labelled rows without both classes: nothing can be compared", where=dataset)
+    used = [binding.id, binding.time, *binding.features.names, binding.target]
+    about = Holdout(
+        dataset=dataset,
+        rows=len(rows),
+        positives=int(outcomes.sum()),
+        start=rows[binding.time].iloc[0].to_pydatetime(),
+        end=rows[binding.time].iloc[-1].to_pydatetime(),
+        digest=digest(rows[used]),
+    )
+    return HoldoutRows(table, rows, recipe.feature_frame(rows, binding.features), outcomes, about)
+
+
+def judge_champion(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
+    """The champion's scores. A champion that cannot score is an error: there is nothing to compare with."""
+    pipeline = systems.registry.load(version.name, version.version)
+    scores = recipe.score(pipeline, holdout.frame)
+    return Judged(version, pipeline, Scored(holdout.outcomes, scores, threshold(version)))
+
+
+def judge_challenger(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
+    """The challenger's scores; a challenger that fails to load or to score has none, and the reason."""
+    try:
+        pipeline = systems.registry.load(version.name, version.version)
+        scores = recipe.score(pipeline, holdout.frame)
+    except GuardianError:
+        raise
+    except Exception as error:  # whatever a broken model raises is its failure, not ours
+        return Judged(version, None, None, f"it fails to score the holdout: {type(error).__name__}: {error}")
+    if not np.isfinite(scores).all():
+        return Judged(version, pipeline, None, "it gives scores that are not numbers")
+    return Judged(version, pipeline, Scored(holdout.outcomes, scores, threshold(version)))
+
+
+def latency(champion: Judged, challenger: Judged, holdout: HoldoutRows) -> LatencyComparison:
+    """Single-row latency of both, on rows spread over the holdout."""
+    places = np.linspace(0, len(holdout.frame) - 1, _TIMED_ROWS).astype(int)
+    singles = [holdout.frame.iloc[place : place + 1] for place in places]
+
+    with recipe.one_thread():
+        return measure(champion.pipeline.predict_proba, challenger.pipeline.predict_proba, singles)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the stored artifact predicts for the rows logged with it, beside what was logged."""
+
+    logged: list[float]
+    replayed: list[float]
+    digest_matches: bool
+    error: str = ""
+
+
+def replay(systems: Systems, version: ModelVersion, binding: ModelBinding) -> Replay:
+    """Loads the artifact from its file anew and scores the example rows its run logged."""
+    import pandas as pd
+
+    logged = _logged_example(systems, version.run_id)
+    try:
+        local = systems.registry.fetch(version.name, version.version)
+        pipeline = load_local(local.path)
+        if logged is None:
+            return Replay([], [], local.digest == version.digest)
+        frame = recipe.feature_frame(pd.DataFrame(logged["rows"]), binding.features)
+        scores = recipe.score(pipeline, frame)
+    except Exception as error:  # a broken artifact is what this check looks for
+        return Replay([], [], True, f"the artifact does not load or predict: {error}")
+    return Replay(list(logged["scores"]), scores.tolist(), local.digest == version.digest)
+
+
+def _logged_example(systems: Systems, run_id: str) -> Mapping[str, Any] | None:
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = systems.registry.client.download_artifacts(run_id, training.EXAMPLE_FILE, folder)
+        except (MlflowException, OSError):
+            return None
+        found: Mapping[str, Any] = json.loads(Path(path).read_text())
+        return found
+
+
+def trained_until(version: ModelVersion) -> datetime | None:
+    """Time of the last row a version was trained on, None where it did not say."""
+    text = version.tags.get(training.TRAIN_END_TAG)
+    return datetime.fromisoformat(text) if text else None
+
+
+def default_metrics() -> list[str]:
+    """Metrics every evaluation shows, whether or not they weigh."""
+    return [name for name, entry in METRICS.items() if entry.task == "binary"]

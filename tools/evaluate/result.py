@@ -1,0 +1,84 @@
+"""What an evaluation says: the two contenders, the comparison, the verdict and the gate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tools.evaluate.comparison import Contribution, Outcome
+from tools.evaluate.gate import Check
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class EvaluateArguments(BaseModel):
+    """Which champion_challenger."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    challenge: str
+
+
+class Contender(_Result):
+    """A version and its metrics on the holdout; a metric that is undefined there is left out."""
+
+    version: str
+    metrics: dict[str, float]
+
+
+class Holdout(_Result):
+    """The labelled rows both were judged on; `digest` is the SHA-256 over their values."""
+
+    dataset: str
+    rows: int
+    positives: int
+    start: datetime
+    end: datetime
+    digest: str
+
+
+class AucDifference(_Result):
+    """DeLong's test on the holdout: challenger's AUC less the champion's, p-value and 95% interval."""
+
+    difference: float
+    p_value: float
+    interval: tuple[float, float]
+
+
+class GateResult(_Result):
+    """The quality gate. `not_run` (without an id) where the challenger did not win or no gate is declared.
+
+    A result holds for one artifact and one holdout, and until `expires_at`.
+    """
+
+    gate_id: str | None
+    status: Literal["passed", "failed", "inconclusive", "not_run"]
+    checks: list[Check]
+    version: str | None = None
+    artifact_digest: str | None = None
+    holdout_digest: str | None = None
+    expires_at: datetime | None = None
+
+
+class EvaluateResult(_Result):
+    """Champion against challenger. `interval` is the 95% interval of the weighted improvement."""
+
+    evaluation_id: str
+    challenge: str
+    model: str
+    champion: Contender
+    challenger: Contender
+    weighted_improvement: float
+    min_weighted_improvement: float
+    interval: tuple[float, float]
+    verdict: Outcome
+    contributions: list[Contribution]
+    auc_test: AucDifference | None
+    holdout: Holdout
+    gate: GateResult
+    next: str
+    seconds: float

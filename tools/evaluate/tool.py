@@ -1,0 +1,211 @@
+"""The tool `evaluate`: champion against challenger on the holdout, the verdict, and for a winner the quality gate."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from policies.declarations.evaluation import ChampionChallenger
+from tools.evaluate import contenders, gate, quality
+from tools.evaluate.comparison import Comparison, Outcome, WeightedMetric, compare, judge, relative_improvement
+from tools.evaluate.contenders import HoldoutRows, Judged
+from tools.evaluate.metrics import Direction
+from tools.evaluate.result import AucDifference, Contender, EvaluateArguments, EvaluateResult, GateResult
+from tools.evaluate.significance import delong, improvement_interval
+from tools.systems.registry import CHALLENGER
+from tools.systems.store import Kind
+from tools.systems.tool import Effect, Tool
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tools.evaluate.latency import LatencyComparison
+    from tools.systems.registry import ModelVersion
+    from tools.systems.systems import Systems
+
+SEED = 20
+ARCHIVED_TAG = "guardian.archived_by"
+_LATENCIES = ("inference_ms", "inference_ms_p99", "latency_p99")
+
+
+def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
+    """Compares the challenger with the champion on the holdout by the declared weighted metrics, and judges a winner by
+    the quality gate. The verdict is challenger_wins, tie (the champion stays) or champion_wins (the challenger is
+    archived). Only a challenger that wins and whose gate is passed may be deployed.
+
+    Raises:
+        InputError: there is no challenger, it is the champion already, or the holdout cannot judge anything.
+    """
+    started = time.perf_counter()
+    operations, now = systems.operations, systems.clock.now()
+    model = operations.model_of_challenge(arguments.challenge)
+    body = operations.named("champion_challengers", arguments.challenge)
+    assert isinstance(body, ChampionChallenger)
+    declared = body.evaluation
+    champion_version, challenger_version = contenders.resolve(systems, model, arguments.challenge)
+    holdout = contenders.read_holdout(systems, operations.model(model), declared.dataset)
+    champion = contenders.judge_champion(systems, champion_version, holdout)
+    challenger = contenders.judge_challenger(systems, challenger_version, holdout)
+    speed = None if challenger.failure else contenders.latency(champion, challenger, holdout)
+    names = list(dict.fromkeys([*(each.name for each in declared.metrics), *contenders.default_metrics()]))
+    ours = champion.metrics(names, speed, champion=True)
+    theirs = challenger.metrics(names, speed, champion=False)
+    weighted = [
+        WeightedMetric(name=each.name, weight=each.weight, direction=Direction(each.direction))
+        for each in declared.metrics
+    ]
+    comparison = compare(weighted, ours, theirs, measured=_measured(speed))
+    interval = _interval(weighted, champion, challenger, comparison)
+    verdict = (
+        Outcome.CHAMPION_WINS
+        if challenger.failure
+        else judge(
+            comparison.improvement,
+            interval,
+            declared.min_weighted_improvement,
+            complete=not comparison.missing,
+            require_interval=declared.require_significance,
+        )
+    )
+    trained = systems.store.latest(Kind.training_run, model, version=challenger_version.version)
+    opening = {"challenge": arguments.challenge}
+    row = systems.store.add(
+        Kind.evaluation,
+        model,
+        opening,
+        at=now,
+        version=challenger_version.version,
+        status="running",
+        rests_on=trained.id if trained else None,
+    )
+    judged = GateResult(gate_id=None, status="not_run", checks=[])
+    if verdict is Outcome.CHALLENGER_WINS:
+        judged = _gate(systems, model, row.id, holdout, champion, challenger, ours, theirs, now)
+    elif verdict is Outcome.CHAMPION_WINS:
+        _archive(systems, challenger_version, row.id)
+    result = EvaluateResult(
+        evaluation_id=row.id,
+        challenge=arguments.challenge,
+        model=model,
+        champion=Contender(version=champion_version.version, metrics=ours),
+        challenger=Contender(version=challenger_version.version, metrics=theirs),
+        weighted_improvement=comparison.improvement,
+        min_weighted_improvement=declared.min_weighted_improvement,
+        interval=interval,
+        verdict=verdict,
+        contributions=comparison.contributions,
+        auc_test=_auc_test(champion, challenger, holdout),
+        holdout=holdout.about,
+        gate=judged,
+        next=_next(body, verdict, judged, challenger),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    systems.store.update(row.id, body=result, status=verdict.value)
+    return result
+
+
+def _measured(speed: LatencyComparison | None) -> dict[str, tuple[float, str]]:
+    """Relative improvements of the latencies: 0 where the rounds do not vouch for a difference."""
+    if speed is None:
+        return {}
+    if speed.within_noise:
+        remark = f"a difference of {abs(speed.ratio - 1):.0%}, within the measurement's noise ({speed.noise:.0%})"
+        return dict.fromkeys(_LATENCIES, (0.0, remark))
+    tail = relative_improvement(speed.champion_p99_ms, speed.challenger_p99_ms, Direction.LOWER)
+    remark = f"{speed.ratio:.2f} times the champion's time"
+    return {"inference_ms": (speed.improvement, remark), **dict.fromkeys(_LATENCIES[1:], (tail, remark))}
+
+
+def _interval(
+    weighted: list[WeightedMetric], champion: Judged, challenger: Judged, comparison: Comparison
+) -> tuple[float, float]:
+    """The bootstrap interval; the improvement itself where there is nothing to resample."""
+    point = (comparison.improvement, comparison.improvement)
+    if champion.scored is None or challenger.scored is None:
+        return point
+    fixed = {
+        part.metric: part.relative or 0.0
+        for part in comparison.contributions
+        if part.relative is None or part.metric in (*_LATENCIES, "model_size_mb")
+    }
+    return improvement_interval(weighted, champion.scored, challenger.scored, fixed=fixed, seed=SEED)
+
+
+def _auc_test(champion: Judged, challenger: Judged, holdout: HoldoutRows) -> AucDifference | None:
+    if champion.scored is None or challenger.scored is None:
+        return None
+    test = delong(holdout.outcomes, champion.scored.scores, challenger.scored.scores)
+    if math.isnan(test.p_value):
+        return None
+    return AucDifference(difference=test.difference, p_value=test.p_value, interval=(test.low, test.high))
+
+
+def _gate(
+    systems: Systems,
+    model: str,
+    evaluation_id: str,
+    holdout: HoldoutRows,
+    champion: Judged,
+    challenger: Judged,
+    ours: dict[str, float],
+    theirs: dict[str, float],
+    now: datetime,
+) -> GateResult:
+    """Runs the declared gate and stores its result, bound to this artifact and this holdout."""
+    declared = systems.operations.gate_of(model)
+    if declared is None:
+        return GateResult(gate_id=None, status="not_run", checks=[])
+    found = quality.checks(systems, model, declared, holdout, champion, challenger, ours, theirs)
+    status = gate.status(found)
+    version = challenger.version
+    result = GateResult(
+        gate_id=None,
+        status=status.value,
+        checks=found,
+        version=version.version,
+        artifact_digest=version.digest,
+        holdout_digest=holdout.about.digest,
+        expires_at=now + declared.max_age,
+    )
+    row = systems.store.add(
+        Kind.gate, model, result, at=now, version=version.version, status=status.value, rests_on=evaluation_id
+    )
+    result = result.model_copy(update={"gate_id": row.id})
+    systems.store.update(row.id, body=result)
+    return result
+
+
+def _archive(systems: Systems, version: ModelVersion, evaluation_id: str) -> None:
+    systems.registry.delete_alias(version.name, CHALLENGER)
+    systems.registry.tag(version.name, version.version, ARCHIVED_TAG, evaluation_id)
+
+
+def _next(body: ChampionChallenger, verdict: Outcome, judged: GateResult, challenger: Judged) -> str:
+    """What follows, in words."""
+    if challenger.failure:
+        return f"the champion stays, the challenger is archived: {challenger.failure}"
+    if verdict is Outcome.CHAMPION_WINS:
+        return "the champion stays, the challenger is archived"
+    if verdict is Outcome.TIE:
+        return "the champion stays: the challenger is no better beyond doubt"
+    strategy = body.promotion.deployment_strategy
+    if judged.status == "passed":
+        return f"deploy version {challenger.version.version} by {strategy}"
+    if judged.status == "not_run":
+        off = not body.promotion.require_quality_gate
+        return f"no quality gate is declared; {f'deploy by {strategy}' if off else 'promotion is blocked without one'}"
+    blocking = [
+        check.name for check in judged.checks if check.verdict in (gate.Verdict.FAILED, gate.Verdict.INCONCLUSIVE)
+    ]
+    return f"promotion is blocked: the gate is {judged.status} ({', '.join(blocking)}); investigate"
+
+
+TOOL = Tool(
+    name="evaluate",
+    effect=Effect.WRITE,
+    arguments=EvaluateArguments,
+    result=EvaluateResult,
+    run=run,
+    references={"challenge": "champion_challengers"},
+)

@@ -1,0 +1,191 @@
+"""One request to retrain, with the evidence on the table: what the policies, the triggers and the data say to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, ScheduledTrigger, Trigger
+from policies.errors import InputError
+from policies.promotion import Decision
+from policies.retraining import cooldown_over, no_rollout_running, pipeline_is_sound
+from tools.evaluate.metrics import Direction, metric
+from tools.retrain import evidence, readiness, training, triggers
+from tools.retrain.result import RetrainResult, TriggerAnswer
+from tools.retrain.triggers import DriftSeen, Fired, Refused
+from tools.systems import datasets
+from tools.systems.store import Evidence, Kind
+
+if TYPE_CHECKING:
+    from tools.systems.registry import ModelVersion
+    from tools.systems.systems import Systems
+
+_ROLLOUT_ENDED = ("promoted", "rolled_back", "aborted")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pipeline asked to run at `now`.
+
+    Attributes:
+        seen: reports of the pipeline's monitors, newest first.
+        serving: the champion, None where there is none.
+        began: when the drift that lasts until now began, None where there is none.
+        seconds: seconds since the request came in.
+    """
+
+    systems: Systems
+    name: str
+    pipeline: RetrainingPipeline
+    now: datetime
+    seen: list[DriftSeen]
+    serving: ModelVersion | None
+    began: datetime | None
+    seconds: Callable[[], float]
+
+    @classmethod
+    def open(cls, systems: Systems, name: str) -> Case:
+        """Gathers the evidence. Raises InputError for an unknown pipeline."""
+        seconds = training.stopwatch()
+        pipeline = systems.operations.named("retraining_pipelines", name)
+        assert isinstance(pipeline, RetrainingPipeline)
+        evidence.bury_the_dead(systems, name, pipeline.model)
+        sources = [each.source for each in pipeline.triggers if isinstance(each, DriftTrigger)]
+        monitors = sources or systems.operations.monitors_of(pipeline.model)
+        seen = evidence.reports(systems, pipeline.model, monitors)
+        serving = evidence.champion(systems, pipeline.model)
+        began = readiness.drift_began(seen)
+        return cls(systems, name, pipeline, systems.clock.now(), seen, serving, began, seconds)
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.pipeline.model
+
+    @property
+    def cooldown(self) -> timedelta:
+        """The longest cooldown of the drift triggers; it holds for every trigger."""
+        declared = [each.cooldown_hours for each in self.pipeline.triggers if isinstance(each, DriftTrigger)]
+        return timedelta(hours=max(declared, default=0.0))
+
+    def runs(self) -> list[Evidence]:
+        """Started runs of the pipeline, newest first."""
+        return evidence.runs(self.systems, self.name, self.model)
+
+    def last_started(self) -> datetime | None:
+        """When the last run started, whatever became of it."""
+        return max((row.created_at for row in self.runs()), default=None)
+
+    def policies(self) -> list[Decision]:
+        """What the policies say, in the order in which they are asked."""
+        rollouts = self.systems.store.list(Kind.rollout, self.model, limit=20)
+        open_rollout = next((row.id for row in rollouts if row.status not in _ROLLOUT_ENDED), None)
+        return [
+            pipeline_is_sound(self.seen[0].broken if self.seen else ()),
+            no_rollout_running(open_rollout),
+            cooldown_over(self.last_started(), self.cooldown, self.now),
+        ]
+
+    def until(self, decision: Decision) -> datetime | None:
+        """Until when a refusal holds; None: until the evidence changes."""
+        last = self.last_started()
+        return last + self.cooldown if decision.policy == "retraining_cooldown" and last else None
+
+    def ask(self, force: str | None) -> list[TriggerAnswer]:
+        """Asks the triggers in declared order until one fires; the last answer decides. A forced one is not asked.
+
+        Raises:
+            InputError: the pipeline declares no trigger of the forced type.
+        """
+        declared = [each.type for each in self.pipeline.triggers]
+        if force is not None:
+            if force not in declared:
+                where = f"retraining_pipelines.{self.name}"
+                raise InputError(f"has no trigger {force!r}; it declares {', '.join(declared)}", where=where)
+            return [TriggerAnswer(trigger=force, fired=True, reason="its condition was skipped on request")]
+        answers: list[TriggerAnswer] = []
+        for trigger in self.pipeline.triggers:
+            answers.append(_answer(self._evaluate(trigger)))
+            if answers[-1].fired:
+                break
+        return answers
+
+    def _evaluate(self, trigger: Trigger) -> Fired | Refused:
+        systems, model, now = self.systems, self.model, self.now
+        if isinstance(trigger, DriftTrigger):
+            newest = evidence.reports(systems, model, [trigger.source])
+            return triggers.drift_detected(trigger, newest[0] if newest else None)
+        if isinstance(trigger, DecayTrigger):
+            reading = evidence.performance(systems, model, trigger, self.serving, now)
+            higher = metric(trigger.metric).direction is Direction.HIGHER
+            return triggers.performance_decay(trigger, reading, higher=higher)
+        if isinstance(trigger, ScheduledTrigger):
+            last = self.last_started()
+            drifted = any(each.detected and (last is None or each.checked_at > last) for each in self.seen)
+            return triggers.scheduled(trigger, last, drifted, now)
+        since = evidence.moment(self.serving, training.AS_OF_TAG)
+        return triggers.data_volume(trigger, evidence.labels_since(systems, model, trigger.label_table, since, now))
+
+    def nothing_to_learn(self, trigger: str) -> Refused | None:
+        """None where the window holds enough rows that the last run did not know (see `readiness`).
+
+        Without a drift the rows since the champion's data count; a schedule with `always_run` is not asked then.
+        """
+        systems, binding = self.systems, self.systems.operations.model(self.model)
+        train_end, _, holdout_rows = datasets.time_span(systems, binding.holdout, binding.time)
+        began, learned, since = self.began, 0, "the drift began"
+        if began is None:
+            began, since = evidence.moment(self.serving, training.TRAIN_END_TAG), "the champion's data ended"
+            if began is None or (trigger == "scheduled" and self._always_runs()):
+                return None
+        else:
+            done = next((row for row in self.runs() if row.status == evidence.COMPLETED), None)
+            window = done.body.get("data_window") if done else None
+            if window:
+                known_until = datetime.fromisoformat(window["end"])
+                learned, _ = evidence.labelled_rows(systems, self.model, began, known_until, self.now)
+        rows, per_day = evidence.labelled_rows(systems, self.model, began, train_end, self.now)
+        world = readiness.NewWorld(began, train_end, rows, per_day, learned, since)
+        return readiness.something_to_learn(world, self._min_new_rows(holdout_rows), self.now)
+
+    def _always_runs(self) -> bool:
+        return any(isinstance(each, ScheduledTrigger) and each.always_run for each in self.pipeline.triggers)
+
+    def _min_new_rows(self, holdout_rows: int) -> int:
+        """As declared; the default shrinks with the holdout to a twentieth of it, but not below 200 rows."""
+        declared = self.pipeline.training
+        if "min_new_rows" in declared.model_fields_set:
+            return declared.min_new_rows
+        return min(declared.min_new_rows, max(200, holdout_rows // 20))
+
+    def skipped(
+        self, why: str, asked: list[TriggerAnswer], *, policy: str | None = None, until: datetime | None = None
+    ) -> RetrainResult:
+        """The result of a request that did not start."""
+        return RetrainResult(
+            run_id=None,
+            pipeline=self.name,
+            triggered_by=None,
+            started=False,
+            skipped_because=why,
+            policy=policy,
+            until=until,
+            model=self.model,
+            version=None,
+            mlflow_run_id=None,
+            metrics={},
+            data_window=None,
+            best_params={},
+            seconds=self.seconds(),
+            triggers=asked,
+        )
+
+
+def _answer(outcome: Fired | Refused) -> TriggerAnswer:
+    if isinstance(outcome, Fired):
+        return TriggerAnswer(trigger=outcome.trigger, fired=True, reason=outcome.reason)
+    return TriggerAnswer(
+        trigger=outcome.trigger, fired=False, reason=outcome.reason, rule=outcome.rule, until=outcome.until
+    )

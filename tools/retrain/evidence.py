@@ -1,0 +1,142 @@
+"""The evidence a retraining rests on, read from the store, the warehouse and the registry."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policies.declarations.base import Severity
+from policies.declarations.training import DecayTrigger
+from tools.evaluate.metrics import Scored, metric
+from tools.retrain import recipe, training
+from tools.retrain.triggers import DriftSeen, Performance
+from tools.systems import datasets
+from tools.systems.registry import CHAMPION
+from tools.systems.store import Evidence, Kind
+from tools.systems.warehouse import quote
+
+if TYPE_CHECKING:
+    from tools.systems.registry import ModelVersion
+    from tools.systems.systems import Systems
+
+RUNNING, COMPLETED, FAILED, WITHDRAWN = "running", "completed", "failed", "withdrawn"
+_REPORTS_READ = 200
+_FEWEST_LABELLED = 200
+
+
+def reports(systems: Systems, model: str, monitors: list[str]) -> list[DriftSeen]:
+    """Reports of these monitors that could be checked, newest first."""
+    rows = systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
+    return [seen(row) for row in rows if row.body.get("monitor") in monitors and row.body.get("status") == "checked"]
+
+
+def seen(row: Evidence) -> DriftSeen:
+    """A drift report's row as triggers read it."""
+    body = row.body
+    broken = tuple(
+        f"{check.get('subject')}: {check.get('detail')}"
+        for check in body.get("checks", ())
+        if check.get("type") == "schema_drift" and check.get("severity") == Severity.critical
+    )
+    return DriftSeen(
+        report_id=row.id,
+        checked_at=row.created_at,
+        detected=bool(body.get("drift_detected")),
+        severity=Severity(body.get("severity", "unknown")),
+        broken=broken,
+        first_seen=_first_seen(body.get("diagnosis") or {}),
+    )
+
+
+def _first_seen(diagnosis: Mapping[str, Any]) -> datetime | None:
+    day = diagnosis.get("first_seen")
+    return datetime.fromisoformat(day) if day and diagnosis.get("kind") in ("world", "both") else None
+
+
+def runs(systems: Systems, pipeline: str, model: str) -> list[Evidence]:
+    """Started runs of a pipeline, newest first; a run that lost a race to start does not count as one."""
+    rows = systems.store.list(Kind.training_run, model)
+    return [row for row in rows if row.body.get("pipeline") == pipeline and row.status != WITHDRAWN]
+
+
+def bury_the_dead(systems: Systems, pipeline: str, model: str) -> None:
+    """Marks runs as failed whose process on this host is gone: nothing is left `running` for ever."""
+    for row in runs(systems, pipeline, model):
+        if row.status != RUNNING or row.body.get("host") != socket.gethostname():
+            continue
+        if not _alive(int(row.body.get("process", 0))):
+            reason = "its process ended before it did"
+            systems.store.update(row.id, status=FAILED, body={**row.body, "failure": reason})
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process > 0
+
+
+def champion(systems: Systems, model: str) -> ModelVersion | None:
+    """The version that holds the alias `champion`."""
+    name = systems.operations.model(model).registry_name
+    version = systems.registry.alias(name, CHAMPION)
+    return None if version is None else systems.registry.get(name, version)
+
+
+def performance(
+    systems: Systems, model: str, trigger: DecayTrigger, serving: ModelVersion | None, now: datetime
+) -> Performance:
+    """The champion's metric over the rows of the trigger's window whose label has arrived."""
+    if serving is None:
+        return Performance(trigger.metric, None, 0)
+    binding = systems.operations.model(model)
+    rows = datasets.labelled(systems, model, now - trigger.window, now, now)
+    if len(rows) < _FEWEST_LABELLED:
+        return Performance(trigger.metric, None, len(rows))
+    pipeline = systems.registry.load(binding.registry_name, serving.version)
+    scores = recipe.score(pipeline, recipe.feature_frame(rows, binding.features))
+    judged = Scored(rows[binding.target].to_numpy(np.float64), scores, threshold(serving))
+    value = metric(trigger.metric)(judged)
+    return Performance(trigger.metric, value if np.isfinite(value) else None, len(rows))
+
+
+def threshold(version: ModelVersion) -> float:
+    """The score at which a version flags a row: what it recorded, else 0.5."""
+    return float(version.params.get(training.THRESHOLD_PARAM, 0.5))
+
+
+def moment(version: ModelVersion | None, tag: str) -> datetime | None:
+    """A time that a version's training recorded."""
+    text = "" if version is None else version.tags.get(tag, "")
+    return datetime.fromisoformat(text) if text else None
+
+
+def labels_since(systems: Systems, model: str, table: str, since: datetime | None, now: datetime) -> int:
+    """Labels that arrived in (`since`, `now`]; all that arrived by `now` without a `since`."""
+    arrived = quote(systems.operations.model(model).labels.arrived)
+    sql = f"SELECT count(*) FROM {table} WHERE {arrived} > $since AND {arrived} <= $now"
+    found = systems.warehouse.query(sql, {"since": since or datetime(1900, 1, 1), "now": now})
+    return int(found.column(0)[0].as_py())
+
+
+def labelled_rows(systems: Systems, model: str, start: datetime, end: datetime, now: datetime) -> tuple[int, float]:
+    """Rows in [start, end) labelled by `now`, and how many such rows a day there are of late (the 14 days to `end`)."""
+    binding = systems.operations.model(model)
+    labels = binding.labels
+    sql = f"""
+        SELECT count(*) FILTER ({quote(labels.time)} >= $start), count(*) FILTER ({quote(labels.time)} >= $late)
+        FROM {labels.table}
+        WHERE {quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end
+          AND {quote(labels.arrived)} <= $now
+    """
+    late = end - timedelta(days=14)
+    found = systems.warehouse.query(sql, {"start": start, "late": late, "end": end, "now": now})
+    return int(found.column(0)[0].as_py()), int(found.column(1)[0].as_py()) / 14
