@@ -36,12 +36,15 @@ class Outcome(BaseModel):
     facts: dict[str, Any] = {}
 
 
-def carry_out(systems: Systems, tool: Tool, arguments: BaseModel, *, key: str, run_id: str, actor: str) -> Outcome:
-    """Runs `tool` once for `key` and stores what came of it. An error is an outcome, never raised."""
-    begun, before = _intend(systems, tool, arguments, key, run_id, actor)
+def carry_out(
+    systems: Systems, tool: Tool, arguments: BaseModel, *, model: str, key: str, run_id: str, actor: str
+) -> Outcome:
+    """Runs `tool` once for `key` about `model` and stores what came of it. An error is an outcome, never raised."""
+    begun, before = _intend(systems, tool, arguments, model, key, run_id, actor)
     if begun is not None and begun.outcome is not None and begun.status != "intended":
         return Outcome.model_validate(begun.outcome)
-    adopted = _adopted(systems, tool, before) if begun is not None and tool.effect is Effect.WRITE else None
+    cut_off = begun is not None and tool.effect is Effect.WRITE
+    adopted = _adopted(systems, tool, arguments, model, before) if cut_off else None
     outcome = adopted or _run(systems, tool, arguments)
     now = systems.clock.now()
     systems.store.audit(actor, f"{tool.name} {outcome.status}", {"call": key, "outcome": outcome.text}, at=now)
@@ -52,14 +55,14 @@ def carry_out(systems: Systems, tool: Tool, arguments: BaseModel, *, key: str, r
 
 
 def _intend(
-    systems: Systems, tool: Tool, arguments: BaseModel, key: str, run_id: str, actor: str
+    systems: Systems, tool: Tool, arguments: BaseModel, model: str, key: str, run_id: str, actor: str
 ) -> tuple[ActionRow | None, dict[str, str]]:
     """The row of an earlier attempt (None: this is the first), and the newest evidence ids when it began."""
     with systems.store.reading() as session:
         begun = session.get(ActionRow, key)
     if begun is not None:
         return begun, dict((begun.outcome or {}).get("before", {}))
-    newest = {kind.value: systems.store.latest(kind) for kind in MADE_BY_TOOLS}
+    newest = {kind.value: systems.store.latest(kind, model) for kind in MADE_BY_TOOLS}
     before = {kind: row.id for kind, row in newest.items() if row is not None}
     given = arguments.model_dump(mode="json")
     now = systems.clock.now()
@@ -79,11 +82,17 @@ def _intend(
     return None, before
 
 
-def _adopted(systems: Systems, tool: Tool, before: dict[str, str]) -> Outcome | None:
-    """The result that an interrupted attempt did store as evidence before it was cut off, None where it stored none."""
+def _adopted(systems: Systems, tool: Tool, arguments: BaseModel, model: str, before: dict[str, str]) -> Outcome | None:
+    """The result that an interrupted attempt did store as evidence before it was cut off, None where it stored none.
+
+    It is this call's result where it came after the intent and says of itself what the arguments say.
+    """
+    given = arguments.model_dump(mode="json")
     for kind in MADE_BY_TOOLS:
-        row = systems.store.latest(kind)
+        row = systems.store.latest(kind, model)
         if row is None or row.id == before.get(kind.value):
+            continue
+        if any(row.body[name] != value for name, value in given.items() if name in row.body):
             continue
         try:
             return _done(tool.result.model_validate(row.body))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.authority import running_rollout
 from agent.planners.protocol import Briefing
 from agent.rendering import text_of
 from agent.untrusted import clean, fenced
 from policies.declarations import Operations
+from tools.deploy.permission import unfinished
 from tools.systems.systems import Systems
 
 
@@ -24,7 +24,7 @@ def brief(
 ) -> Briefing:
     """What is known about `model`: compact facts of drift reports and KPI readings, and what failed to be measured."""
     split = systems.traffic.split(model)
-    rollout = running_rollout(systems, model)
+    rollout = unfinished(systems, model)
     reason, running = clean(because), rollout.id if rollout else None
     failed = [clean(each) for each in failures]
     facts = {"because": reason, "drift": list(drift), "kpis": list(kpis), "failures": failed, "rollout": running}

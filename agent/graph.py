@@ -213,6 +213,7 @@ class Loop:
             self._systems,
             tool,
             arguments,
+            model=state["model"],
             key=f"{state['thread']}/{len(state['steps']) + 1}",
             run_id=state["run_id"],
             actor=f"{state['run_id']} {state['planner']}",

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from agent.account import outcome_of
 from agent.actions import carry_out
-from agent.authority import running_rollout
 from agent.briefing import brief
 from agent.budget import Spent, spent_by_run
 from agent.findings import Finding, findings_of, in_words
@@ -23,6 +22,7 @@ from agent.runs import Run, RunBusy, RunRecord, claimed, interrupted
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
 from policies.errors import GuardianError
+from tools.deploy.permission import unfinished
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
@@ -175,7 +175,7 @@ class _Triage:
     def _advance_rollouts(self) -> dict[str, list[Action]]:
         """Running rollouts take their step first: no model is needed for it."""
         waiting = [model for model in self._run.record.models if not self._begun(model)]
-        before = {model: running_rollout(self._systems, model) for model in waiting}
+        before = {model: unfinished(self._systems, model) for model in waiting}
         if not any(before.values()):
             return {}
         try:
@@ -219,7 +219,7 @@ class _Triage:
         measured = self._measure(model)
         findings = list(findings_of(self._systems, measured))
         severity = worst([each.severity for each in findings])
-        rollout = running_rollout(self._systems, model)
+        rollout = unfinished(self._systems, model)
         awake = any(each.kind != "failure" and each.severity.rank >= Severity.warning.rank for each in findings)
         part = ModelTriage(
             model=model,
@@ -265,7 +265,13 @@ class _Triage:
             arguments = tool.arguments.model_validate({**given, "at": self._run.record.at})
             key = f"{self._thread(model)}/{name}/{subject}"
             outcome = carry_out(
-                self._systems, tool, arguments, key=key, run_id=self._run.id, actor=f"{self._run.id} triage"
+                self._systems,
+                tool,
+                arguments,
+                model=model,
+                key=key,
+                run_id=self._run.id,
+                actor=f"{self._run.id} triage",
             )
             if outcome.status == "done":
                 measured[kind].append(outcome.facts)

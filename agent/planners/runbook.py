@@ -92,7 +92,7 @@ class RunbookPlanner:
 
 
 def is_broken(report: Mapping[str, Any]) -> bool:
-    """Whether a drift report's compact facts say that the data is broken: a broken contract, or nothing sound differs."""
+    """Whether a drift report's facts say that the data is broken: a broken contract, or no sound data differ."""
     contract = report.get("checks_by_type", {}).get("schema_drift")
     return bool(contract == "critical" or report.get("diagnosis", {}).get("kind") == "pipeline")
 

@@ -6,20 +6,22 @@ where its rows are gone the pictures are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from agent.budget import Spent, spent_by_run
 from agent.report import reading, sentences
 from agent.report.distributions import drifted_distributions
+from agent.report.headline import told
 from agent.report.live import live_auc
 from agent.report.model import (
     Event,
     EvidenceLink,
+    Gate,
     Marker,
     MarkerKind,
     ReportContent,
@@ -28,6 +30,7 @@ from agent.report.model import (
     Waiting,
 )
 from agent.report.rollouts import rollout as rollout_of
+from agent.report.runs import chosen_model, concerns, ids_in, outcomes_of
 from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger
 from policies.errors import InputError
@@ -41,7 +44,6 @@ _MADE = (
     Kind.drift_report, Kind.training_run, Kind.evaluation, Kind.gate, Kind.approval, Kind.rollout, Kind.traffic_change,
     Kind.kpi_reading,
 )  # fmt: skip
-_IDS = ("report_id", "run_id", "evaluation_id", "gate_id", "rollout_id")
 _HISTORY = timedelta(weeks=8)
 _ORDER = {kind: place for place, kind in enumerate(_MADE)}
 
@@ -72,26 +74,25 @@ def content_of_run(systems: Systems, run_id: str, model: str | None = None) -> R
     run = systems.store.get(run_id)
     if run.kind is not Kind.run:
         raise InputError(f"is not a run but a {run.kind.name}; ids of runs look like run-9", where=run_id)
-    outcomes = _outcomes(run)
-    chosen = _chosen(run, outcomes, model)
-    with systems.store.reading() as session:
-        query = select(ActionRow).where(ActionRow.run_id == run_id).order_by(ActionRow.started_at, ActionRow.call_id)
-        actions = [each for each in session.scalars(query) if _concerns(each, chosen, systems)]
+    outcomes = outcomes_of(run)
+    chosen = chosen_model(run, outcomes, model)
+    actions = _calls(systems, select(ActionRow).where(ActionRow.run_id == run_id), chosen)
     start = run.created_at
     end = max([start, *(each.ended_at for each in actions if each.ended_at)])
-    named = {str(found) for each in actions for found in _ids((each.outcome or {}).get("facts"))}
+    named = {str(found) for each in actions for found in ids_in((each.outcome or {}).get("facts"))}
     since = _rows_between(systems, chosen, start, end)
     made = [row for row in since if row.id in named or row.kind is Kind.kpi_reading or not named]
     rollouts = {row.id for row in made if row.kind is Kind.rollout}
     later = [r for r in systems.store.list(Kind.traffic_change, chosen, since=start) if r.rests_on in rollouts]
     rows = _sorted({row.id: row for row in [*made, *later]}.values())
-    content = _content(systems, _Rows(chosen, start, end, rows, actions), whole_period=False)
+    found = _Rows(chosen, start, end, rows, actions)
+    content = _content(systems, found, whole_period=False)
     others = tuple(
         f"{name}: {reading.text(part, 'outcome') or reading.text(part, 'status')}"
         for name, part in outcomes.items()
         if name != chosen
     )
-    return content.model_copy(
+    content = content.model_copy(
         update={
             "run_id": run_id,
             "planner": reading.text(run.body, "planner"),
@@ -99,13 +100,22 @@ def content_of_run(systems: Systems, run_id: str, model: str | None = None) -> R
             "notes": (*content.notes, *others),
         }
     )
+    return told(content, skipped=_skipped(found), failures=_failures(found))
 
 
 def content_of_period(systems: Systems, model: str, start: datetime, end: datetime) -> ReportContent:
     """Everything that happened to a model in [start, end], over all runs. Quiet checks are left out of the story."""
     systems.operations.model(model)
     rows = _sorted(_rows_between(systems, model, start, end))
-    return _content(systems, _Rows(model, start, end, rows), whole_period=True)
+    within = select(ActionRow).where(ActionRow.started_at >= start, ActionRow.started_at <= end)
+    return _content(systems, _Rows(model, start, end, rows, _calls(systems, within, model)), whole_period=True)
+
+
+def _calls(systems: Systems, query: Select[tuple[ActionRow]], model: str) -> list[ActionRow]:
+    """Calls about a model, oldest first."""
+    with systems.store.reading() as session:
+        rows = session.scalars(query.order_by(ActionRow.started_at, ActionRow.call_id)).all()
+    return [row for row in rows if concerns(row, model, systems.operations.models)]
 
 
 def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportContent:
@@ -117,13 +127,12 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
     def decided(kind: Kind) -> Evidence | None:
         return decisive.get(kind) or found.newest(kind)
 
-    training_row, judged, gate_row = decided(Kind.training_run), decided(Kind.evaluation), decided(Kind.gate)
+    training_row, judged = decided(Kind.training_run), decided(Kind.evaluation)
     latest = found.newest(Kind.drift_report)
     triggering = decisive.get(Kind.drift_report) or _rested_on(systems, training_row)
     latest_report = reading.drift_report(latest) if latest else None
     trigger_report = reading.drift_report(triggering) if triggering and triggering is not latest else None
     rollout = _rollout(systems, rollout_row)
-    inner_gate = reading.mapping(judged.body, "gate") if judged else {}
     shown = trigger_report or latest_report
     disconnect = [r for r in found.of(Kind.kpi_reading) if r.body.get("disconnect") is True]
     past = store.list(Kind.kpi_reading, found.model, limit=400)
@@ -140,13 +149,9 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
         weeks=live_auc(systems, found.model, found.start if whole_period else found.end - _HISTORY, found.end),
         markers=_markers(found, rollout),
         auc_floor=_floor(systems, found.model),
-        training=reading.training(training_row) if training_row else None,
+        training=reading.training(training_row) if training_row and training_row.body.get("pipeline") else None,
         evaluation=reading.evaluation(judged, operations) if judged else None,
-        gate=reading.gate({**inner_gate, **gate_row.body}, gate_row)
-        if gate_row
-        else reading.gate(inner_gate, None)
-        if inner_gate
-        else None,
+        gate=_gate(found, decisive, judged),
         rollout=rollout,
         kpis=reading.kpi_readings(
             found.of(Kind.kpi_reading), [r for r in past if r.created_at <= found.end], operations
@@ -154,13 +159,19 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
         kpi_disconnect=reading.text(disconnect[-1].body, "detail") if disconnect else "",
         evidence=_evidence(systems, found),
     )
-    said, verdict, severity = sentences.headline(content, skipped=_skipped(found), failures=_failures(found))
-    return content.model_copy(update={"headline": said, "verdict": verdict, "severity": severity})
+    return told(content, skipped=_skipped(found), failures=_failures(found))
 
 
 def _story(found: _Rows, whole_period: bool) -> tuple[Event, ...]:
     events = [sentences.event_of(row) for row in found.rows if not (whole_period and _uneventful(row, found))]
-    events += [event for action in found.actions if (event := sentences.refusal_of(action))]
+    refused = ""
+    for action in found.actions:
+        event = sentences.refusal_of(action)
+        # A tool that is refused night after night is told once, until it is carried out.
+        if event is not None and not (whole_period and refused == action.tool):
+            events.append(event)
+        if event is not None or action.tool == refused:
+            refused = action.tool if event is not None else ""
     return tuple(sorted(events, key=lambda event: event.at))
 
 
@@ -178,6 +189,17 @@ def _rollout(systems: Systems, row: Evidence | None) -> Rollout | None:
         return None
     changes = [each for each in systems.store.list(Kind.traffic_change, row.model) if each.rests_on == row.id]
     return rollout_of(row, changes, systems.operations)
+
+
+def _gate(found: _Rows, decisive: Mapping[Kind, Evidence], judged: Evidence | None) -> Gate | None:
+    """The gate of the evaluation that is told; without one, the newest gate."""
+    row, inner = decisive.get(Kind.gate), reading.mapping(judged.body, "gate") if judged else {}
+    if row is None:
+        rows = found.of(Kind.gate)
+        row = next((r for r in rows if r.id == inner.get("gate_id")), None) if judged else found.newest(Kind.gate)
+    if row is not None:
+        return reading.gate({**inner, **row.body}, row)
+    return reading.gate(inner, None) if inner else None
 
 
 def _rested_on(systems: Systems, row: Evidence | None) -> Evidence | None:
@@ -227,6 +249,11 @@ def _evidence(systems: Systems, found: _Rows) -> tuple[EvidenceLink, ...]:
     )
 
 
+def _shown_status(row: Evidence) -> str:
+    """A row's status, where its sentence does not say it."""
+    return row.status or "" if row.kind is Kind.rollout or row.status in ("unacknowledged", "failed") else ""
+
+
 def _floor(systems: Systems, model: str) -> float | None:
     name = systems.operations.pipeline_of(model)
     triggers = systems.operations.retraining_pipelines[name].triggers if name else []
@@ -255,36 +282,6 @@ def _skipped(found: _Rows) -> str:
 
 def _failures(found: _Rows) -> int:
     return sum(action.status == "failed" for action in found.actions)
-
-
-def _outcomes(run: Evidence) -> dict[str, dict[str, Any]]:
-    """What a run's row says about each model."""
-    done = {name: part for name, part in reading.mapping(run.body, "done").items() if isinstance(part, dict)}
-    result = reading.mapping(run.body, "result").get("models")
-    listed = [part for part in (result if isinstance(result, list) else []) if isinstance(part, dict)]
-    return done or {reading.text(part, "model"): part for part in listed}
-
-
-def _chosen(run: Evidence, outcomes: dict[str, dict[str, Any]], model: str | None) -> str:
-    names = list(run.body.get("models") or outcomes or [run.model])
-    if model is not None and model not in names:
-        raise InputError(f"was about {', '.join(map(str, names))}, not about {model!r}", where=run.id)
-    ranked = sorted(names, key=lambda name: -reading.severity(outcomes.get(name, {})).rank)
-    return model or str(ranked[0])
-
-
-def _concerns(action: ActionRow, model: str, systems: Systems) -> bool:
-    """Whether a call was about the model: its thread names it (`run-9/ChurnModel/3`)."""
-    others = [name for name in systems.operations.models if name != model]
-    return not any(f"/{name}/" in f"{action.call_id}/" for name in others)
-
-
-def _ids(facts: object) -> Iterable[object]:
-    if isinstance(facts, dict):
-        for key, value in facts.items():
-            if key in _IDS and value:
-                yield value
-            yield from _ids(value)
 
 
 def _rows_between(systems: Systems, model: str, start: datetime, end: datetime) -> list[Evidence]:

@@ -55,7 +55,7 @@ def _worst_first(report: DriftReport | None) -> list[DriftCheck]:
 
 
 def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
-    pictures: dict[str, Markup | list[Markup]] = {}
+    pictures: dict[str, Markup | list[Markup]] = dict.fromkeys(("auc", "comparison", "traffic", "spend"), Markup())
     if content.weeks:
         drawn = [
             plots.auc_by_week(content.weeks, content.markers, content.auc_floor, width=width, key=f"auc{width}")

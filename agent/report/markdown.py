@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from agent.report.html import found_checks
-from agent.report.model import Evaluation, Gate, ReportContent, Rollout
+from agent.report.model import Evaluation, Event, Gate, ReportContent, Rollout
 from agent.report.numbers import (
     count,
     fixed,
@@ -36,7 +36,7 @@ def render_markdown(content: ReportContent) -> str:
         ),
         _weeks(content),
         _flagged(content),
-        _listed("What happened", (_event(content, n) for n in range(len(content.story)))),
+        _listed("What happened", (_event(each) for each in sorted(content.story, key=lambda event: event.at))),
         _drift(content),
         _judged(content.evaluation, content.gate),
         _rollout(content.rollout),
@@ -65,8 +65,7 @@ def _top(content: ReportContent) -> str:
     return "\n".join(lines)
 
 
-def _event(content: ReportContent, place: int) -> str:
-    event = content.story[place]
+def _event(event: Event) -> str:
     numbers = "; ".join(f"{_t(words(name))} {_t(value)}" for name, value in event.numbers.items())
     return f"{short_moment(event.at)}: {_t(event.text)}{f' ({numbers})' if numbers else ''} {_code(event.id)}"
 
@@ -189,7 +188,7 @@ def _after(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    cleaned = clean(text, 100).replace("`", "'").replace("|", "/")
+    cleaned = clean(text, 100).translate(str.maketrans("`|<>", "'/()"))
     return f"`{cleaned}`" if cleaned else ""
 
 

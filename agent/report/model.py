@@ -64,9 +64,9 @@ class Event(Part):
 class DriftCheck(Part):
     """One check of a drift report, as `check-drift` prints it."""
 
-    type: str
-    method: str
-    subject: str
+    type: str = ""
+    method: str = ""
+    subject: str = ""
     value: float | None = None
     threshold: float | None = None
     p_value: float | None = None

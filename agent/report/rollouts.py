@@ -47,7 +47,7 @@ def _stages(body: Body, steps: Sequence[TrafficStep], operations: Operations, st
         at = next((n for n, step in enumerate(steps) if step.pct == pct), None)
         started = steps[at].at if at is not None else None
         following = steps[at + 1] if at is not None and at + 1 < len(steps) else None
-        told = _gate_of(body, place, pct, current=at is not None and following is None)
+        told = _gate_of(body, declared, place)
         verdict = text(told, "verdict")
         if not verdict and following is not None:
             verdict = "pass" if following.pct > pct else "fail" if status == "rolled_back" else ""
@@ -73,26 +73,8 @@ def _declared(body: Body, operations: Operations) -> list[Body]:
     return [each.model_dump(mode="json") for each in found]
 
 
-def _gate_of(body: Body, place: int, pct: float, *, current: bool) -> Body:
-    """The last gate result of a stage: from the stage itself, from the events, or the rollout's last gate."""
-    stored = body.get("stages")
-    if isinstance(stored, list) and place < len(stored) and isinstance(stored[place], Mapping):
-        for key in ("last_gate", "gate_result", "gate"):
-            if isinstance(stored[place].get(key), Mapping):
-                return mapping(stored[place], key)
-    told: Body = {}
-    for event in body.get("events") or ():
-        if isinstance(event, Mapping) and _about(event, place, pct):
-            found = next(
-                (mapping(event, key) for key in ("gate", "last_gate", "verdict") if mapping(event, key)), event
-            )
-            if found.get("verdict"):
-                told = found
-    return told or (mapping(body, "last_gate") if current or place == body.get("stage") else {})
-
-
-def _about(event: Body, place: int, pct: float) -> bool:
-    stage = event.get("stage")
-    if isinstance(stage, int) and not isinstance(stage, bool):
-        return stage == place
-    return real(event, "traffic_pct") == pct
+def _gate_of(body: Body, declared: Body, place: int) -> Body:
+    """A stage's last gate result: its own, else the rollout's where it is the stage the rollout is in."""
+    if "last_gate" in declared:
+        return mapping(declared, "last_gate")
+    return mapping(body, "last_gate") if place == body.get("stage") else {}

@@ -1,11 +1,11 @@
-"""Rows of evidence as sentences for people: the lines of the story and of the chain, the headline and its verdict."""
+"""Rows of evidence as sentences for people: the lines of the story and of the chain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from agent.report.model import Event, EventKind, ReportContent
+from agent.report.model import Event, EventKind
 from agent.report.numbers import count, measured, number, signed_percent, words
 from agent.report.reading import Body, drift_report, mapping, real, severity, text, training
 from policies.declarations import Severity
@@ -55,66 +55,6 @@ def refusal_of(action: ActionRow) -> Event | None:
     else:
         return None
     return Event(at=action.started_at, kind=EventKind.refusal, text=said, severity=Severity.warning)
-
-
-def headline(content: ReportContent, *, skipped: str, failures: int) -> tuple[str, str, Severity]:
-    """The sentence, the verdict in a few words, and its severity, for what a run found and did."""
-    model = content.model or "The model"
-    drift, rollout, judged = content.drift_triggering or content.drift_latest, content.rollout, content.evaluation
-    found = sum(check.severity in _FOUND for check in drift.checks) if drift else 0
-    because = f"{model} drifted" if found else model
-    if rollout is not None:
-        return _rolled(content, because)
-    if judged is not None and judged.verdict == "challenger_wins":
-        passed = content.gate is not None and content.gate.status == "passed"
-        said = "passed the quality gate" if passed else "did not pass the quality gate; the champion stays"
-        verdict = "Ready to deploy" if passed else "Gate not passed"
-        return f"{because}; version {judged.challenger_version or '?'} won and {said}.", verdict, Severity.warning
-    if judged is not None:
-        end = "lost" if judged.verdict == "champion_wins" else "was no better than its noise"
-        return f"{because}; the retrained version {end}, and the champion stays.", "Champion stays", Severity.warning
-    worst = max([each.severity for each in (drift,) if each], key=lambda each: each.rank, default=Severity.ok)
-    if content.training is not None and content.training.started:
-        return f"{because}; version {content.training.version or '?'} was trained.", "Retrained", Severity.warning
-    if found:
-        numbered = f"{found} of {len(drift.checks)} checks" if drift else ""
-        why = f"; not retrained: {skipped}" if skipped else ""
-        return f"{model} drifted: {numbered} found something{why}.".replace("..", "."), "Needs a look", worst
-    off = [each.kpi for each in content.kpis if each.severity in _FOUND]
-    if off:
-        named = ", ".join(words(each) for each in off)
-        return f"{model} is sound, but the business sees less of it: {named}.", "KPI worse", Severity.warning
-    if failures:
-        return (
-            f"{model} could not be checked in full: {failures} measurement(s) failed.",
-            "Not checked",
-            Severity.warning,
-        )
-    if drift is not None and drift.status != "checked":
-        return f"{model} could not be judged: {words(drift.status)}.", "Not judged", Severity.unknown
-    checks = f"{len(drift.checks)} checks, nothing beyond a threshold" if drift else "nothing was found"
-    return f"{model} is well: {checks}.", "All is well", Severity.ok
-
-
-def _rolled(content: ReportContent, because: str) -> tuple[str, str, Severity]:
-    rollout = content.rollout
-    assert rollout is not None
-    version = f"version {rollout.version or '?'}"
-    match rollout.status:
-        case "promoted":
-            return f"{because}; {version} now serves every request.", "Promoted", Severity.ok
-        case "rolled_back" | "aborted":
-            why = f" ({rollout.reason})" if rollout.reason else ""
-            return (
-                f"{version.capitalize()} was rolled back{why}; the champion serves again.",
-                "Rolled back",
-                Severity.warning,
-            )
-        case "paused" | "waiting_approval":
-            return f"The rollout of {version} waits for a person.", "Waiting", Severity.warning
-        case _:
-            share = f", at {rollout.traffic[-1].pct:g}% of the requests" if rollout.traffic else ""
-            return f"{because}; {version} won, passed its gate and is going live{share}.", "Going live", Severity.ok
 
 
 def _drift(row: Evidence) -> str:

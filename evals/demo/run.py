@@ -87,7 +87,7 @@ def _stages(systems: Systems, rollout: Evidence | None) -> list[float]:
 
 
 def _weekly_auc(shop: Shop) -> list[WeekAuc]:
-    from tools.evaluate.metrics import auc_roc
+    from tools.evaluate.metrics import Scored, auc_roc
     from tools.systems import datasets
 
     systems, binding = shop.systems, shop.systems.operations.model(MODEL)
@@ -99,12 +99,12 @@ def _weekly_auc(shop: Shop) -> list[WeekAuc]:
         rows = scored[(scored[binding.time] >= start) & (scored[binding.time] < start + 7 * DAY)]
         if len(rows):
             target = rows[binding.target].to_numpy(dtype=float)
-            live = float(auc_roc(target, rows["score"].to_numpy()))
+            live = auc_roc(Scored(target, rows["score"].to_numpy(dtype=float)))
             alone = live
             if (rows["model_version"] != "1").any():
                 features = datasets.labelled(systems, MODEL, start, start + 7 * DAY, shop.now)
                 scores = first.predict_proba(features[binding.features.names])[:, 1]
-                alone = float(auc_roc(features[binding.target].to_numpy(dtype=float), scores))
+                alone = auc_roc(Scored(features[binding.target].to_numpy(dtype=float), scores))
             weeks.append(WeekAuc(week=start.date(), auc=live, without=alone, rows=len(rows)))
         start += 7 * DAY
     return weeks

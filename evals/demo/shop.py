@@ -75,6 +75,7 @@ class Shop:
         self.world.build_history(self.systems.warehouse)
         self._say("training the first champion on the rolling 12 months before its holdout …")
         first = train_first_champion(self.systems, MODEL, DEPLOYED)
+        assert first.version is not None
         self.systems.traffic.set(
             MODEL, first.version, at=DEPLOYED, why="first champion, adopted by a person", rests_on=first.run_id
         )

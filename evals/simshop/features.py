@@ -7,6 +7,7 @@ Every feature is a monotone transform of a standard normal score, `loadings · l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -123,7 +124,8 @@ def _marginals(cohort: Cohort, scores: Floats, scored_at: Micros) -> dict[str, n
 
 
 def _count(score: Floats, location: float, scale: float) -> npt.NDArray[np.int32]:
-    return np.exp(location + scale * score).astype(np.int32)
+    counts: npt.NDArray[np.int32] = np.exp(location + scale * score).astype(np.int32)
+    return counts
 
 
 def _share(logit: Floats) -> Floats:
@@ -147,6 +149,4 @@ def _extra(name: str) -> int:
 
 def _upper_quantile(share: float) -> float:
     """The score exceeded by that share of customers, for a standard normal score."""
-    from statistics import NormalDist
-
     return NormalDist().inv_cdf(1 - share)

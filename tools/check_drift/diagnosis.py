@@ -9,6 +9,7 @@ from typing import Literal
 
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftType
+from policies.errors import GuardianError
 from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
@@ -130,7 +131,7 @@ def _since(names: Sequence[str], material: Material) -> tuple[date | None, bool 
     params = {"start": (material.at - _LOOK_BACK).replace(hour=0, minute=0, second=0), "end": material.at}
     try:
         rows = material.systems.warehouse.read(binding.table, [binding.time, name], where, params)
-    except ValueError:
+    except GuardianError:
         return None, None
     days = rows.column(0).to_numpy().astype("datetime64[D]")
     baseline = Profile(material.baseline().rows, {name: material.baseline().columns[name]})

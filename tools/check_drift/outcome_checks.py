@@ -131,8 +131,8 @@ def _performance(metric: str, material: Material, start: datetime) -> tuple[Perf
             known += f", {_MOST_SCORED:,} of them scored now"
         labelled = labelled.assign(**{SCORE: material.score(labelled)})
     outcomes = labelled[binding.target].to_numpy(dtype=np.float64)
-    threshold = material.threshold() if metric in ("f1", "accuracy") else 0.5
-    return measure(metric, outcomes, labelled[SCORE].to_numpy(dtype=np.float64), threshold), known
+    scores = labelled[SCORE].to_numpy(dtype=np.float64)
+    return measure(metric, outcomes, scores, material.threshold(metric)), known
 
 
 def _unknown(kind: DriftType, method: str, subject: str, threshold: float, why: str) -> Check:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 _DAY = timedelta(days=1)
-_UNREADABLE = (GuardianError, ValueError, TypeError, LookupError, OSError, ArithmeticError)
 
 _OF_ROWS = (DriftType.data_drift, DriftType.feature_drift, DriftType.prediction_drift, DriftType.schema_drift)
 """Kinds that need no labels: where one of these cannot be judged the window is too thin, not merely young."""
@@ -72,7 +71,7 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     for declared in monitor.monitors:
         try:
             checks += _measure(declared, material, _alpha(monitor, declared))
-        except _UNREADABLE as error:
+        except Exception as error:  # whatever a source or a model raises: the report says so
             failed = True
             checks.append(_failure(declared, error))
     window, unread = _read_window(material, reach)
@@ -162,7 +161,9 @@ def _naive(at: datetime) -> datetime:
 
 
 def _failure(declared: Declared, error: Exception) -> Check:
-    return _unjudged(declared, f"failed: {str(error) or type(error).__name__}")
+    known = isinstance(error, GuardianError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    return _unjudged(declared, f"failed: {reason.splitlines()[0]}")
 
 
 def _empty(declared: Declared) -> Check:
@@ -202,7 +203,7 @@ def _read_window(material: Material, reach: timedelta) -> tuple[Window, bool]:
     start = material.at - reach
     try:
         return Window(start=start, end=material.at, rows=material.rows(start).num_rows), False
-    except _UNREADABLE:
+    except Exception:
         return Window(start=start, end=material.at, rows=0), True
 
 
@@ -211,7 +212,7 @@ def _diagnose(checks: Sequence[Check], material: Material, features: Sequence[De
     shortest = min((_window(each) for each in features), default=_DAY)
     try:
         return diagnose(checks, material, material.at - shortest)
-    except _UNREADABLE as error:
+    except Exception as error:
         return Diagnosis(kind="none", sources=[], first_seen=None, sudden=None, detail=f"no diagnosis: {error}")
 
 

@@ -70,7 +70,7 @@ def gather(systems: Systems, model: str, period: Period, latency_limits: Sequenc
 
 
 _OF_BOTH = """
-    at >= $since AND at <= $until AND
+    "at" >= $since AND "at" <= $until AND
     ((variant = 'champion' AND version = $champion) OR (variant = 'challenger' AND version = $challenger))
 """
 
@@ -78,7 +78,7 @@ _OF_BOTH = """
 def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence[float]) -> pd.DataFrame:
     slow = "".join(f", count(*) FILTER (latency_ms > $limit{i}) AS slow{i}" for i in range(len(latency_limits)))
     sql = f"""
-        SELECT variant, CAST(floor(epoch(at - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
+        SELECT variant, CAST(floor(epoch("at" - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
                count(error) AS errors, count(latency_ms) AS timed{slow}
         FROM {log} WHERE {_OF_BOTH} GROUP BY ALL ORDER BY slice
     """
@@ -95,7 +95,7 @@ def _p99(systems: Systems, log: str, period: Period) -> dict[str, float]:
 
 
 def _in_stage(systems: Systems, log: str, period: Period) -> int:
-    sql = f"SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = 'challenger' AND at >= $stage"
+    sql = f"SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = 'challenger' AND \"at\" >= $stage"
     return int(systems.warehouse.query(sql, {**period.params, "stage": period.stages[-1]})["n"][0].as_py())
 
 
@@ -135,7 +135,7 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
     chosen = ", ".join(f"f.{quote(each)}" for each in binding.features.names)
     sql = f"""
         WITH asked AS (
-            SELECT variant, id, at, score, request_id FROM {binding.prediction_log}
+            SELECT variant, id, "at", score, request_id FROM {binding.prediction_log}
             WHERE {_OF_BOTH} AND score IS NOT NULL AND id IS NOT NULL),
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
@@ -147,15 +147,15 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
             SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
             WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
         matched AS (
-            SELECT a.variant, a.id, a.at, a.score, f.scored_at FROM asked a
-            ASOF JOIN featured f ON a.id = f.id AND a.at >= f.scored_at
-            QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.scored_at ORDER BY a.at, a.request_id) = 1)
-        SELECT m.variant, m.id, m.at, m.scored_at, m.score, k.outcome, {chosen}
+            SELECT a.variant, a.id, a."at", a.score, f.scored_at FROM asked a
+            ASOF JOIN featured f ON a.id = f.id AND a."at" >= f.scored_at
+            QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.scored_at ORDER BY a."at", a.request_id) = 1)
+        SELECT m.variant, m.id, m."at", m.scored_at, m.score, k.outcome, {chosen}
         FROM matched m
         JOIN known k ON k.id = m.id AND k.scored_at = m.scored_at
         JOIN {binding.table} f ON CAST(f.{id_} AS VARCHAR) = m.id AND f.{time} = m.scored_at
         WHERE f.{time} >= $reach AND f.{time} <= $until
-        ORDER BY m.at, m.variant, m.id
+        ORDER BY m."at", m.variant, m.id
     """
     params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()

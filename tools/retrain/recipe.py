@@ -34,7 +34,7 @@ class Hyperparameters:
     """
 
     learning_rate: float = 0.1
-    iterations: int = 100
+    iterations: int = 80
     leaves: int = 15
     min_leaf_rows: int = 100
     l2: float = 1.0
@@ -119,12 +119,13 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def fit(pipeline: Any, frame: pd.DataFrame, outcomes: Floats, weights: Floats | None = None) -> Any:
-    """Fits and returns `pipeline`; `weights` of shape (rows,)."""
-    given = {} if weights is None else {"trees__sample_weight": weights}
-    return pipeline.fit(frame, outcomes.astype(np.int64), **given)
+def fit(pipeline: Any, frame: pd.DataFrame, outcomes: Floats) -> Any:
+    """Fits and returns `pipeline`."""
+    with one_thread():
+        return pipeline.fit(frame, outcomes.astype(np.int64))
 
 
 def score(pipeline: Any, frame: pd.DataFrame) -> Floats:
     """P(target = 1) of each row, shape (rows,)."""
-    return np.asarray(pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
+    with one_thread():
+        return np.asarray(pipeline.predict_proba(frame)[:, 1], dtype=np.float64)

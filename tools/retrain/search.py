@@ -51,11 +51,9 @@ class Rows:
         """The rows that an index array or a mask names."""
         return Rows(self.frame.iloc[chosen], self.outcomes[chosen], self.ages[chosen], self.stands_for[chosen])
 
-    def thinned(self, half_life_days: float | None, cap: int) -> tuple[Rows, Floats]:
-        """At most about `cap` rows, and the weights under which they stand for all (`sampling.thin`)."""
-        importance = self.stands_for * sampling.recency(self.ages, half_life_days)
-        chosen, weights = sampling.thin(importance, cap)
-        return self.at(chosen), weights
+    def thinned(self, half_life_days: float | None, cap: int) -> Rows:
+        """At most `cap` rows that stand for all, recent ones the more the shorter the half-life (`sampling.thin`)."""
+        return self.at(sampling.thin(self.stands_for * sampling.recency(self.ages, half_life_days), cap))
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,11 @@ class SearchResult:
 
 def fitted(features: Features, rows: Rows, parameters: Hyperparameters, cap: int, seed: int) -> Any:
     """The recipe fitted on `rows`, thinned to `cap` by the parameters' half-life."""
-    part, weights = rows.thinned(parameters.half_life_days, cap)
+    part = rows.thinned(parameters.half_life_days, cap)
     # However few rows there are, the trees must still be able to split them.
     leaf = max(1, min(parameters.min_leaf_rows, len(part) // 50))
     pipeline = recipe.build(features, replace(parameters, min_leaf_rows=leaf), seed)
-    return recipe.fit(pipeline, part.frame, part.outcomes, weights)
+    return recipe.fit(pipeline, part.frame, part.outcomes)
 
 
 def search(
@@ -102,11 +100,10 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     started = timer()
-    judged, _ = validation.thinned(None, VALIDATION_ROWS)
+    judged = validation.thinned(None, VALIDATION_ROWS)
 
     def attempt(parameters: Hyperparameters) -> tuple[float, Hyperparameters, Floats]:
-        with recipe.one_thread():
-            scores = recipe.score(fitted(features, train, parameters, fit_rows, seed), judged.frame)
+        scores = recipe.score(fitted(features, train, parameters, fit_rows, seed), judged.frame)
         return objective(judged.outcomes, scores), parameters, scores
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))

@@ -84,8 +84,7 @@ def train(
         seed=SEED,
         max_seconds=timedelta(hours=training.max_training_hours).total_seconds(),
     )
-    with recipe.one_thread():
-        pipeline = search.fitted(binding.features, found.rows, best.parameters, training.max_rows, SEED)
+    pipeline = search.fitted(binding.features, found.rows, best.parameters, training.max_rows, SEED)
     threshold = best_f1_threshold(best.validation.outcomes, best.validation_scores)
     judged = Scored(best.validation.outcomes, best.validation_scores, threshold)
     computed = {name: entry(judged) for name, entry in METRICS.items() if entry.task == "binary"}

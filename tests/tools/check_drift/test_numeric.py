@@ -82,8 +82,8 @@ def test_recentring_moves_values_by_less_than_a_bin() -> None:
 
 
 def test_integers_have_bins_of_their_own() -> None:
-    values = np.arange(1000, 3000).astype(float)
-    assert len(summarise(values).ranks) == 2000
+    values = np.arange(-2047, 2048).astype(float)
+    assert len(summarise(values).ranks) == len(values)
     assert summarise(values).integral
     assert not summarise(values + 0.5).integral
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from tools.systems.registry import digest_file
 from tools.systems.systems import Systems
 
 HERE = Path(__file__).parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # trees of a few thousand rows gain nothing from threads that wait
 sys.path.insert(0, str(HERE))
 
 NUMERIC = ["recency", "orders", "spend"]
@@ -74,7 +77,8 @@ def frame(rows: int, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-def boosted(seed: int, trees: int = 40, recode: bool = True) -> Pipeline:
+@cache
+def boosted(seed: int, trees: int = 20, recode: bool = True) -> Pipeline:
     """A pipeline as the trainer makes them."""
     table = frame(4_000, seed)
     logit = 0.05 * table["recency"] - 0.4 * table["orders"] + 0.6 * (table["market"] == "EU")
@@ -161,9 +165,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     systems.close()
 
 
+@pytest.fixture(scope="session")
+def running(world: World) -> Iterator[GatewayProcess]:
+    """The gateway that most tests share."""
+    world.split("one")
+    with GatewayProcess(world.operations, environment={"PYTHONPATH": _path()}) as process:
+        yield process
+
+
 @pytest.fixture
-def gateway(world: World) -> Iterator[GatewayProcess]:
-    """A gateway that serves `one` alone."""
+def gateway(world: World, running: GatewayProcess) -> GatewayProcess:
+    """The shared gateway, serving `one` alone."""
+    world.split("one")
+    return running
+
+
+@pytest.fixture
+def own_gateway(world: World) -> Iterator[GatewayProcess]:
+    """A gateway that the test may stop or kill."""
     world.split("one")
     with GatewayProcess(world.operations, environment={"PYTHONPATH": _path()}) as process:
         yield process

@@ -14,6 +14,9 @@ from tools.serving.client import failures, send
 
 Payload = Callable[..., dict[str, Any]]
 
+IN_TIME_MS = 1_000
+"""The deadline of 200 ms and a busy machine; waiting for a hung or slow challenger would take longer."""
+
 
 def logged(world: Any, gateway: Any, prefix: str) -> Any:
     gateway.wait_log_drained()
@@ -25,18 +28,23 @@ def test_slow_challenger_misses_its_deadline_and_the_champion_answers(
     world: Any, gateway: Any, payload: Payload
 ) -> None:
     world.split("one", "slow", 100)
+    errors_before = challenger_errors(gateway)
     responses = send(gateway.predict_url, [payload(id=f"slow-{i}") for i in range(40)], connections=4)
     assert not list(failures(responses))
     assert {response.body["version"] for response in responses} == {world.versions["one"]}
     assert {response.body["variant"] for response in responses} == {"champion"}
-    assert max(response.latency_ms for response in responses) < 400
+    assert max(response.latency_ms for response in responses) < IN_TIME_MS
     rows = logged(world, gateway, "slow-")
     assert len(rows) == 40 and set(rows["variant"]) == {"challenger"}
     assert set(rows["version"]) == {world.versions["slow"]}
     assert rows["error"].str.contains("deadline of 200 ms|breaker open|not running").all()
     assert rows["error"].str.contains("deadline").any() and rows["score"].isna().all()
     assert rows["fallback_score"].notna().all() and set(rows["fallback_version"]) == {world.versions["one"]}
-    assert gateway.metrics()['guardian_errors_total{variant="challenger"}'] == 40
+    assert challenger_errors(gateway) - errors_before == 40
+
+
+def challenger_errors(gateway: Any) -> float:
+    return float(gateway.metrics()['guardian_errors_total{variant="challenger"}'])
 
 
 def test_raising_challenger_fails_only_the_rows_it_cannot_take(world: Any, gateway: Any, payload: Payload) -> None:
@@ -71,7 +79,7 @@ def test_killed_and_hung_challenger_comes_back(world: Any, gateway: Any, payload
         os.kill(victim, signal_)
         responses = send(gateway.predict_url, [payload() for _ in range(60)], connections=4)
         assert not list(failures(responses))
-        assert max(response.latency_ms for response in responses) < 400
+        assert max(response.latency_ms for response in responses) < IN_TIME_MS
         until = time.monotonic() + 20
         while send(gateway.predict_url, [payload()])[0].body["variant"] != "challenger":
             assert time.monotonic() < until, gateway.errors()
@@ -86,11 +94,11 @@ def wait_for_challenger(gateway: Any) -> int:
     return int(pid)
 
 
-def test_no_process_outlives_the_gateway(world: Any, gateway: Any, payload: Payload) -> None:
+def test_no_process_outlives_the_gateway(world: Any, own_gateway: Any) -> None:
     world.split("one", "slow", 100)
-    challenger = wait_for_challenger(gateway)
-    os.kill(gateway.pid, signal.SIGKILL)
-    gateway.stop()
+    challenger = wait_for_challenger(own_gateway)
+    os.kill(own_gateway.pid, signal.SIGKILL)
+    own_gateway.stop()
     until = time.monotonic() + 5
     while _runs(challenger):
         assert time.monotonic() < until

@@ -57,11 +57,12 @@ def test_answers_are_the_registered_models_own(world: Any, gateway: Any, payload
     world.split("one", "two", 50)
     rows = [payload(id=str(i), recency=i % 90, spend=None if i % 7 == 0 else i, market="EU") for i in range(60)]
     responses = send(gateway.predict_url, rows)
-    models = {world.versions["one"]: boosted(1), world.versions["two"]: boosted(2)}
     table = pd.DataFrame([row["features"] for row in rows])
-    assert {response.body["version"] for response in responses} == set(models)
+    models = {"one": boosted(1), "two": boosted(2)}
+    scores = {world.versions[name]: model.predict_proba(table)[:, 1] for name, model in models.items()}
+    assert {response.body["version"] for response in responses} == set(scores)
     for i, response in enumerate(responses):
-        expected = models[response.body["version"]].predict_proba(table.iloc[[i]])[0, 1]
+        expected = scores[response.body["version"]][i]
         prediction = response.body["predictions"][0]
         assert math.isclose(prediction["score"], expected, abs_tol=1e-9)
         assert prediction["label"] == int(expected >= 0.5)
@@ -74,6 +75,7 @@ def test_log_has_one_row_an_instance_with_the_worlds_time(world: Any, gateway: A
 
     world.split("one", "two", 50)
     features = payload()["features"]
+    before = gateway.metrics()['guardian_requests_total{variant="challenger"}']
     responses = send(gateway.predict_url, [payload(id=f"log-{i}") for i in range(100)])
     [several] = send(gateway.predict_url, [{"id": "log-many", "instances": [features] * 3}])
     assert len(several.body["predictions"]) == 3
@@ -90,12 +92,29 @@ def test_log_has_one_row_an_instance_with_the_worlds_time(world: Any, gateway: A
         assert (row.score, row.label) == (body["predictions"][0]["score"], body["predictions"][0]["label"])
     metrics = gateway.metrics()
     assert metrics["guardian_prediction_log_rows_dropped"] == 0
-    assert metrics['guardian_requests_total{variant="challenger"}'] == sum(
+    assert metrics['guardian_requests_total{variant="challenger"}'] - before == sum(
         response.body["variant"] == "challenger" for response in [*responses, several]
     )
 
 
-def test_log_is_whole_after_a_clean_stop(world: Any, gateway: Any, payload: Payload) -> None:
-    send(gateway.predict_url, [payload(id=f"last-{i}") for i in range(50)])
-    gateway.stop()
+def test_log_is_whole_after_a_clean_stop(world: Any, own_gateway: Any, payload: Payload) -> None:
+    send(own_gateway.predict_url, [payload(id=f"last-{i}") for i in range(50)])
+    own_gateway.stop()
     assert world.log()["id"].fillna("").str.startswith("last-").sum() == 50
+
+
+def test_rows_carry_the_time_set_before_each_burst(world: Any, gateway: Any, payload: Payload) -> None:
+    from datetime import timedelta
+
+    import pandas as pd
+    from conftest import NOW
+
+    for hour in range(8):
+        world.systems.clock.set(NOW + timedelta(hours=hour))
+        send(gateway.predict_url, [payload(id=f"hour{hour}-{i}") for i in range(40)])
+    world.systems.clock.set(NOW)
+    gateway.wait_log_drained()
+    log = world.log()
+    for hour in range(8):
+        rows = log[log["id"].fillna("").str.startswith(f"hour{hour}-")]
+        assert len(rows) == 40 and set(rows["at"]) == {pd.Timestamp(NOW + timedelta(hours=hour))}

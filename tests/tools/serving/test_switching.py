@@ -96,8 +96,6 @@ def test_not_ready_before_a_split_then_fetches_from_the_registry(world: Any, pay
         assert not state["ready"]
         [refused] = send(gateway.predict_url, [payload()])
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-        systems.traffic.set(
-            "ChurnModel", world.versions["one"], at=NOW, why="test", rests_on=None, wait_seconds=60.0
-        )
+        systems.traffic.set("ChurnModel", world.versions["one"], at=NOW, why="test", rests_on=None, wait_seconds=60.0)
         assert send(gateway.predict_url, [payload()])[0].status == 200
     systems.close()

@@ -15,17 +15,6 @@ from tools.serving.client import Response, send
 Payload = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def served(world: Any) -> Any:
-    from conftest import _path
-
-    from tools.serving.process import GatewayProcess
-
-    world.split("one")
-    with GatewayProcess(world.operations, environment={"PYTHONPATH": _path()}) as process:
-        yield process
-
-
 def ask(gateway: Any, body: Any) -> Response:
     [response] = send(gateway.predict_url, [body])
     return response
@@ -40,18 +29,18 @@ def ask(gateway: Any, body: Any) -> Response:
         ({"market": 3}, "features.market", "must be a string or null, not the number 3"),
     ],
 )
-def test_wrong_type_names_the_field(served: Any, payload: Payload, changes: Any, where: str, says: str) -> None:
-    response = ask(served, payload(**changes))
+def test_wrong_type_names_the_field(gateway: Any, payload: Payload, changes: Any, where: str, says: str) -> None:
+    response = ask(gateway, payload(**changes))
     assert response.status == 422
     assert response.body["error"]["where"] == where
     assert says in response.body["error"]["message"]
 
 
-def test_missing_feature_names_the_field_and_the_instance(served: Any, payload: Payload) -> None:
+def test_missing_feature_names_the_field_and_the_instance(gateway: Any, payload: Payload) -> None:
     features = payload()["features"]
     broken = {name: value for name, value in features.items() if name != "spend"}
-    assert ask(served, {"features": broken}).body["error"]["where"] == "features.spend"
-    response = ask(served, {"instances": [features, broken]})
+    assert ask(gateway, {"features": broken}).body["error"]["where"] == "features.spend"
+    response = ask(gateway, {"instances": [features, broken]})
     assert (response.status, response.body["error"]["where"]) == (422, "instances[1].spend")
 
 
@@ -70,25 +59,25 @@ def test_missing_feature_names_the_field_and_the_instance(served: Any, payload: 
         (b" " * (4 * 1024 * 1024 + 1), 413),
     ],
 )
-def test_bad_bodies_are_refused_readably(served: Any, body: bytes, status: int) -> None:
-    response = ask(served, body)
+def test_bad_bodies_are_refused_readably(gateway: Any, body: bytes, status: int) -> None:
+    response = ask(gateway, body)
     assert response.status == status
     assert set(response.body["error"]) == {"kind", "message", "where"} and response.body["error"]["message"]
 
 
-def test_null_and_unknown_columns_and_unseen_categories_are_scored(served: Any, payload: Payload) -> None:
+def test_null_and_unknown_columns_and_unseen_categories_are_scored(gateway: Any, payload: Payload) -> None:
     body = payload(spend=None, customer_id=7, market="MARS")
-    assert ask(served, body).status == 200
-    assert ask(served, payload(market=None)).status == 200
-    assert ask(served, {"id": 42, **payload()}).status == 200
+    assert ask(gateway, body).status == 200
+    assert ask(gateway, payload(market=None)).status == 200
+    assert ask(gateway, {"id": 42, **payload()}).status == 200
 
 
-def test_wrong_path_and_method(served: Any) -> None:
+def test_wrong_path_and_method(gateway: Any) -> None:
     for path, status in (("/v1/other", 404), ("/v1/churn/predict", 405)):
         with pytest.raises(urllib.error.HTTPError) as refusal:
-            urllib.request.urlopen(served.base_url + path)
+            urllib.request.urlopen(gateway.base_url + path)
         assert refusal.value.code == status
-    assert urllib.request.urlopen(served.base_url + "/healthz").status == 200
+    assert urllib.request.urlopen(gateway.base_url + "/healthz").status == 200
 
 
 def test_over_capacity_is_told_to_come_back() -> None:

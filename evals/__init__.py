@@ -1,0 +1,1 @@
+"""Whether it works: the SimShop world, the demo, benchmarks."""

@@ -1,0 +1,259 @@
+"""Deploying on a real store, registry, warehouse and traffic split, with a virtual clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from policies.errors import InputError, PolicyRefusal
+from tests.tools.deploy.conftest import HOUR, MODEL, NAME, START, Shop
+from tools.deploy.rollout import Rollout, Status
+from tools.deploy.tool import TOOL, advance, rollback, run
+from tools.systems.store import Kind
+
+
+def deploy(shop: Shop, version: str = "2", strategy: str = "CanaryDeploy") -> Rollout:
+    return run(shop.systems, TOOL.arguments(strategy=strategy, model=MODEL, version=version))
+
+
+def step(shop: Shop, at: datetime | None = None) -> Rollout:
+    (result,) = advance(shop.systems, at or shop.now)
+    return result
+
+
+def share(shop: Shop) -> tuple[str, str | None, float]:
+    split = shop.systems.traffic.split(MODEL)
+    assert split is not None
+    return split.champion, split.challenger, split.challenger_pct
+
+
+def told(shop: Shop) -> list[str]:
+    from sqlalchemy import select
+
+    from tools.systems.tables import AuditRow
+
+    with shop.systems.store.reading() as session:
+        return list(session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify")))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "no quality gate result"),
+        ({"status": "failed"}, "is failed, not passed"),
+        ({"status": "inconclusive"}, "is inconclusive"),
+        ({"digest": "other"}, "another artifact"),
+    ],
+)
+def test_without_a_passed_gate_for_this_artifact_nothing_is_deployed(
+    shop: Shop, given: dict[str, Any] | None, said: str
+) -> None:
+    if given is not None:
+        shop.gate("2", **given)
+    with pytest.raises(PolicyRefusal, match=said):
+        deploy(shop)
+    assert share(shop) == ("1", None, 0.0)
+    assert shop.systems.store.latest(Kind.rollout) is None
+
+
+def test_a_gate_of_another_version_or_an_old_one_does_not_help(shop: Shop) -> None:
+    shop.gate("3")
+    with pytest.raises(PolicyRefusal):
+        deploy(shop)
+    shop.gate("2")
+    shop.set(START + timedelta(days=8))
+    with pytest.raises(PolicyRefusal, match="older than"):
+        deploy(shop)
+
+
+def test_strategies_that_cannot_be_run_are_bad_input(shop: Shop) -> None:
+    shop.gate("2")
+    with pytest.raises(InputError, match="strategy type shadow is declared but cannot be run"):
+        deploy(shop, strategy="ShadowDeploy")
+    shop.gate("1")
+    with pytest.raises(InputError, match="is the champion already"):
+        deploy(shop, version="1")
+
+
+def test_a_better_challenger_passes_all_stages_in_nominal_time(shop: Shop) -> None:
+    gate = shop.gate("2")
+    started = deploy(shop)
+    assert (started.status, started.stage, started.traffic_pct) == ("running", 0, 5.0)
+    assert share(shop) == ("1", "2", 5.0)
+    assert shop.systems.registry.alias(NAME, "challenger") == "2"
+
+    shop.live(0.5, 5_000)
+    assert step(shop).stage == 0
+    shop.live(0.5, 5_000)
+    assert step(shop).traffic_pct == 10
+    shop.live(4, 6_000)
+    assert step(shop).traffic_pct == 25
+    shop.live(12, 6_000)
+    assert step(shop).traffic_pct == 50
+    shop.live(24, 6_000)
+    done = step(shop)
+
+    assert (done.status, done.traffic_pct) == ("promoted", 100.0)
+    assert shop.now - START == timedelta(hours=41)
+    assert share(shop) == ("2", None, 0.0)
+    registry = shop.systems.registry
+    assert [registry.alias(NAME, a) for a in ("champion", "previous", "challenger")] == ["2", "1", None]
+    assert [e.event for e in done.events].count("stage") == 4
+    chain = shop.systems.store.chain(shop.systems.store.latest(Kind.traffic_change, MODEL).id)  # type: ignore[union-attr]
+    assert [row.kind for row in chain] == [Kind.traffic_change, Kind.rollout, Kind.gate]
+    assert chain[-1].id == gate.id
+    assert advance(shop.systems, shop.now) == []
+    measured = {m.name: m for m in done.last_gate.measurements} if done.last_gate else {}
+    assert measured["auc_degradation"].value is not None
+    assert measured["auc_degradation"].value < 0
+    assert measured["error_rate"].verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("fault", "condition"),
+    [({"errors": 0.05}, "error_rate > 0.01"), ({"slow": 0.05}, "p99_latency_ms > 300")],
+)
+def test_a_failing_challenger_is_rolled_back_within_its_first_stage(
+    shop: Shop, fault: dict[str, float], condition: str
+) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.live(0.25, 2_500, **fault)  # type: ignore[arg-type]
+    result = step(shop)
+    assert (result.status, result.traffic_pct, result.stage) == ("rolled_back", 0.0, 0)
+    assert result.reason.startswith(condition)
+    assert share(shop) == ("1", None, 0.0)
+    assert shop.systems.registry.alias(NAME, "challenger") is None
+    assert any("oncall" in each and "rolled back" in each for each in told(shop))
+    with pytest.raises(PolicyRefusal, match="rolled back by rollout-1"):
+        deploy(shop)
+    shop.live(1, 100)
+    shop.gate("2")
+    assert deploy(shop).rollout_id == "rollout-2"
+
+
+def test_an_outage_that_hits_both_is_not_blamed_on_the_challenger(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.live(1, 10_000, errors=0.2, both_fail=True)
+    result = step(shop)
+    assert (result.status, result.stage) == ("running", 0)
+    assert result.last_gate is not None
+    assert result.last_gate.verdict == "inconclusive"
+    assert result.events[-1].event == "prolonged"
+
+
+def test_a_challenger_that_ranks_worse_never_reaches_all_traffic(shop: Shop) -> None:
+    shop.gate("3")
+    deploy(shop, "3")
+    for hours in (1, 4, 12, 24):
+        shop.live(hours, 8_000)
+        if (result := step(shop)).ended:
+            break
+    assert result.status == "rolled_back"
+    assert "auc_degradation > 0.05" in result.reason
+    assert share(shop) == ("1", None, 0.0)
+
+
+def test_no_evidence_prolongs_then_pauses_and_tells_people(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.set(START + 2 * HOUR)
+    assert step(shop).status == "running"
+    shop.live(1, 300)
+    prolonged = step(shop)
+    assert prolonged.status == "running"
+    assert "more challenger requests would settle it" in prolonged.events[-1].detail or prolonged.last_gate is not None
+    shop.set(START + 25 * HOUR)
+    paused = step(shop)
+    assert paused.status == "paused"
+    assert share(shop) == ("1", "2", 5.0)
+    assert any("data-team" in each and "paused" in each for each in told(shop))
+    assert step(shop).status == "paused"
+    assert len(told(shop)) == 1
+    shop.live(1, 2_500, errors=0.1)
+    assert step(shop).status == "rolled_back"
+
+
+def test_a_late_call_advances_one_stage_on_its_own_evidence(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.live(1, 10_000)
+    shop.set(START + timedelta(days=3))
+    assert step(shop).stage == 1
+    again = step(shop)
+    assert (again.stage, again.status) == (1, "running")
+
+
+def test_two_calls_at_once_and_a_lost_split_come_to_the_same(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.live(1, 10_000)
+    now = shop.now
+    step(shop)
+    assert step(shop, now).stage == 1
+    shop.systems.traffic.set(MODEL, "1", at=now, why="someone", rests_on=None)
+    assert step(shop).stage == 1
+    assert share(shop) == ("1", "2", 10.0)
+
+
+def test_a_controller_killed_between_row_and_traffic_is_made_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.live(1, 10_000, errors=0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.systems, "traffic", _Dead(shop.systems.traffic))
+        with pytest.raises(KeyboardInterrupt):
+            step(shop)
+    assert share(shop) == ("1", "2", 5.0)
+    assert shop.systems.store.get("rollout-1").status == "rolled_back"
+    assert advance(shop.systems, shop.now) == []
+    assert share(shop) == ("1", None, 0.0)
+    assert shop.systems.registry.alias(NAME, "challenger") is None
+
+
+class _Dead:
+    """A traffic system in a process that is killed before it writes."""
+
+    def __init__(self, real: Any) -> None:
+        self.split = real.split
+
+    def set(self, *_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_second_rollout_waits_for_the_first(shop: Shop) -> None:
+    shop.gate("2")
+    shop.gate("3")
+    deploy(shop)
+    with pytest.raises(PolicyRefusal, match="rollout-1 of ChurnModel has not ended"):
+        deploy(shop, "3")
+
+
+def test_rollback_of_a_running_rollout_needs_no_gate_and_no_approval(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    result = rollback(shop.systems, MODEL, "a person saw something")
+    assert (result.status, result.reason) == (Status.ROLLED_BACK, "a person saw something")
+    assert share(shop) == ("1", None, 0.0)
+
+
+def test_rollback_after_promotion_returns_to_the_champion_before(shop: Shop) -> None:
+    with pytest.raises(InputError, match="no champion before it"):
+        rollback(shop.systems, MODEL, "?")
+    test_a_better_challenger_passes_all_stages_in_nominal_time(shop)
+    result = rollback(shop.systems, MODEL, "sales fell")
+    assert (result.status, result.version, result.champion) == ("rolled_back", "2", "1")
+    assert share(shop) == ("1", None, 0.0)
+    assert shop.systems.registry.alias(NAME, "champion") == "1"
+    assert [r.kind for r in shop.systems.store.chain(result.rollout_id)] == [Kind.rollout, Kind.rollout, Kind.gate]
+
+
+def test_a_champion_changed_by_hand_ends_the_rollout_and_stays(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.systems.traffic.set(MODEL, "3", at=shop.now, why="someone", rests_on=None)
+    assert step(shop).status == "aborted"
+    assert share(shop) == ("3", None, 0.0)

@@ -1,0 +1,1 @@
+"""The KPI tool: the business numbers that a model is for, read from the warehouse and judged."""

@@ -1,0 +1,117 @@
+"""The tool `track_kpis`: reads a tracker's business KPIs and stores the readings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.declarations import Severity, frequency_period
+from policies.declarations.base import worst
+from policies.declarations.kpis import BusinessKpiTracker
+from tools.systems.store import Kind
+from tools.systems.tool import Effect, Tool
+from tools.track_kpis.degradation import Point, Reading, disconnect, judge
+from tools.track_kpis.readings import parameters, read
+
+if TYPE_CHECKING:
+    from tools.systems.systems import Systems
+
+
+class TrackKpisArguments(BaseModel):
+    """Arguments of `track_kpis`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracker: str
+    at: datetime | None
+
+
+class KpiReport(BaseModel):
+    """A tracker's readings. `disconnect`: the model's metrics are sound and a KPI worsens; `detail` names it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kpi_id: str = ""
+    tracker: str
+    model: str
+    read_at: datetime
+    severity: Severity
+    readings: tuple[Reading, ...]
+    disconnect: bool
+    detail: str
+
+
+def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
+    """Reads the business KPIs of a tracker with its declared queries and says how each stands against its target and
+    its baseline, which ones worsened, and whether the business suffers although the model's own metrics are sound.
+    `at` is the time that quarters and months are counted by; null means now.
+
+    Stores the readings as evidence. A query that fails or gives no number is a reading with an error. Raises InputError
+    for a tracker that is not declared.
+    """
+    tracker = systems.operations.named("business_kpi_trackers", arguments.tracker)
+    assert isinstance(tracker, BusinessKpiTracker)
+    at = _naive(arguments.at) if arguments.at else systems.clock.now()
+    bound = parameters(systems, tracker.model, at)
+    past = _history(systems, tracker.model, arguments.tracker, at)
+    limit = tracker.alerts.kpi_degradation_pct
+    readings = []
+    for kpi in tracker.kpis:
+        found = read(systems, kpi.query, bound)
+        period = frequency_period(kpi.frequency)
+        readings.append(judge(kpi, found.value, found.error, past.get(kpi.name, []), at, limit, period))
+    told = disconnect(readings, _sound_metrics(systems, tracker.model, at))
+    failed = "; ".join(f"{each.kpi}: {each.error}" for each in readings if each.error)
+    report = KpiReport(
+        tracker=arguments.tracker,
+        model=tracker.model,
+        read_at=at,
+        severity=worst([each.severity for each in readings]),
+        readings=tuple(readings),
+        disconnect=bool(told),
+        detail=told or failed,
+    )
+    row = systems.store.add(
+        Kind.kpi_reading, tracker.model, report, at=systems.clock.now(), status=report.severity.value
+    )
+    report = report.model_copy(update={"kpi_id": row.id})
+    systems.store.update(row.id, body=report)
+    return report
+
+
+def _history(systems: Systems, model: str, tracker: str, before: datetime) -> dict[str, list[Point]]:
+    """Earlier values of each KPI of a tracker, oldest first."""
+    found: dict[str, list[Point]] = {}
+    for row in reversed(systems.store.list(Kind.kpi_reading, model)):
+        if row.body.get("tracker") != tracker:
+            continue
+        for each in KpiReport.model_validate(row.body).readings:
+            if each.value is not None and each.read_at < before:
+                found.setdefault(each.kpi, []).append(Point(at=each.read_at, value=each.value))
+    return {name: sorted(points, key=lambda point: point.at) for name, points in found.items()}
+
+
+def _sound_metrics(systems: Systems, model: str, at: datetime) -> str | None:
+    """The newest drift report, where it measured the model's metrics and found them sound; None where it did not."""
+    report = next((row for row in systems.store.list(Kind.drift_report, model) if row.created_at <= at), None)
+    if report is None:
+        return None
+    severities = [c.get("severity") for c in report.body.get("checks", []) if c.get("type") == "concept_drift"]
+    found = any(each in (Severity.warning, Severity.critical) for each in severities)
+    return report.id if Severity.ok in severities and not found else None
+
+
+def _naive(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+TOOL = Tool(
+    name="track_kpis",
+    effect=Effect.READ,
+    arguments=TrackKpisArguments,
+    result=KpiReport,
+    run=run,
+    references={"tracker": "business_kpi_trackers"},
+)
