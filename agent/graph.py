@@ -142,11 +142,8 @@ class Loop:
     def _graph(self, briefing: Callable[[], Briefing]) -> Any:
         from langgraph.graph import END, START, StateGraph
 
-        def begin(state: LoopState) -> dict[str, Any]:
-            return self._begin(state, briefing())
-
         graph: Any = StateGraph(LoopState)
-        graph.add_node("briefing", begin)
+        graph.add_node("briefing", lambda state: self._begin(state, briefing()))
         graph.add_node("plan", self._plan)
         graph.add_node("authorize", self._authorize)
         graph.add_node("act", self._act)
@@ -197,9 +194,9 @@ class Loop:
         if not permission.allowed:
             problem = f"Refused by policy {permission.policy}: {clean(permission.reason, 400)}"
             return self._refuse(state, call, "refused", problem, fault=_signature(call))
-        failed = [
-            s for s in _steps(state) if s.status == "failed" and s.call and _signature(s.call) == _signature(call)
-        ]
+        same = [s for s in _steps(state) if s.call and _signature(s.call) == _signature(call)]
+        # a refusal with a fault came from a policy, which was just asked again; one without came from the tool
+        failed = [s for s in same if s.status == "failed" or (s.status == "refused" and "fault" not in s.facts)]
         if len(failed) >= MOST_FAILURES:
             return self._end(state, "stopped", f"{call.name} failed {MOST_FAILURES} times: {failed[-1].text}")
         return {}

@@ -6,37 +6,64 @@ Rows never appear: results hold none, lists are cut, and every text is cleaned. 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from agent.untrusted import clean
 from policies.declarations import Severity
 
-MOST_CHARACTERS = 1300
-"""A rendered result is at most this long (about 400 tokens)."""
+MOST_CHARACTERS = 1500
+"""A rendered result is at most this long (about 480 tokens)."""
 
-_OMITTED = ("mlflow_run_id", "best_params", "digest", "seconds", "artifact_digest", "holdout_digest", "p_value")
-"""Never needed to decide what to do next; the stored evidence has them."""
+_OMITTED = frozenset(
+    {
+        "artifact_digest", "auc_test", "baseline", "best_params", "checked_at", "conditions", "contributions", "digest",
+        "direction", "error", "events", "history", "holdout", "holdout_digest", "mlflow_run_id", "p_value", "read_at",
+        "seconds", "settled", "stages", "triggers",
+    }
+)  # fmt: skip
+"""Not needed to decide what to do next; the stored evidence has them."""
 
 _BAD_FIRST = {"critical": 0, "fail": 0, "failed": 0, "warning": 1, "inconclusive": 1, "unknown": 2}
+_TYPES_FIRST = ("schema_drift", "concept_drift")
+"""What decides between a broken pipeline and a changed world comes before the features."""
+
+_SOUND = ("ok", "pass", "passed", "skipped", "True")
+_IDS = ("report_id", "run_id", "evaluation_id", "rollout_id", "kpi_id")
 _HEADLINE = (
     "status", "severity", "verdict", "started", "skipped_because", "weighted_improvement", "version", "stage",
-    "traffic_pct", "disconnect", "next",
+    "traffic_pct", "disconnect",
 )  # fmt: skip
+
+
+class _Room(NamedTuple):
+    """How much of a result is kept: items of a list, numbers of a mapping, characters of a text."""
+
+    items: int
+    numbers: int
+    text: int
+
+
+_ROOMS = (
+    _Room(6, 6, 160), _Room(4, 4, 120), _Room(3, 4, 100), _Room(3, 3, 80), _Room(2, 3, 80), _Room(1, 2, 60),
+    _Room(0, 1, 60),
+)  # fmt: skip
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(\.\d+)?")
 
 
 def facts_of(result: BaseModel) -> dict[str, Any]:
     """The compact facts of a result: plain JSON data, at most MOST_CHARACTERS as text."""
     body = result.model_dump(mode="json")
-    for kept in (6, 4, 2, 1):
-        facts = _mapping(body, kept)
+    for room in _ROOMS:
+        facts = _mapping(body, room)
         if len(text_of(facts)) <= MOST_CHARACTERS:
             return facts
     scalars = {key: value for key, value in facts.items() if not isinstance(value, dict | list)}
-    return dict(list(scalars.items())[:12])
+    return dict(list(scalars.items())[:8])
 
 
 def text_of(facts: Mapping[str, Any]) -> str:
@@ -46,42 +73,50 @@ def text_of(facts: Mapping[str, Any]) -> str:
 
 def headline(facts: Mapping[str, Any]) -> str:
     """The few words of a result that a report shows: `rollout-2: status running, stage 0`."""
-    ids = [str(value) for key, value in facts.items() if key in ("report_id", "run_id", "evaluation_id", "rollout_id")]
-    words = [f"{key.replace('_', ' ')} {facts[key]}" for key in _HEADLINE if key in facts]
+    ids = [str(facts[key]) for key in _IDS if facts.get(key)]
+    words = [f"{key.replace('_', ' ')} {facts[key]}" for key in _HEADLINE if facts.get(key) not in (None, False)]
     gate = facts.get("gate")
     if isinstance(gate, Mapping):
         words.append(f"gate {gate.get('status')}")
     readings = facts.get("readings")
     if isinstance(readings, Sequence) and not isinstance(readings, str):
-        words += [f"{each['kpi']} {each.get('value')}" for each in readings if "kpi" in each]
+        words += [f"{each['kpi']} {each['value']}" for each in readings if "kpi" in each and "value" in each]
     return ": ".join(part for part in (", ".join(ids), ", ".join(words)) if part) or "done"
 
 
-def _mapping(body: Mapping[str, Any], kept: int) -> dict[str, Any]:
+def _mapping(body: Mapping[str, Any], room: _Room) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for key, value in list(body.items())[:40]:
         name = clean(key, 60)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            facts |= _findings(name, value, kept)
-        elif key not in _OMITTED and value not in (None, [], {}, ""):
-            facts[name] = _value(value, kept)
+        if key in _OMITTED or value in (None, [], {}, ""):
+            continue
+        if isinstance(value, list) and isinstance(value[0], dict):
+            facts |= _findings(name, value, room)
+        elif isinstance(value, dict) and all(isinstance(each, float) for each in value.values()):
+            facts[name] = {clean(k, 60): _value(v, room) for k, v in list(value.items())[: room.numbers]}
+        else:
+            facts[name] = _value(value, room)
     return facts
 
 
-def _findings(name: str, items: Sequence[Mapping[str, Any]], kept: int) -> dict[str, Any]:
-    """A list of findings: the worst of each type first, how many of each severity, the worst severity of each type."""
-    facts: dict[str, Any] = {}
-    ordered = list(items)
-    if "severity" in items[0]:
-        facts[f"{name}_counts"] = dict(Counter(str(each["severity"]) for each in items))
-        if "type" in items[0]:
-            facts[f"{name}_by_type"] = _worst_by_type(items)
-        ordered = _spread([each for each in items if each["severity"] != "ok" or "type" not in each])
-    elif (judged := next((key for key in ("status", "verdict", "passed") if key in items[0]), None)) is not None:
-        ordered = sorted(items, key=lambda each: _badness(each.get(judged)))
-    facts[name] = [_value(each, kept) for each in ordered[:kept]]
-    if len(ordered) > kept:
-        facts[f"{name}_not_shown"] = len(ordered) - kept
+def _findings(name: str, items: Sequence[Mapping[str, Any]], room: _Room) -> dict[str, Any]:
+    """A list of findings: the worst of each type first, how many of each severity, the worst severity of each type.
+
+    What is sound is only counted, but for readings and the like, which are few and have no type.
+    """
+    judged = next((key for key in ("severity", "verdict", "passed") if key in items[0]), None)
+    if judged is None:
+        telling = sorted(items, key=lambda each: not each.get("signs"))
+        return {name: [_value(each, room) for each in telling[: room.items]]} if room.items else {}
+    facts: dict[str, Any] = {f"{name}_counts": dict(Counter(str(each.get(judged)) for each in items))}
+    if judged == "severity" and "type" in items[0]:
+        facts[f"{name}_by_type"] = _worst_by_type(items)
+    readings = "kpi" in items[0]
+    shown = _spread([each for each in items if readings or str(each.get(judged)) not in _SOUND], judged)
+    if shown[: room.items]:
+        facts[name] = [_value(each, room) for each in shown[: room.items]]
+    if len(shown) > room.items:
+        facts[f"{name}_not_shown"] = len(shown) - room.items
     return facts
 
 
@@ -94,29 +129,26 @@ def _worst_by_type(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _spread(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _spread(items: Sequence[Mapping[str, Any]], judged: str) -> list[Mapping[str, Any]]:
     """Worst first, and among equals one of each type before a second of any."""
     seen: Counter[tuple[str, str]] = Counter()
     keyed = []
     for place, each in enumerate(items):
-        group = (str(each["severity"]), str(each.get("type")))
-        keyed.append(((_badness(each["severity"]), seen[group], place), each))
+        group = (str(each.get(judged)), str(each.get("type")))
+        kind = _TYPES_FIRST.index(group[1]) if group[1] in _TYPES_FIRST else len(_TYPES_FIRST)
+        keyed.append(((_BAD_FIRST.get(group[0], 3), seen[group], kind, place), each))
         seen[group] += 1
     return [each for _, each in sorted(keyed, key=lambda pair: pair[0])]
 
 
-def _badness(verdict: object) -> int:
-    if isinstance(verdict, bool):
-        return 3 if verdict else 0
-    return _BAD_FIRST.get(str(verdict), 3)
-
-
-def _value(value: Any, kept: int) -> Any:
+def _value(value: Any, room: _Room) -> Any:
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, Mapping):
-        return _mapping(value, kept)
+        return _mapping(value, room)
     if isinstance(value, list):
-        shown = [_value(each, kept) for each in value[: max(kept, 4)]]
-        return shown if len(value) <= max(kept, 4) else [*shown, f"… {len(value)} in all"]
-    return clean(value) if isinstance(value, str) else value
+        shown = [_value(each, room) for each in value[: max(room.items, 2)]]
+        return shown if len(value) == len(shown) else [*shown, f"… {len(value)} in all"]
+    if isinstance(value, str):
+        return clean(_TIME.sub(r"\1", value), room.text)
+    return value

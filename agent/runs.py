@@ -36,6 +36,7 @@ class RunRecord(BaseModel):
     measured: dict[str, dict[str, Any]] = {}
     conversations: dict[str, dict[str, Any]] = {}
     done: dict[str, dict[str, Any]] = {}
+    outcome: str | None = None
     result: dict[str, Any] | None = None
 
 
@@ -71,9 +72,9 @@ class Run:
         """A model's part is over."""
         self._save(done={**self.record.done, model: dict(result)})
 
-    def end(self, status: str, result: Mapping[str, Any] | None = None) -> None:
-        """The run is over."""
-        self._save(status, result=None if result is None else dict(result))
+    def end(self, status: str, outcome: str, result: Mapping[str, Any] | None = None) -> None:
+        """The run is over; `outcome` is one line for people."""
+        self._save(status, outcome=outcome, result=None if result is None else dict(result))
 
     def _save(self, status: str | None = None, **changes: Any) -> None:
         self.record = self.record.model_copy(update=changes)

@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from agent.account import outcome_of
 from agent.actions import carry_out
 from agent.briefing import brief
-from agent.budget import Spent, spent_by_run
+from agent.budget import spent_by_run
 from agent.findings import Finding, findings_of, in_words
 from agent.graph import Ending, Loop, Progress
 from agent.planners.choice import choose
 from agent.planners.protocol import Briefing, Planner
 from agent.rendering import headline
 from agent.runs import Run, RunBusy, RunRecord, claimed, interrupted
+from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
 from policies.errors import GuardianError
@@ -26,47 +25,12 @@ from tools.deploy.permission import unfinished
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
+__all__ = ["Action", "Finding", "ModelTriage", "TriageResult", "triage"]
+
 _log = logging.getLogger(__name__)
 
 RESUMABLE = timedelta(hours=24)
 """An interrupted run is continued within this time, and given up after it."""
-
-
-class Action(BaseModel):
-    """A tool that was called, and what came of it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    tool: str
-    arguments: dict[str, Any]
-    outcome: str
-
-
-class ModelTriage(BaseModel):
-    """One model's part of a run. `status` is how its conversation ended, or `quiet`, `waiting` or `failed`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    severity: Severity
-    findings: list[Finding]
-    actions: list[Action]
-    status: str
-    outcome: str
-    account: str
-
-
-class TriageResult(BaseModel):
-    """What a triage found and did. `report` is text for people."""
-
-    model_config = ConfigDict(frozen=True)
-
-    run_id: str
-    planner: str
-    status: str
-    models: list[ModelTriage]
-    budget: Spent
-    report: str
 
 
 def triage(
@@ -114,7 +78,7 @@ def _continue(
             if row.status != "running":
                 return None
             if systems.clock.now() - row.created_at > RESUMABLE:
-                run.end("abandoned")
+                run.end("abandoned", f"interrupted, and not continued within {RESUMABLE}")
                 return None
             if run.record.models != models:
                 return None
@@ -160,7 +124,8 @@ class _Triage:
             budget=spent_by_run(self._systems.store, self._run.id),
             report=self._report(parts),
         )
-        self._run.end(result.status, result.model_dump(mode="json"))
+        outcome = "; ".join(f"{part.model}: {clean(part.outcome)}" for part in parts)
+        self._run.end(result.status, outcome, result.model_dump(mode="json"))
         for part in parts:
             self._loop.forget(self._thread(part.model))
         return result
@@ -234,6 +199,8 @@ class _Triage:
             said = f"{rollout.id} is running; nothing else is started until it ends"
             return part.model_copy(update={"status": "waiting", "outcome": said, "account": f"{part.account}; {said}"})
         if not awake:
+            if findings:
+                self._tell(model, severity, part.account)
             return part
 
         def briefing() -> Briefing:
@@ -241,7 +208,7 @@ class _Triage:
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)
-        self._tell(model, severity, ending)
+        self._tell(model, severity, ending.account)
         return part.model_copy(
             update={
                 "actions": [*advanced, *_actions(ending)],
@@ -282,14 +249,14 @@ class _Triage:
         self._run.measured(model, measured)
         return measured
 
-    def _tell(self, model: str, severity: Severity, ending: Ending) -> None:
+    def _tell(self, model: str, severity: Severity, text: str) -> None:
         """The account goes to those whom the model's monitors name for this severity."""
         operations = self._systems.operations
         escalations = [operations.drift_monitors[m].alerts.escalation for m in operations.monitors_of(model)]
         people = {e["critical" if severity is Severity.critical else "warning"] for e in escalations if e}
         for person in sorted(people):
             try:
-                self._systems.notifications.notify(person, severity, ending.account)
+                self._systems.notifications.notify(person, severity, text)
             except GuardianError as error:
                 self._progress(f"{person} could not be told: {clean(error)}")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from policies.errors import SystemDown
+
+MOST_BYTES = 4000
+"""A planner's call is at most this long."""
 
 
 class _Value(BaseModel):
@@ -15,11 +19,31 @@ class _Value(BaseModel):
 
 
 class ToolCall(_Value):
-    """One tool to call. `call_id` is the planner's own name for it; it decides nothing."""
+    """One tool to call. `call_id` is the planner's own name for it; it decides nothing.
+
+    `arguments` are small and plain: JSON that every store can hold (no NaN, integers of 64 bits, whole characters).
+    """
 
     name: str
     arguments: dict[str, Any]
     call_id: str = ""
+
+    @model_validator(mode="after")
+    def _is_plain(self) -> ToolCall:
+        text = json.dumps([self.name, self.arguments, self.call_id], ensure_ascii=False, allow_nan=False)
+        if len(text.encode()) > MOST_BYTES:
+            raise ValueError(f"a call is at most {MOST_BYTES} bytes long")
+        if any(abs(each) >= 2**63 for each in _integers(self.arguments)):
+            raise ValueError("an integer needs more than 64 bits")
+        return self
+
+
+def _integers(value: object) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _integers(each)
 
 
 class Finish(_Value):
@@ -35,7 +59,6 @@ class Unusable(_Value):
     problem: str
     raw: str = ""
     name: str = ""
-    call_id: str = ""
 
 
 Answer = ToolCall | Finish | Unusable

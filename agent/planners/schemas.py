@@ -7,6 +7,7 @@ bounds of numbers, is still checked when the call is parsed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,9 +36,15 @@ class ToolSchema(BaseModel):
 def tool_schemas(toolbox: Mapping[str, Tool], operations: Operations) -> tuple[ToolSchema, ...]:
     """One schema a tool, in the toolbox's order: the same bytes for the same declarations."""
     return tuple(
-        ToolSchema(name=tool.name, description=tool.description, parameters=strict(schema(tool, operations)))
+        ToolSchema(name=tool.name, description=_told(tool), parameters=strict(schema(tool, operations)))
         for tool in toolbox.values()
     )
+
+
+def _told(tool: Tool) -> str:
+    """The tool's description without the sentences about arguments that planners do not see."""
+    sentences = re.split(r"(?<=\.) ", tool.description)
+    return " ".join(each for each in sentences if not any(f"`{name}`" in each for name in NOT_PLANNED))
 
 
 def strict(shown: Mapping[str, Any]) -> dict[str, Any]:

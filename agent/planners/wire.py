@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from agent.planners.profiles import Profile
 from agent.planners.protocol import Answer, Conversation, Finish, Step, ToolCall, Unusable
 from agent.planners.schemas import ToolSchema
@@ -168,13 +170,17 @@ def read_call(name: object, arguments: object, call_id: str) -> ToolCall | Unusa
     tool = clean(name, 60)
     try:
         given = json.loads(arguments if isinstance(arguments, str) else "")
-        problem = None if isinstance(given, dict) else "they are JSON, but no object"
+        if not isinstance(given, dict):
+            raise ValueError("they are JSON, but no object")
+        return ToolCall(name=tool, arguments=given, call_id=clean(call_id, 80))
+    except ValidationError as error:
+        problem = clean(error.errors()[0]["msg"])
     except (ValueError, RecursionError) as error:
-        given, problem = {}, clean(error)
-    if problem is not None:
-        told = f"The arguments of {tool} could not be read: {problem}. Call it again with one JSON object."
-        return Unusable(fault="invalid_json", problem=told, raw=clean(arguments, 300), name=tool, call_id=call_id)
-    return ToolCall(name=tool, arguments=given, call_id=clean(call_id, 80))
+        problem = clean(error)
+    told = f"The arguments of {tool} could not be read: {problem}. Call it again with one JSON object."
+    return Unusable(
+        fault="invalid_json", problem=told, raw=clean(arguments, 300), name=tool, call_id=clean(call_id, 80)
+    )
 
 
 def _finish(text: str) -> Finish | Unusable:

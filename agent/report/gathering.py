@@ -19,7 +19,6 @@ from agent.report.distributions import drifted_distributions
 from agent.report.headline import told
 from agent.report.live import live_auc
 from agent.report.model import (
-    Event,
     EvidenceLink,
     Gate,
     Marker,
@@ -31,7 +30,7 @@ from agent.report.model import (
 )
 from agent.report.rollouts import rollout as rollout_of
 from agent.report.runs import chosen_model, concerns, ids_in, outcomes_of
-from policies.declarations import Severity
+from agent.report.story import story
 from policies.declarations.training import DecayTrigger
 from policies.errors import InputError
 from tools.systems.store import Evidence, Kind
@@ -79,9 +78,13 @@ def content_of_run(systems: Systems, run_id: str, model: str | None = None) -> R
     actions = _calls(systems, select(ActionRow).where(ActionRow.run_id == run_id), chosen)
     start = run.created_at
     end = max([start, *(each.ended_at for each in actions if each.ended_at)])
-    named = {str(found) for each in actions for found in ids_in((each.outcome or {}).get("facts"))}
+    named: set[str | None] = {str(found) for each in actions for found in ids_in((each.outcome or {}).get("facts"))}
     since = _rows_between(systems, chosen, start, end)
-    made = [row for row in since if row.id in named or row.kind is Kind.kpi_reading or not named]
+    made = [
+        row
+        for row in since
+        if not named or {row.id, row.rests_on} & named or row.kind in (Kind.kpi_reading, Kind.approval)
+    ]
     rollouts = {row.id for row in made if row.kind is Kind.rollout}
     later = [r for r in systems.store.list(Kind.traffic_change, chosen, since=start) if r.rests_on in rollouts]
     rows = _sorted({row.id: row for row in [*made, *later]}.values())
@@ -104,14 +107,26 @@ def content_of_run(systems: Systems, run_id: str, model: str | None = None) -> R
 
 
 def content_of_period(systems: Systems, model: str, start: datetime, end: datetime) -> ReportContent:
-    """Everything that happened to a model in [start, end], over all runs. Quiet checks are left out of the story."""
+    """Everything that happened to a model in [start, end], over all runs. Quiet checks are left out of the story.
+
+    A model that nobody watched in that time is told as left alone.
+    """
     systems.operations.model(model)
     rows = _sorted(_rows_between(systems, model, start, end))
     within = select(ActionRow).where(ActionRow.started_at >= start, ActionRow.started_at <= end)
-    return _content(systems, _Rows(model, start, end, rows, _calls(systems, within, model)), whole_period=True)
+    found = _Rows(model, start, end, rows, _calls(systems, within, model))
+    content = _content(systems, found, whole_period=True)
+    watched = found.actions or found.of(Kind.drift_report) or found.of(Kind.rollout)
+    if watched or systems.store.latest(Kind.monitor, model):
+        return content
+    alone = [
+        week.model_copy(update={"with_guardian": None, "without_guardian": week.with_guardian})
+        for week in content.weeks
+    ]
+    return told(content.model_copy(update={"with_agent": False, "weeks": tuple(alone)}))
 
 
-def _calls(systems: Systems, query: Select[tuple[ActionRow]], model: str) -> list[ActionRow]:
+def _calls(systems: Systems, query: Select[ActionRow], model: str) -> list[ActionRow]:
     """Calls about a model, oldest first."""
     with systems.store.reading() as session:
         rows = session.scalars(query.order_by(ActionRow.started_at, ActionRow.call_id)).all()
@@ -142,7 +157,7 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
         period_start=found.start,
         period_end=found.end,
         waiting=_waiting(found, rollout),
-        story=_story(found, whole_period),
+        story=story(found.rows, found.actions, whole_period=whole_period),
         drift_latest=latest_report,
         drift_triggering=trigger_report,
         distributions=drifted_distributions(systems, found.model, shown) if shown else (),
@@ -160,28 +175,6 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
         evidence=_evidence(systems, found),
     )
     return told(content, skipped=_skipped(found), failures=_failures(found))
-
-
-def _story(found: _Rows, whole_period: bool) -> tuple[Event, ...]:
-    events = [sentences.event_of(row) for row in found.rows if not (whole_period and _uneventful(row, found))]
-    refused = ""
-    for action in found.actions:
-        event = sentences.refusal_of(action)
-        # A tool that is refused night after night is told once, until it is carried out.
-        if event is not None and not (whole_period and refused == action.tool):
-            events.append(event)
-        if event is not None or action.tool == refused:
-            refused = action.tool if event is not None else ""
-    return tuple(sorted(events, key=lambda event: event.at))
-
-
-def _uneventful(row: Evidence, found: _Rows) -> bool:
-    """A check that found what the check before it had found."""
-    if row.kind not in (Kind.drift_report, Kind.kpi_reading):
-        return False
-    before = [each for each in found.of(row.kind) if each.created_at < row.created_at]
-    known = sentences.event_of(before[-1]).severity if before else Severity.ok
-    return sentences.event_of(row).severity.rank <= max(known.rank, Severity.unknown.rank)
 
 
 def _rollout(systems: Systems, row: Evidence | None) -> Rollout | None:
@@ -243,7 +236,7 @@ def _evidence(systems: Systems, found: _Rows) -> tuple[EvidenceLink, ...]:
     head = next((row for kind in effects if (row := found.newest(kind))), None)
     return tuple(
         EvidenceLink(
-            id=row.id, kind=row.kind.name, at=row.created_at, text=sentences.sentence(row), status=row.status or ""
+            id=row.id, kind=row.kind.name, at=row.created_at, text=sentences.sentence(row), status=_shown_status(row)
         )
         for row in (systems.store.chain(head.id) if head else ())
     )

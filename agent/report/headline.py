@@ -1,4 +1,4 @@
-"""The first thing a report says: one sentence, a verdict in a few words, and up to four numbers. Computed, never written."""
+"""The first thing a report says: one sentence, a verdict in a few words, and up to four numbers. All computed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _headline(content: ReportContent, skipped: str, failures: int) -> tuple[str,
 def _unwatched(content: ReportContent, model: str) -> tuple[str, str, Severity]:
     known = [week.without_guardian for week in content.weeks if week.without_guardian is not None]
     if len(known) > 1 and known[0] - known[-1] > _VISIBLE:
-        fell = f"its live AUC fell from {fixed(known[0])} to {fixed(known[-1])}, and nobody was told"
+        fell = f"its live AUC fell from {fixed(known[0])} to {fixed(known[-1])}, unseen"
         return f"Nobody watches {model}: {fell}.", "Unmonitored", Severity.critical
     return f"Nobody watches {model}.", "Unmonitored", Severity.warning
 
@@ -119,10 +119,8 @@ def _facts(content: ReportContent) -> Iterator[Fact]:
     alone = [week.without_guardian for week in content.weeks if week.without_guardian is not None]
     if guarded:
         note = f"{fixed(alone[-1])} without the guardian" if alone else "in the last week"
-        better = bool(alone) and guarded[-1] - alone[-1] > _VISIBLE
-        yield Fact(
-            label="Live AUC", value=fixed(guarded[-1]), note=note, severity=Severity.ok if better else Severity.unknown
-        )
+        better = Severity.ok if alone and guarded[-1] - alone[-1] > _VISIBLE else Severity.unknown
+        yield Fact(label="Live AUC", value=fixed(guarded[-1]), note=note, severity=better)
     elif alone:
         fell = alone[0] - alone[-1] > _VISIBLE
         note = f"{fixed(alone[0])} in the first week"
@@ -133,7 +131,8 @@ def _facts(content: ReportContent) -> Iterator[Fact]:
         note = f"of {len(drift.checks)} checks, on {day(drift.checked_at)}"
         yield Fact(label="Drift findings", value=count(found), note=note)
     if content.evaluation is not None and content.evaluation.weighted_improvement is not None:
-        note = f"version {content.evaluation.challenger_version or '?'} against {content.evaluation.champion_version or '?'}"
+        pair = (content.evaluation.challenger_version, content.evaluation.champion_version)
+        note = f"version {pair[0] or '?'} against {pair[1] or '?'}"
         yield Fact(
             label="Weighted improvement", value=signed_percent(content.evaluation.weighted_improvement), note=note
         )

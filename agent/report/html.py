@@ -23,13 +23,15 @@ _MOST_DISTRIBUTIONS = 9
 
 def render_html(content: ReportContent) -> str:
     """The whole page. Where a part is empty its section is left out."""
+    drift = content.drift_triggering or content.drift_latest
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             report=content,
             pictures=_pictures(content),
-            found=_worst_first(content.drift_triggering or content.drift_latest),
+            found=_worst_first(drift),
+            counted=(count_found(drift), len(drift.checks) if drift else 0),
             Severity=Severity,
         )
     )
@@ -40,18 +42,32 @@ def found_checks(report: DriftReport | None) -> list[DriftCheck]:
     return [check for check in _worst_first(report) if check.severity is not Severity.ok]
 
 
+def count_found(report: DriftReport | None) -> int:
+    """How many of a report's checks found something; what could not be judged is no finding."""
+    return sum(check.severity in (Severity.warning, Severity.critical) for check in report.checks) if report else 0
+
+
 def has_bars(evaluation: Evaluation) -> bool:
     """Whether the evaluation says what each metric adds."""
     return any(part.weighted is not None for part in evaluation.metrics)
 
 
 def _worst_first(report: DriftReport | None) -> list[DriftCheck]:
+    """A report's checks, worst first; one that two monitors made alike (same subject, method, value) is told once."""
+
     def beyond(check: DriftCheck) -> float:
         return check.value / check.threshold if check.value is not None and check.threshold else 0.0
 
-    checks = report.checks if report else ()
     # A model that is wrong comes before inputs that moved.
-    return sorted(checks, key=lambda check: (-check.severity.rank, check.type != "concept_drift", -beyond(check)))
+    checks = report.checks if report else ()
+    ordered = sorted(checks, key=lambda check: (-check.severity.rank, check.type != "concept_drift", -beyond(check)))
+    told: dict[tuple[str, str, float | None], DriftCheck] = {}
+    for check in ordered:
+        key = (check.subject, check.method, check.value)
+        known = told.setdefault(key, check)
+        if check.type not in known.type:
+            told[key] = known.model_copy(update={"type": f"{known.type}, {check.type}"})
+    return list(told.values())
 
 
 def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
@@ -71,7 +87,7 @@ def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
     if content.rollout and len(content.rollout.traffic) > 1:
         drawn = [plots.rollout_traffic(content.rollout, width=width, key=f"traffic{width}") for width in (WIDE, NARROW)]
         pictures["traffic"] = _both(*drawn)
-    if content.spend:
+    if content.spend and (content.spend.cost_usd or content.spend.tokens):
         pictures["spend"] = _both(
             *(plots.spend_bars(content.spend, width=width, key=f"spend{width}") for width in (WIDE, NARROW))
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.report.html import found_checks
+from agent.report.html import count_found, found_checks
 from agent.report.model import Evaluation, Event, Gate, ReportContent, Rollout
 from agent.report.numbers import (
     count,
@@ -66,13 +66,15 @@ def _top(content: ReportContent) -> str:
 
 
 def _event(event: Event) -> str:
-    numbers = "; ".join(f"{_t(words(name))} {_t(value)}" for name, value in event.numbers.items())
+    numbers = "; ".join(f"{_t(name)} {_t(value)}" for name, value in event.numbers.items())
     return f"{short_moment(event.at)}: {_t(event.text)}{f' ({numbers})' if numbers else ''} {_code(event.id)}"
 
 
 def _weeks(content: ReportContent) -> str:
     rows = [[full_day(w.week_start), fixed(w.with_guardian), fixed(w.without_guardian)] for w in content.weeks]
-    return _table("Live AUC by week", ["Week of", "With guardian", "Without"], rows)
+    alone = any(week.without_guardian is not None for week in content.weeks)
+    head = ["Week of", "With guardian", "Without"] if alone else ["Week of", "AUC"]
+    return _table("Live AUC by week", head, [row[: len(head)] for row in rows])
 
 
 def _flagged(content: ReportContent) -> str:
@@ -93,7 +95,7 @@ def _drift(content: ReportContent) -> str:
         for c in found[:_MOST_CHECKS]
     ]
     table = _table("", ["Severity", "Type", "Subject", "Value", "Threshold", "Detail"], rows)
-    said = f"{_code(report.report_id)} {len(found)} of {len(report.checks)} checks found something."
+    said = f"{_code(report.report_id)} {count_found(report)} of {len(report.checks)} checks found something."
     return "\n\n".join(part for part in ("## What changed in the data", said, table) if part)
 
 

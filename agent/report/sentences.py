@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.report.model import Event, EventKind
-from agent.report.numbers import count, measured, number, signed_percent, words
+from agent.report.model import DriftCheck, Event, EventKind
+from agent.report.numbers import count, is_share, kpi, number, signed_percent, words
 from agent.report.reading import Body, drift_report, mapping, real, severity, text, training
 from policies.declarations import Severity
 from tools.systems.store import Evidence, Kind
@@ -65,6 +65,7 @@ def _drift(row: Evidence) -> str:
     if not found:
         return f"{report.monitor or 'The monitor'} finds nothing beyond its thresholds."
     cause = text(mapping(row.body, "diagnosis"), "detail")
+    cause = f"{cause[:1].upper()}{cause[1:].rstrip('.')}." if cause else ""
     return f"{report.monitor or 'The monitor'} finds drift in {found} of {len(report.checks)} checks. {cause}".strip()
 
 
@@ -111,7 +112,7 @@ def _numbers(row: Evidence) -> dict[str, str]:
     body: Body = row.body
     if row.kind is Kind.drift_report:
         worst = sorted(drift_report(row).checks, key=lambda c: (-c.severity.rank, c.type != "concept_drift"))
-        return {c.subject: number(c.value) for c in worst[:_MOST_NUMBERS] if c.severity in _FOUND}
+        return {_measure(c): number(c.value) for c in worst[:_MOST_NUMBERS] if c.severity in _FOUND}
     if row.kind is Kind.training_run and (rows := real(mapping(body, "data_window"), "rows")):
         return {"rows": count(int(rows))}
     if row.kind is Kind.evaluation:
@@ -119,8 +120,17 @@ def _numbers(row: Evidence) -> dict[str, str]:
     if row.kind is Kind.kpi_reading:
         readings: Any = body.get("readings") or [body]
         named = [each for each in readings if isinstance(each, Mapping) and each.get("kpi")]
-        return {text(each, "kpi"): measured(text(each, "kpi"), real(each, "value")) for each in named[:_MOST_NUMBERS]}
+        return {
+            words(name := text(each, "kpi")): kpi(real(each, "value"), is_share(name)) for each in named[:_MOST_NUMBERS]
+        }
     return {}
+
+
+def _measure(check: DriftCheck) -> str:
+    """What a check measured: a metric's drop, or a method's distance on a subject."""
+    if check.method == "performance_decay":
+        return f"drop of {words(check.subject)}"
+    return f"{words(check.method)} of {check.subject}" if check.method else check.subject
 
 
 def _severity(row: Evidence) -> Severity:

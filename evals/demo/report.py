@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
-from agent.report import write
+from agent.report import told, write
 from agent.report.gathering import content_of_period
-from agent.report.model import Flagged, FlaggedCount, Marker, MarkerKind, Spend, WeekPoint
+from agent.report.model import Event, EventKind, Flagged, FlaggedCount, Marker, MarkerKind, Spend, WeekPoint
 from evals.demo.result import DemoResult
 from evals.demo.shop import DAY, DEPLOYED, LOOKED_AT, MODEL, Shop
 
@@ -34,19 +34,25 @@ def write_demo_report(shop: Shop, result: DemoResult, path: Path) -> None:
     budget = next(iter(shop.systems.operations.budgets.values()))
     spend = Spend(**result.budget.model_dump(), budget_usd=budget.cost, budget_tokens=budget.tokens)
     markers = (*_causes(shop), *content.markers)
-    write(
-        content.model_copy(
-            update={
-                "planner": result.planner,
-                "with_agent": result.with_agent,
-                "weeks": weeks,
-                "markers": markers,
-                "flagged": flagged,
-                "spend": spend if result.with_agent else None,
-            }
-        ),
-        path,
+    full = content.model_copy(
+        update={
+            "planner": result.planner,
+            "with_agent": result.with_agent,
+            "story": (*_told_causes(shop), *content.story),
+            "weeks": weeks,
+            "markers": markers,
+            "flagged": flagged,
+            "spend": spend if result.with_agent else None,
+        }
     )
+    write(told(full), path)
+
+
+def _told_causes(shop: Shop) -> list[Event]:
+    return [
+        Event(at=datetime.combine(cause.starts, time()), kind=EventKind.cause, text=cause.about)
+        for cause in shop.world.story.causes
+    ]
 
 
 def _causes(shop: Shop) -> list[Marker]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -56,6 +57,7 @@ class Shop:
         self.nights: list[Any] = []
         self.campaigns: dict[datetime, Any] = {}
         self._say = say
+        self._told = ""
         self._gateway: GatewayProcess | None = None
         prepare_folder(home)
         self.systems = Systems.open(home / "operations.yaml")
@@ -177,8 +179,11 @@ class Shop:
         result = triage(self.systems, planner=self.planner)
         self.nights.append(result)
         for model in result.models:
-            told = f"{midnight:%Y-%m-%d}  {model.model}: {model.severity}; {model.outcome}"
-            self._say(told)
+            told = f"{model.model}: {model.severity}: {model.outcome}"
+            gist = re.sub(r"[\d,.:-]+", "#", told)
+            if gist != self._told:
+                self._say(f"{midnight:%Y-%m-%d}  {told}")
+            self._told = gist
 
 
 def prepare_folder(home: Path) -> None:

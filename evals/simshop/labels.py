@@ -32,8 +32,8 @@ def who_leaves(seed: int, day: date, chances: Floats) -> Mask:
 
 
 def closing_times(seed: int, day: date, scored_at: Micros, leaves: Mask) -> Micros:
-    """When the accounts of those who leave close: within the cycle, rather late than early. `NEVER` for the others."""
-    share = generator(seed, day, "leaving").random(len(leaves)) ** 0.75
+    """When the accounts of those who leave close: any time of the cycle. `NEVER` for the others."""
+    share = generator(seed, day, "leaving").random(len(leaves))
     closes: Micros = np.where(leaves, scored_at + (share * CYCLE_US).astype(np.int64), NEVER)
     return closes
 

@@ -237,10 +237,8 @@ class World:
         day = max(since + _ONE_DAY, today - timedelta(days=6))
         while day <= today:
             labelled = self._day(day - timedelta(days=MAX_DELAY_DAYS + 1))
-            if labelled.numeric is not None:
-                renamed = self.story.active("renamed_column", labelled.day)
-                table = frames.holdout_table(labelled, renamed=renamed)
-                warehouse.append(HOLDOUT_TABLE, table, f"weekday-{labelled.day.weekday()}")
+            table = frames.holdout_table(labelled, renamed=self.story.active("renamed_column", labelled.day))
+            warehouse.append(HOLDOUT_TABLE, table, f"weekday-{labelled.day.weekday()}")
             day += _ONE_DAY
         warehouse.append(CUSTOMERS_TABLE, business.customers_table(self._days, until, _micros_at(until)), "customers")
         warehouse.append(ARR_TABLE, business.arr_table(self._simulation.bookings, today), "arr_summary")

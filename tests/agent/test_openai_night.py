@@ -90,6 +90,8 @@ def test_no_secret_reaches_the_provider_or_the_report(night: Night, world: World
     [
         (Call("retrain", '{"pipeline": "Churn'), "could not be read"),
         (Call("retrain", "[1]"), "no object"),
+        (Call("retrain", '{"pipeline": 100000000000000000000000000000000}'), "64 bits"),
+        (Call("retrain", '{"pipeline": NaN}'), "could not be read"),
         (Call("drop_tables", {}), "no tool 'drop_tables'"),
         (Call("retrain", {"pipeline": "Nightly"}), "ChurnRetrain"),
         (Call("retrain", {"pipeline": "ChurnRetrain", "force_trigger": "scheduled"}), "not yours to choose"),

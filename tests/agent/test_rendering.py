@@ -26,7 +26,7 @@ def test_the_worst_findings_come_first_one_of_each_type_before_a_second() -> Non
     checks += [check("data_drift", f"late{n}", "critical") for n in range(9)]
     checks += [check("schema_drift", "crm_loaded_at", "critical"), check("label_drift", "labels", "warning")]
     facts = facts_of(Result(checks=checks))
-    assert [each["type"] for each in facts["checks"]][:3] == ["data_drift", "schema_drift", "data_drift"]
+    assert [each["type"] for each in facts["checks"]][:3] == ["schema_drift", "data_drift", "data_drift"]
     assert facts["checks_counts"] == {"ok": 20, "critical": 10, "warning": 1}
     assert facts["checks_by_type"] == {"data_drift": "critical", "schema_drift": "critical", "label_drift": "warning"}
     assert facts["checks_not_shown"] == 11 - len(facts["checks"])

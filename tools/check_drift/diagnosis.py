@@ -134,10 +134,14 @@ def _since(names: Sequence[str], material: Material) -> tuple[date | None, bool 
     except GuardianError:
         return None, None
     days = rows.column(0).to_numpy().astype("datetime64[D]")
+    order = np.argsort(days, kind="stable")
+    rows, days = rows.select([1]).take(order), days[order]
+    starts = np.flatnonzero(np.append(True, days[1:] != days[:-1])) if len(days) else np.empty(0, np.int64)
+    ends = np.append(starts[1:], len(days))
     baseline = Profile(material.baseline().rows, {name: material.baseline().columns[name]})
     values: list[tuple[date, float]] = []
-    for day in np.unique(days)[::-1]:
-        that_day = rows.select([1]).filter(days == day)
+    for first, end in zip(starts[::-1].tolist(), ends[::-1].tolist(), strict=True):
+        that_day = rows.slice(first, end - first)
         if that_day.num_rows < _FEWEST_ROWS:
             continue
         current = profile(that_day, like=baseline)
@@ -145,7 +149,7 @@ def _since(names: Sequence[str], material: Material) -> tuple[date | None, bool 
         if values and psi < values[0][1] / 2:
             reached = values[-1][1]
             return values[-1][0], reached > 0.75 * values[0][1] and psi < 0.25 * reached
-        values.append((day.astype(object), psi))
+        values.append((days[first].astype(object), psi))
     return (values[-1][0], None) if values else (None, None)
 
 

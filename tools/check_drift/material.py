@@ -18,6 +18,7 @@ from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.numeric import Floats
 from tools.check_drift.performance import Performance, measure
 from tools.check_drift.profiles import Profile, profile
+from tools.check_drift.reference import Reference, reference_for
 from tools.systems import datasets
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import quote
@@ -83,7 +84,7 @@ class Material:
                 features = self.binding.features
                 found = profile(self._baseline_rows(), columns=features.names, categorical=features.categorical)
                 if not found.rows:
-                    raise InputError("the baseline has no rows", where=self.monitor.baseline.dataset) from None
+                    raise InputError("the baseline has no rows", where=str(self.reference())) from None
                 found.save(path)
                 self._kept["baseline"] = found
         kept: Profile = self._kept["baseline"]
@@ -98,6 +99,17 @@ class Material:
             found = correlations(self._baseline_rows().select(self.binding.features.numeric), self.baseline())
             found.save(path)
             return found
+
+    def reference(self) -> Reference:
+        """What the window is compared with; the declared baseline where no version serves yet."""
+        if "reference" not in self._kept:
+            try:
+                champion = self.champion()
+            except InputError:
+                champion = ""
+            self._kept["reference"] = reference_for(self.systems, self.monitor, champion)
+        found: Reference = self._kept["reference"]
+        return found
 
     def champion(self) -> str:
         """The version that serves. Raises InputError where none does."""
@@ -118,8 +130,12 @@ class Material:
             raise InputError(f"cannot be scored without {', '.join(missing)}", where=self.binding.table)
         if rows.empty:
             return np.empty(0)
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
         pipeline = self.systems.registry.load(self.binding.registry_name, self.champion())
-        scores: Floats = np.asarray(pipeline.predict_proba(rows[names]))[:, 1].astype(np.float64)
+        # One thread: a check runs beside the gateway, and trees scored by spinning threads starve it.
+        with threadpool_limits(limits=1):
+            scores: Floats = np.asarray(pipeline.predict_proba(rows[names]))[:, 1].astype(np.float64)
         return scores
 
     def baseline_scores(self) -> Profile:
@@ -132,18 +148,36 @@ class Material:
             found.save(path)
             return found
 
-    def predictions(self, start: datetime) -> pd.DataFrame:
-        """Id, time and score the champion gave from `start` up to now, as recorded; empty where nothing is."""
-        import pandas as pd
-
+    def recorded_scores(self, start: datetime) -> Floats:
+        """Scores the champion gave from `start` up to now, as recorded; empty where nothing is."""
         binding = self.binding
         if binding.predictions is None or not self.systems.warehouse.exists(binding.predictions):
-            return pd.DataFrame({binding.id: [], binding.time: [], SCORE: []})
+            return np.empty(0)
         where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end AND model_version = $version"
         params = {"start": start, "end": self.at, "version": self.champion()}
-        columns = [binding.id, binding.time, SCORE]
-        found: pd.DataFrame = self.systems.warehouse.read(binding.predictions, columns, where, params).to_pandas()
-        return found.drop_duplicates([binding.id, binding.time], keep="last")
+        found = self.systems.warehouse.read(binding.predictions, [SCORE], where, params)
+        return np.asarray(found.column(0).to_numpy(), dtype=np.float64)
+
+    def recorded_outcomes(self, start: datetime) -> tuple[Floats, Floats]:
+        """Outcomes known by now of rows from `start` on, with the scores the champion gave them as recorded."""
+        binding, labels, warehouse = self.binding, self.binding.labels, self.systems.warehouse
+        if binding.predictions is None or not all(map(warehouse.exists, (binding.predictions, labels.table))):
+            return np.empty(0), np.empty(0)
+        sql = f"""
+            SELECT CAST(l.{quote(labels.value)} AS DOUBLE) AS outcome, p.{SCORE} AS score
+            FROM {binding.predictions} p
+            JOIN {labels.table} l
+              ON l.{quote(labels.id)} = p.{quote(binding.id)} AND l.{quote(labels.time)} = p.{quote(binding.time)}
+            WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $end AND p.model_version = $version
+              AND l.{quote(labels.time)} >= $start AND l.{quote(labels.time)} < $end
+              AND l.{quote(labels.arrived)} <= $end
+            ORDER BY p.{quote(binding.time)}, p.{quote(binding.id)}
+        """
+        params = {"start": start, "end": self.at, "version": self.champion()}
+        outcomes, scores = (
+            np.asarray(each.to_numpy(), dtype=np.float64) for each in warehouse.query(sql, params).columns
+        )
+        return outcomes, scores
 
     def baseline_performance(self, metric: str) -> Performance:
         """The champion's metric on the baseline's labelled rows; stored once all of them are labelled."""
@@ -207,7 +241,7 @@ class Material:
 
     def _baseline_rows(self) -> pa.Table:
         if "baseline rows" not in self._kept:
-            self._kept["baseline rows"] = self.systems.warehouse.read(self.monitor.baseline.dataset)
+            self._kept["baseline rows"] = self.reference().read(self.systems)
         rows: pa.Table = self._kept["baseline rows"]
         return rows
 
@@ -234,15 +268,20 @@ class Material:
             if not joined.empty or binding.target not in rows.columns:
                 return joined
         if binding.target not in rows.columns:
-            raise InputError(f"has no labels and no column {binding.target!r}", where=self.monitor.baseline.dataset)
+            raise InputError(f"has no labels and no column {binding.target!r}", where=str(self.reference()))
         return rows.dropna(subset=[binding.target])
 
     def _baseline_digest(self) -> str:
-        """Digest of the baseline's files and the features asked of it: a changed file is a new baseline."""
+        """Digest of the baseline's files and the features asked of it: a changed file is a new baseline.
+
+        A window of the live table is known by its dates: that table gets a file a day.
+        """
         if "digest" not in self._kept:
-            folder = self.systems.warehouse.folder(self.monitor.baseline.dataset)
+            reference = self.reference()
+            folder = self.systems.warehouse.folder(reference.table)
             files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.parquet"))]
-            content = [self.monitor.model, self.monitor.baseline.dataset, files, self.binding.features.model_dump()]
+            files = files if reference.start is None else []
+            content = [self.monitor.model, str(reference), files, self.binding.features.model_dump()]
             self._kept["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         return str(self._kept["digest"])
 

@@ -20,7 +20,7 @@ from tools.systems import datasets
 _COVERED = 0.9
 """Share of the rows that must have a recorded score for the recorded ones to stand for all."""
 
-_MOST_SCORED = 25_000
+_MOST_SCORED = 20_000
 """Labelled rows scored by a check at most, spread evenly over the window: an AUC is then known to within 0.01."""
 
 
@@ -30,9 +30,9 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     Recorded scores are used where they cover nine tenths of the window's rows, else the rows are scored now.
     """
     rows = material.rows(start)
-    recorded = material.predictions(start)
+    recorded = material.recorded_scores(start)
     if len(recorded) >= max(_COVERED * rows.num_rows, FEWEST_ROWS):
-        scores, origin = recorded[SCORE].to_numpy(dtype=np.float64), "as served"
+        scores, origin = recorded, "as served"
     else:
         scores, origin = material.score(rows.to_pandas()), "scored now"
     if len(scores) < FEWEST_ROWS:
@@ -121,17 +121,15 @@ def check_concept(declared: ConceptDrift, material: Material, start: datetime, a
 
 def _performance(metric: str, material: Material, start: datetime) -> tuple[Performance, str]:
     """Over the window's labelled rows: recorded scores where they cover nine tenths, else the rows are scored now."""
-    binding, systems, model = material.binding, material.systems, material.monitor.model
+    systems, model = material.systems, material.monitor.model
     labels, known = material.labels(start)
-    labelled = datasets.with_labels(systems, model, material.predictions(start), material.at)
-    if len(labelled) < _COVERED * len(labels):
+    outcomes, scores = material.recorded_outcomes(start)
+    if len(outcomes) < _COVERED * len(labels):
         labelled = datasets.labelled(systems, model, start, material.at, material.at)
         if len(labelled) > _MOST_SCORED:
             labelled = labelled.iloc[np.linspace(0, len(labelled) - 1, _MOST_SCORED).astype(int)]
             known += f", {_MOST_SCORED:,} of them scored now"
-        labelled = labelled.assign(**{SCORE: material.score(labelled)})
-    outcomes = labelled[binding.target].to_numpy(dtype=np.float64)
-    scores = labelled[SCORE].to_numpy(dtype=np.float64)
+        outcomes, scores = labelled[material.binding.target].to_numpy(dtype=np.float64), material.score(labelled)
     return measure(metric, outcomes, scores, material.threshold(metric)), known
 
 

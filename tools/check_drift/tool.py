@@ -88,7 +88,7 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
         model=monitor.model,
         checked_at=at,
         window=window,
-        baseline=BaselineUsed(dataset=monitor.baseline.dataset, rows=material.baseline_size()),
+        baseline=BaselineUsed(dataset=str(material.reference()), rows=material.baseline_size()),
         status=status,
         drift_detected=any(check.found for check in checks),
         severity=worst([check.severity for check in (judged if status == "checked" else checks)]),

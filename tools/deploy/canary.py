@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from policies.declarations.deployment import Canary
-from tools.deploy.evidence import Period, gather
+from tools.deploy.evidence import Period, of_requests, with_labels
 from tools.deploy.gates import judge, limits
 from tools.deploy.rollout import Rollout, StageState
 from tools.deploy.verdicts import GateVerdict
@@ -37,4 +37,7 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     starts = tuple(each.started_at for each in state.stages if each.started_at is not None)
     period = Period(champion=state.champion, challenger=state.version, stages=starts, until=now)
     latency = [each.bound.limit for each in limits(gate, state.conditions) if each.name == "p99_latency_ms"]
-    return judge(gate, state.conditions, gather(systems, state.model, period, latency))
+    seen = of_requests(systems, state.model, period, latency)
+    found = judge(gate, state.conditions, seen)
+    # A challenger that fails its requests goes at once: no label could bring it back.
+    return found if found.breached else judge(gate, state.conditions, with_labels(systems, state.model, period, seen))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from tools.deploy.comparison import Slices
 from tools.deploy.gates import Evidence
-from tools.deploy.ranking import Flags, Floats, Replayed, Served
+from tools.deploy.ranking import FEWEST_OF_A_CLASS, Flags, Floats, Replayed, Served
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 SLICE = timedelta(minutes=10)
 FEATURES_REACH_BACK = timedelta(days=35)
 """A request is matched to the newest feature row of its id no older than this."""
+REPLAY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,14 @@ class Period:
         }
 
 
-def gather(systems: Systems, model: str, period: Period, latency_limits: Sequence[float]) -> Evidence:
-    """Evidence on both variants in [first stage's start, until]; labels count that arrived by `until`.
+def of_requests(systems: Systems, model: str, period: Period, latency_limits: Sequence[float]) -> Evidence:
+    """What the prediction log says of both variants in [first stage's start, until]; nothing is known of labels yet.
 
-    Where there is no prediction log yet, or no label, the evidence is empty. Raises SystemDown, InputError.
+    Empty where there is no prediction log yet. Raises SystemDown, InputError.
     """
-    binding = systems.operations.model(model)
-    challenger, champion, replayed = _labelled(systems, binding, period)
-    log = binding.prediction_log
+    log = systems.operations.model(model).prediction_log
     if log is None or not systems.warehouse.exists(log):
-        return Evidence(_none(), {each: _none() for each in latency_limits}, None, None, 0, challenger, champion, None)
+        return Evidence(errors=_none(), slow={each: _none() for each in latency_limits})
     counts = _counts(systems, log, period, latency_limits)
     p99 = _p99(systems, log, period)
     return Evidence(
@@ -63,9 +64,23 @@ def gather(systems: Systems, model: str, period: Period, latency_limits: Sequenc
         p99_ms=p99.get("challenger"),
         champion_p99_ms=p99.get("champion"),
         requests_in_stage=_in_stage(systems, log, period),
-        challenger=challenger,
-        champion=champion,
-        replayed=replayed,
+    )
+
+
+def with_labels(systems: Systems, model: str, period: Period, evidence: Evidence) -> Evidence:
+    """The same evidence, and what the labels say that arrived by `until`. Raises SystemDown, InputError."""
+    binding = systems.operations.model(model)
+    tables = (binding.prediction_log, binding.table, binding.labels.table)
+    if not all(each is not None and systems.warehouse.exists(each) for each in tables):
+        return evidence
+    rows = _labelled_requests(systems, binding, period)
+    if rows.empty:
+        return evidence
+    return replace(
+        evidence,
+        challenger=_served(rows[rows["asked_variant"] == "challenger"], period),
+        champion=_served(rows[rows["asked_variant"] == "champion"], period),
+        replayed=_replay(systems, binding, period, rows.drop_duplicates(["asked_id", "feature_time"])),
     )
 
 
@@ -116,23 +131,14 @@ def _none() -> Slices:
     return Slices(empty, empty, empty, empty)
 
 
-def _labelled(systems: Systems, binding: ModelBinding, period: Period) -> tuple[Served, Served, Replayed | None]:
-    tables = (binding.prediction_log, binding.table, binding.labels.table)
-    if not all(each is not None and systems.warehouse.exists(each) for each in tables):
-        return _served(None, period), _served(None, period), None
-    rows = _labelled_requests(systems, binding, period)
-    ours, theirs = rows[rows["variant"] == "challenger"], rows[rows["variant"] == "champion"]
-    return _served(ours, period), _served(theirs, period), _replay(systems, binding, period, rows)
-
-
 def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) -> pd.DataFrame:
-    """Each variant's first answer to a feature row whose label has arrived: variant, at, score, label, features.
+    """Each variant's first answer to a feature row whose label has arrived, with the row's features.
 
     The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
     """
     labels = binding.labels
     id_, time = quote(binding.id), quote(binding.time)
-    chosen = ", ".join(f"f.{quote(each)}" for each in binding.features.names)
+    chosen = ", ".join(quote(each) for each in binding.features.names)
     sql = f"""
         WITH asked AS (
             SELECT variant, id, "at", score, request_id FROM {binding.prediction_log}
@@ -144,45 +150,63 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
             WHERE {quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until
               AND {quote(labels.arrived)} <= $until),
         featured AS (
-            SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
+            SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time, {chosen} FROM {binding.table}
             WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
         matched AS (
-            SELECT a.variant, a.id, a."at", a.score, f.scored_at FROM asked a
-            ASOF JOIN featured f ON a.id = f.id AND a."at" >= f.scored_at
-            QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.scored_at ORDER BY a."at", a.request_id) = 1)
-        SELECT m.variant, m.id, m."at", m.scored_at, m.score, k.outcome, {chosen}
-        FROM matched m
-        JOIN known k ON k.id = m.id AND k.scored_at = m.scored_at
-        JOIN {binding.table} f ON CAST(f.{id_} AS VARCHAR) = m.id AND f.{time} = m.scored_at
-        WHERE f.{time} >= $reach AND f.{time} <= $until
-        ORDER BY m."at", m.variant, m.id
+            SELECT a.variant AS asked_variant, a.id AS asked_id, a."at" AS asked_at, a.score AS answered, f.*
+            FROM asked a
+            ASOF JOIN featured f ON a.id = f.feature_id AND a."at" >= f.feature_time
+            QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.feature_time ORDER BY a."at", a.request_id) = 1)
+        SELECT m.*, k.outcome AS told_outcome FROM matched m
+        JOIN known k ON k.id = m.asked_id AND k.scored_at = m.feature_time
+        ORDER BY m.asked_at, m.asked_variant, m.asked_id
     """
     params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
     return frame
 
 
-def _served(rows: pd.DataFrame | None, period: Period) -> Served:
-    if rows is None or rows.empty:
-        return Served(np.zeros(0), np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64))
+def _served(rows: pd.DataFrame, period: Period) -> Served:
     starts = np.array(period.stages, dtype="datetime64[us]")
-    stage = np.searchsorted(starts, rows["at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
-    return Served(_floats(rows["score"]), _flags(rows["outcome"]), stage.astype(np.int64))
+    stage = np.searchsorted(starts, rows["asked_at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
+    return Served(_floats(rows["answered"]), _flags(rows["told_outcome"]), stage.astype(np.int64))
 
 
 def _replay(systems: Systems, binding: ModelBinding, period: Period, rows: pd.DataFrame) -> Replayed | None:
-    """Both versions' scores of every labelled request: the answer given where there is one, else computed now."""
-    if rows.empty:
-        return None
+    """Both versions' scores of the rows: the answer given where there is one, else computed now.
+
+    None where that cannot be done in time: what serves badly may replay badly, and must not hold up its own rollback.
+    """
     from tools.retrain.recipe import feature_frame, score
 
-    once = rows.drop_duplicates(["id", "scored_at"])
-    features = feature_frame(once, binding.features)
-    scores = {}
-    for variant, version in (("champion", period.champion), ("challenger", period.challenger)):
-        replayed = score(systems.registry.load(binding.registry_name, version), features)
-        scores[variant] = np.where(once["variant"].to_numpy() == variant, _floats(once["score"]), replayed)
-    return Replayed(champion=scores["champion"], challenger=scores["challenger"], label=_flags(once["outcome"]))
+    label = _flags(rows["told_outcome"])
+    if min(label.sum(), (~label).sum()) < FEWEST_OF_A_CLASS:
+        unscored = np.zeros(len(label))
+        return Replayed(champion=unscored, challenger=unscored, label=label)
+    features = feature_frame(rows, binding.features)
+
+    def scores(variant: str, version: str) -> Floats:
+        again = score(systems.registry.load(binding.registry_name, version), features)
+        return np.where(rows["asked_variant"].to_numpy() == variant, _floats(rows["answered"]), again)
+
+    def replay() -> Replayed:
+        return Replayed(scores("champion", period.champion), scores("challenger", period.challenger), label)
+
+    return _within(REPLAY_SECONDS, replay)
+
+
+def _within(seconds: float, work: Callable[[], Replayed]) -> Replayed | None:
+    """The result of `work`, None where it raises or takes longer (its thread is then left behind)."""
+    done: list[Replayed] = []
+
+    def attempt() -> None:
+        with suppress(Exception):
+            done.append(work())
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return done[0] if done else None
 
 
 def _floats(column: pd.Series[Any]) -> Floats:

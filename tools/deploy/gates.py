@@ -14,7 +14,7 @@ from policies.conditions import Comparison, Condition, parse_condition
 from policies.declarations.deployment import GATES
 from policies.errors import InputError
 from tools.deploy.comparison import Slices, log_e_breach
-from tools.deploy.ranking import RankingEvidence, Replayed, Served, compare
+from tools.deploy.ranking import UNLABELLED, RankingEvidence, Replayed, Served, compare
 from tools.deploy.rates import log_e_below, requests_to_pass
 from tools.deploy.verdicts import GateVerdict, Measurement, Verdict, worst
 
@@ -40,12 +40,12 @@ class Evidence:
 
     errors: Slices
     slow: dict[float, Slices]
-    p99_ms: float | None
-    champion_p99_ms: float | None
-    requests_in_stage: int
-    challenger: Served
-    champion: Served
-    replayed: Replayed | None
+    p99_ms: float | None = None
+    champion_p99_ms: float | None = None
+    requests_in_stage: int = 0
+    challenger: Served = UNLABELLED
+    champion: Served = UNLABELLED
+    replayed: Replayed | None = None
 
 
 def limits(gate: str, conditions: Sequence[str]) -> list[Comparison]:

@@ -47,6 +47,9 @@ class Served:
     stage: npt.NDArray[np.int64]
 
 
+UNLABELLED = Served(np.zeros(0), np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64))
+
+
 @dataclass(frozen=True)
 class Replayed:
     """Both versions' scores of the same labelled requests."""

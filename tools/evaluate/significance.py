@@ -110,6 +110,8 @@ def improvement_interval(
     Raises:
         ValueError: a binary outcome without rows of both classes.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     drawn = [item for item in metrics if item.name not in fixed]
     base = math.fsum(item.weight * fixed[item.name] for item in metrics if item.name in fixed)
     if not drawn:
@@ -123,12 +125,14 @@ def improvement_interval(
         raise ValueError("an interval needs rows of both classes")
     rng = np.random.default_rng(seed)
     improvements = np.empty(replicates)
-    for replicate in range(replicates):
-        weights = _resampled(rng, strata, len(champion))
-        improvements[replicate] = base + math.fsum(
-            item.weight * relative_improvement(entry(champion, weights), entry(challenger, weights), item.direction)
-            for item, entry in computed
-        )
+    # One thread: the vectors are too short to share, and a sum split over threads depends on how many there are.
+    with threadpool_limits(1, user_api="blas"):
+        for replicate in range(replicates):
+            weights = _resampled(rng, strata, len(champion))
+            improvements[replicate] = base + math.fsum(
+                item.weight * relative_improvement(entry(champion, weights), entry(challenger, weights), item.direction)
+                for item, entry in computed
+            )
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(improvements, [tail, 1 - tail])
     return float(low), float(high)

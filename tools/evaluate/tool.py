@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SEED = 20
 ARCHIVED_TAG = "guardian.archived_by"
+_SIZE = "model_size_mb"
+_SIZE_NOISE = 0.01
 _LATENCIES = ("inference_ms", "inference_ms_p99", "latency_p99")
 
 
@@ -55,7 +57,7 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
         WeightedMetric(name=each.name, weight=each.weight, direction=Direction(each.direction))
         for each in declared.metrics
     ]
-    comparison = compare(weighted, ours, theirs, measured=_measured(speed))
+    comparison = compare(weighted, ours, theirs, measured={**_measured(speed), **_size(ours, theirs)})
     interval = _interval(weighted, champion, challenger, comparison)
     verdict = (
         Outcome.CHAMPION_WINS
@@ -117,6 +119,12 @@ def _measured(speed: LatencyComparison | None) -> dict[str, tuple[float, str]]:
     return {"inference_ms": (speed.improvement, remark), **dict.fromkeys(_LATENCIES[1:], (tail, remark))}
 
 
+def _size(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, tuple[float, str]]:
+    """Nothing, or 0 for a difference of bytes that is only how the same capacity happened to be written down."""
+    gain = relative_improvement(ours.get(_SIZE, math.nan), theirs.get(_SIZE, math.nan), Direction.LOWER)
+    return {_SIZE: (0.0, "a difference of less than 1%")} if abs(gain) < _SIZE_NOISE else {}
+
+
 def _interval(
     weighted: list[WeightedMetric], champion: Judged, challenger: Judged, comparison: Comparison
 ) -> tuple[float, float]:
@@ -127,7 +135,7 @@ def _interval(
     fixed = {
         part.metric: part.relative or 0.0
         for part in comparison.contributions
-        if part.relative is None or part.metric in (*_LATENCIES, "model_size_mb")
+        if part.relative is None or part.metric in (*_LATENCIES, _SIZE)
     }
     return improvement_interval(weighted, champion.scored, challenger.scored, fixed=fixed, seed=SEED)
 

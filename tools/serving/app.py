@@ -14,7 +14,7 @@ import orjson
 
 from tools.serving.metrics import Metrics
 from tools.serving.requests import MAX_BODY_BYTES, Refused, parse
-from tools.serving.router import Answer, Router
+from tools.serving.router import LABEL_AT, Answer, Router
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -117,7 +117,7 @@ class GatewayApp:
 def _rendered(answer: Answer, model: str) -> bytes:
     return orjson.dumps(
         {
-            "predictions": [{"score": score, "label": int(score >= 0.5)} for score in answer.scores],
+            "predictions": [{"score": score, "label": int(score >= LABEL_AT)} for score in answer.scores],
             "model": model,
             "version": answer.version,
             "variant": answer.variant,

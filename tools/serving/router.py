@@ -20,7 +20,8 @@ from tools.serving.requests import PredictRequest, Refused, refused_instance
 from tools.serving.scorer import Scorer, ScoringFailed
 from tools.serving.seams import Clock, Split
 
-_LABEL_AT = 0.5
+LABEL_AT = 0.5
+"""Scores from here on get label 1."""
 _IDLE_SECONDS = 0.001
 _STALE_SECONDS = 0.05
 
@@ -125,7 +126,7 @@ class Router:
             self._metrics.observe(answer.variant, seconds, failed=False)
             rows = [
                 LogRow(answer.request_id, request.id, at, answer.variant, answer.version, score,
-                       int(score >= _LABEL_AT), milliseconds, None, None, None)
+                       int(score >= LABEL_AT), milliseconds, None, None, None)
                 for score in answer.scores
             ]  # fmt: skip
         else:

@@ -11,6 +11,7 @@ from agent.report.numbers import measured, short_moment, words
 from agent.report.plots.canvas import WIDE, Canvas, Scale, text_width, ticks
 
 _LEFT, _TOP, _PLOT, _BOTTOM = 46, 18, 264, 40
+_EARLY = 25.0
 
 
 def rollout_traffic(rollout: Rollout, *, width: float = WIDE, key: str = "traffic") -> Markup:
@@ -22,7 +23,9 @@ def rollout_traffic(rollout: Rollout, *, width: float = WIDE, key: str = "traffi
     if last - start <= timedelta(hours=2):
         unit = timedelta(minutes=1)
     x = Scale(0, (last + tail - start) / unit, _LEFT, width - 14)
-    y = Scale(0, 100, _TOP + _PLOT, _TOP)
+    # A rollout that ended early is drawn as far up as it came; the axis says so.
+    most = 100 if max(step.pct for step in steps) > _EARLY else _EARLY
+    y = Scale(0, most, _TOP + _PLOT, _TOP)
     canvas = Canvas(width, _TOP + _PLOT + _BOTTOM, key, "Traffic of the rollout", _described(rollout))
     _grid(canvas, rollout, x, y, unit, start)
     points: list[tuple[float, float]] = []
@@ -46,7 +49,7 @@ def _name_end(canvas: Canvas, rollout: Rollout, left: float, y: Scale, pct: floa
     if rollout.status == "promoted":
         label = f"version {rollout.version} serves all" if rollout.version else "promoted"
     style = "bad label" if rollout.status in ("rolled_back", "aborted") else "now label"
-    if pct > 50:
+    if pct > y.high / 2:
         canvas.text(left - 10, y(pct) + 4, label, f"{style} halo", "end")
     else:
         room = left + 14 + text_width(label) < canvas.width
@@ -54,7 +57,8 @@ def _name_end(canvas: Canvas, rollout: Rollout, left: float, y: Scale, pct: floa
 
 
 def _grid(canvas: Canvas, rollout: Rollout, x: Scale, y: Scale, unit: timedelta, start: datetime) -> None:
-    shares = sorted({stage.traffic_pct for stage in rollout.stages} | {0.0, 100.0})
+    known = {stage.traffic_pct for stage in rollout.stages} | {0.0, y.high}
+    shares = sorted(pct for pct in known if pct <= y.high)
     written = float("inf")
     for pct in shares:
         canvas.line(x.start, y(pct), x.end, y(pct), "axis" if pct == 0 else "grid")

@@ -305,6 +305,11 @@ def kpis() -> tuple[KpiReading, ...]:
     )
 
 
+def failed_canary() -> ReportContent:
+    """A rollout that ended at its first stage."""
+    return ReportContent(headline="Version 3 was rolled back.", rollout=rolled_back())
+
+
 def full() -> ReportContent:
     """The story of the shop from its deployment to seven weeks later, every section filled."""
     guarded = [0.846, 0.801, 0.783, 0.776, 0.838, 0.845, 0.843]

@@ -169,6 +169,33 @@ def test_a_rolled_back_canary_shows_where_and_why(world: World) -> None:
     assert "412 ms" in render_html(content)
 
 
+def test_a_period_in_which_nobody_watched_says_so(world: World) -> None:
+    systems, at = world.systems, world.systems.clock.now()
+    first = systems.store.add(Kind.training_run, MODEL, {"pipeline": None}, at=at, version="1", status="completed")
+    systems.traffic.set(MODEL, "1", at=at, why="adopted by a person", rests_on=first.id)
+    content = content_of_period(systems, MODEL, at, at + timedelta(days=49))
+    assert (content.headline, content.verdict, content.with_agent) == (
+        "Nobody watches ChurnModel.",
+        "Unmonitored",
+        False,
+    )
+    assert content.training is None, "a first champion is no retraining"
+    assert [link.id for link in content.evidence] == ["traffic-1", first.id]
+
+
+def test_a_refusal_of_every_night_is_told_once_in_a_period(world: World) -> None:
+    world.skipped = "crm is broken"
+    clock = world.systems.clock
+    assert isinstance(clock, VirtualClock)
+    start = clock.now()
+    for _ in range(3):
+        night(world)
+        clock.set(clock.now() + timedelta(days=1))
+    content = content_of_period(world.systems, MODEL, start, clock.now())
+    assert sum("crm is broken" in event.text for event in content.story) == 1
+    assert sum(event.id.startswith("drift-") for event in content.story) == 1
+
+
 def test_live_auc_by_week_is_that_of_the_served_scores(world: World) -> None:
     from sklearn.metrics import roc_auc_score
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agent.report import ReportContent, render_html, render_markdown
+from agent.report import ReportContent, render_html, render_markdown, told
 from agent.report.model import (
     Distribution,
     DistributionKind,
@@ -135,7 +135,7 @@ def test_a_quiet_night_is_short() -> None:
     page = Page(render_html(samples.quiet()))
     assert "ChurnModel is well" in page.text
     assert page.tags.count("section") == 1
-    assert "No language model was asked." in page.text
+    assert "No language model was asked: $0.00 of $50.00." in page.text
     assert len(render_markdown(samples.quiet()).splitlines()) < 10
     assert Page(render_html(ReportContent(headline="Nothing."))).tags.count("section") == 0
 
@@ -162,6 +162,34 @@ def test_a_model_left_alone_shows_one_line() -> None:
     page = Page(render_html(ReportContent(headline="Nobody watches.", with_agent=False, weeks=weeks)))
     assert "left alone 0.766" in page.text
     assert "with guardian" not in page.text
+
+
+def test_the_headline_says_what_the_weeks_say() -> None:
+    full = samples.full()
+    recovered = told(full)
+    said = "ChurnModel had decayed to AUC 0.776; version 2 now serves every request at 0.843."
+    assert (recovered.headline, recovered.verdict, recovered.severity) == (said, "Recovered", "ok")
+    assert [(fact.label, fact.value) for fact in recovered.facts] == [
+        ("Live AUC", "0.843"),
+        ("Drift findings", "7"),
+        ("Weighted improvement", "+8.9%"),
+        ("Calls in vain", "15"),
+    ]
+    weeks = tuple(week.model_copy(update={"with_guardian": None}) for week in full.weeks)
+    alone = told(ReportContent(headline="", model="ChurnModel", with_agent=False, weeks=weeks))
+    assert alone.headline == "Nobody watches ChurnModel: its live AUC fell from 0.846 to 0.766, unseen."
+    assert alone.severity == "critical"
+
+
+def test_what_two_monitors_found_alike_is_told_once() -> None:
+    check = DriftCheck(type="data_drift", method="psi", subject="spend", value=0.4, threshold=0.2, severity="warning")
+    twin = check.model_copy(update={"type": "feature_drift", "threshold": 0.15, "severity": Severity.critical})
+    page = Page(
+        render_html(ReportContent(headline="Twice.", drift_latest=DriftReport(report_id="d", checks=(check, twin))))
+    )
+    assert page.text.count("spend") == 1
+    assert "feature drift, data drift" in page.text
+    assert "2 of 2 checks found something" in page.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from tools.deploy.gates import FAIL_ALPHA, PASS_ALPHA
 from tools.deploy.ranking import (
+    UNLABELLED,
     Replayed,
     Served,
     compare,
@@ -38,9 +39,6 @@ def replayed(rng: np.random.Generator, n: int, champion: float, challenger: floa
     return Replayed(champion=own[0], challenger=own[1], label=label)
 
 
-NOBODY = Served(np.zeros(0), np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64))
-
-
 def verdicts(paired: Replayed, looks: np.ndarray) -> tuple[bool, bool]:
     """Whether it ever passed, and ever failed."""
     passed = failed = False
@@ -63,7 +61,7 @@ def test_a_challenger_at_the_limit_passes_and_fails_within_the_levels(auc: float
 
 def test_a_better_challenger_passes_on_the_labels_of_a_day() -> None:
     rng = np.random.default_rng(5)
-    found = [compare(NOBODY, NOBODY, replayed(rng, 1_500, 0.79, 0.84), LIMIT, PASS_ALPHA) for _ in range(200)]
+    found = [compare(UNLABELLED, UNLABELLED, replayed(rng, 1_500, 0.79, 0.84), LIMIT, PASS_ALPHA) for _ in range(200)]
     assert np.mean([each.log_e_pass >= PASS for each in found]) >= 0.98
     assert max(each.log_e_fail for each in found) < FAIL
 
@@ -79,11 +77,11 @@ def test_scores_spoilt_in_serving_fail_although_the_replay_is_fine() -> None:
 def test_too_few_labels_say_nothing_and_how_many_more_they_need() -> None:
     rng = np.random.default_rng(7)
     few = replayed(rng, 100, 0.8, 0.9)
-    found = compare(NOBODY, NOBODY, few, LIMIT, PASS_ALPHA)
+    found = compare(UNLABELLED, UNLABELLED, few, LIMIT, PASS_ALPHA)
     assert (found.log_e_fail, found.log_e_pass, found.replayed, found.interval) == (0.0, 0.0, None, None)
     assert found.rows_needed is not None
     assert found.rows_needed > 50
-    assert compare(NOBODY, NOBODY, None, LIMIT, PASS_ALPHA).rows_needed is None
+    assert compare(UNLABELLED, UNLABELLED, None, LIMIT, PASS_ALPHA).rows_needed is None
     assert served_difference(served(rng, 100, 0.9), served(rng, 5_000, 0.9)) is None
 
 

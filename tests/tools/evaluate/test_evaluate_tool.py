@@ -1,0 +1,175 @@
+"""`evaluate` on a small world with a real MLflow: the three verdicts, the gate, and what is left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from policies.errors import InputError
+from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld
+from tools.evaluate.result import EvaluateResult
+from tools.evaluate.tool import TOOL
+from tools.retrain.tool import TOOL as RETRAIN
+from tools.retrain.tool import train_first_champion
+from tools.systems.store import Kind
+
+
+class Distorted(ClassifierMixin, BaseEstimator):
+    """The model inside, with something wrong: it guesses, is slow, or fails."""
+
+    def __init__(self, inner: Any, fault: str) -> None:
+        self.inner, self.fault = inner, fault
+        self.classes_ = np.array([0, 1])
+
+    def fit(self, *_: Any) -> Distorted:
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
+        scores = self.inner.predict_proba(rows)
+        if self.fault == "slow":
+            time.sleep(0.05)
+        if self.fault == "fails" and len(rows) > 100:
+            raise RuntimeError("out of memory")
+        return scores[:, ::-1] if self.fault == "guesses" else scores
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyWorld]:
+    """A champion of day 30, and a challenger (version 2) that knows the world since day 31."""
+    built = TinyWorld(tmp_path_factory.mktemp("tiny"), change_on=31)
+    built.live(30)
+    train_first_champion(built.systems, MODEL, built.systems.clock.now())
+    built.live(44)
+    built.now(32)
+    built.report()
+    built.now(44)
+    built.report()
+    trained = RETRAIN.run(built.systems, RETRAIN.arguments(pipeline=PIPELINE, force_trigger=None))
+    assert trained.version == "2"  # type: ignore[attr-defined]
+    yield built
+    built.systems.close()
+
+
+def _evaluate(world: TinyWorld, challenger: str | None = None) -> EvaluateResult:
+    if challenger is not None:
+        world.systems.registry.set_alias("loans", "challenger", challenger)
+    result = TOOL.run(world.systems, TOOL.arguments(challenge=CHALLENGE))
+    assert isinstance(result, EvaluateResult)
+    return result
+
+
+def _register(world: TinyWorld, fault: str) -> str:
+    registry = world.systems.registry
+    good = registry.get("loans", "2")
+    example = pd.DataFrame({"income": [0.1], "debt": [0.2], "age": [30.0], "region": ["north"]})
+    pipeline = Distorted(registry.load("loans", "2"), fault)
+    made = registry.register("loans", pipeline, example=example, params=good.params, metrics={}, tags={}, artifacts={})
+    return made.version
+
+
+def test_a_better_challenger_wins_and_passes(world: TinyWorld) -> None:
+    result = _evaluate(world, "2")
+    assert result.verdict == "challenger_wins"
+    assert (result.champion.version, result.challenger.version) == ("1", "2")
+    assert result.interval[0] > 0
+    assert result.interval[0] < result.weighted_improvement < result.interval[1]
+    assert result.challenger.metrics["auc_roc"] > result.champion.metrics["auc_roc"] + 0.1
+    assert {"inference_ms", "model_size_mb", "f1", "log_loss"} <= result.champion.metrics.keys()
+    assert result.gate.status == "passed", result.gate.checks
+    assert "deploy version 2 by Canary" in result.next
+
+    store = world.systems.store
+    row, gate = store.get(result.evaluation_id), store.get(str(result.gate.gate_id))
+    assert EvaluateResult.model_validate(row.body) == result
+    assert [each.kind for each in store.chain(gate.id)] == ["gate", "eval", "train", "drift"]
+    assert (gate.status, gate.version) == ("passed", "2")
+    assert gate.body["artifact_digest"] == world.systems.registry.get("loans", "2").digest
+    assert gate.body["holdout_digest"] == result.holdout.digest
+    names = [each["name"] for each in gate.body["checks"]]
+    assert {"auc_roc", "improvement:auc_roc", "segment:region=north", "no_overlap", "artifact_replays"} <= set(names)
+
+
+def test_the_same_evaluation_gives_the_same_numbers(world: TinyWorld) -> None:
+    first, second = _evaluate(world, "2"), _evaluate(world, "2")
+    assert first.weighted_improvement == pytest.approx(second.weighted_improvement, abs=1e-12)
+    assert first.interval == second.interval
+    assert first.holdout == second.holdout
+
+
+def test_a_worse_challenger_is_archived(world: TinyWorld) -> None:
+    version = _register(world, "guesses")
+    result = _evaluate(world, version)
+    assert (result.verdict, result.gate.status, result.gate.gate_id) == ("champion_wins", "not_run", None)
+    registry = world.systems.registry
+    assert registry.alias("loans", "challenger") is None
+    assert registry.get("loans", version).tags["guardian.archived_by"] == result.evaluation_id
+    assert registry.alias("loans", "champion") == "1"
+
+
+def test_a_slow_challenger_loses_on_latency(world: TinyWorld) -> None:
+    result = _evaluate(world, _register(world, "slow"))
+    assert result.verdict == "champion_wins"
+    latency = next(each for each in result.contributions if each.metric == "inference_ms")
+    assert latency.weighted < -0.2
+
+
+def test_a_challenger_that_fails_to_score_loses(world: TinyWorld) -> None:
+    result = _evaluate(world, _register(world, "fails"))
+    assert result.verdict == "champion_wins"
+    assert "out of memory" in result.next
+    assert world.systems.registry.alias("loans", "challenger") is None
+
+
+def test_a_twin_ties_and_the_champion_stays(world: TinyWorld) -> None:
+    version = _register(world, "none")
+    registry = world.systems.registry
+    registry.set_alias("loans", "champion", "2")
+    try:
+        result = _evaluate(world, version)
+    finally:
+        registry.set_alias("loans", "champion", "1")
+    assert (result.weighted_improvement, result.interval) == (0, (0, 0))
+    assert (result.verdict, result.gate.status) == ("tie", "not_run")
+    assert registry.alias("loans", "challenger") == version
+
+
+def test_a_winner_without_provenance_is_not_passed(world: TinyWorld) -> None:
+    result = _evaluate(world, _register(world, "none"))
+    assert result.verdict == "challenger_wins"
+    assert result.gate.status == "inconclusive"
+    unknown = {each.name for each in result.gate.checks if each.verdict == "inconclusive"}
+    assert unknown == {"no_overlap", "artifact_replays"}
+    assert "promotion is blocked" in result.next
+
+
+def test_a_changed_artifact_fails_the_gate(world: TinyWorld, tmp_path: Path) -> None:
+    file = world.systems.registry.fetch("loans", "2").path / "model.pkl"
+    sound = file.read_bytes()
+    file.write_bytes(sound[:-40] + b"x" * 40)
+    try:
+        result = _evaluate(world, "2")
+    finally:
+        file.write_bytes(sound)
+    failed = [each for each in result.gate.checks if each.verdict == "failed"]
+    assert [each.name for each in failed] == ["artifact_replays"]
+    assert result.gate.status == "failed"
+
+
+def test_there_must_be_a_challenger(world: TinyWorld) -> None:
+    registry = world.systems.registry
+    registry.delete_alias("loans", "challenger")
+    with pytest.raises(InputError, match="no challenger; retrain first"):
+        TOOL.run(world.systems, TOOL.arguments(challenge=CHALLENGE))
+    with pytest.raises(InputError, match="champion already"):
+        _evaluate(world, "1")
+    assert world.systems.store.latest(Kind.gate, MODEL, version="1") is None
