@@ -10,13 +10,14 @@ import logging
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy import func, select
 
 from agent.rendering import facts_of, text_of
 from agent.untrusted import clean
 from policies.errors import GuardianError, PolicyRefusal
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
-from tools.systems.tables import ActionRow
+from tools.systems.tables import ActionRow, EvidenceRow
 from tools.systems.tool import Effect, Tool
 
 _log = logging.getLogger(__name__)
@@ -56,14 +57,13 @@ def carry_out(
 
 def _intend(
     systems: Systems, tool: Tool, arguments: BaseModel, model: str, key: str, run_id: str, actor: str
-) -> tuple[ActionRow | None, dict[str, str]]:
-    """The row of an earlier attempt (None: this is the first), and the newest evidence ids when it began."""
+) -> tuple[ActionRow | None, dict[str, int]]:
+    """The row of an earlier attempt (None: this is the first), and the newest evidence when it began."""
     with systems.store.reading() as session:
         begun = session.get(ActionRow, key)
     if begun is not None:
         return begun, dict((begun.outcome or {}).get("before", {}))
-    newest = {kind.value: systems.store.latest(kind, model) for kind in MADE_BY_TOOLS}
-    before = {kind: row.id for kind, row in newest.items() if row is not None}
+    before = _newest(systems, model) if tool.effect is Effect.WRITE else {}
     given = arguments.model_dump(mode="json")
     now = systems.clock.now()
     with systems.store.writing() as session:
@@ -82,7 +82,14 @@ def _intend(
     return None, before
 
 
-def _adopted(systems: Systems, tool: Tool, arguments: BaseModel, model: str, before: dict[str, str]) -> Outcome | None:
+def _newest(systems: Systems, model: str) -> dict[str, int]:
+    """The highest number of each kind of evidence about a model."""
+    query = select(EvidenceRow.kind, func.max(EvidenceRow.number)).where(EvidenceRow.model == model)
+    with systems.store.reading() as session:
+        return {str(kind): int(number) for kind, number in session.execute(query.group_by(EvidenceRow.kind))}
+
+
+def _adopted(systems: Systems, tool: Tool, arguments: BaseModel, model: str, before: dict[str, int]) -> Outcome | None:
     """The result that an interrupted attempt did store as evidence before it was cut off, None where it stored none.
 
     It is this call's result where it came after the intent and says of itself what the arguments say.
@@ -90,7 +97,7 @@ def _adopted(systems: Systems, tool: Tool, arguments: BaseModel, model: str, bef
     given = arguments.model_dump(mode="json")
     for kind in MADE_BY_TOOLS:
         row = systems.store.latest(kind, model)
-        if row is None or row.id == before.get(kind.value):
+        if row is None or row.id == f"{kind.value}-{before.get(kind.value)}":
             continue
         if any(row.body[name] != value for name, value in given.items() if name in row.body):
             continue

@@ -53,6 +53,7 @@ def build_app() -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command; the exit code. Global options may stand anywhere on the line."""
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of the models wait without burning a core
     ordered = _globals_first(list(arguments))
     as_json = "--json" in ordered
     try:

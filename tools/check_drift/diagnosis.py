@@ -41,18 +41,14 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     sources = _by_source(binding, drifted, signs, contract)
     sound = [name for name in drifted if not signs[name] and name not in contract]
     changed = any(check.type in (DriftType.concept_drift, DriftType.label_drift) for check in found)
+    related = [check.subject for check in found if check.method == "correlation"]
     broken = bool(contract) or any(signs.values())
     predictions = any(check.type is DriftType.prediction_drift for check in found)
-    world = bool(sound) or changed or (predictions and not broken)
+    world = bool(sound) or changed or ((predictions or bool(related)) and not broken)
     kind: Literal["pipeline", "world", "both"] = "both" if broken and world else "pipeline" if broken else "world"
     first, sudden = _since(sound or drifted, material)
-    return Diagnosis(
-        kind=kind,
-        sources=sources,
-        first_seen=first,
-        sudden=sudden,
-        detail=_words(sources, sound, changed, first, sudden),
-    )
+    told = _words(sources, sound, related, changed, first, sudden)
+    return Diagnosis(kind=kind, sources=sources, first_seen=first, sudden=sudden, detail=told)
 
 
 def unit_factor(baseline: NumericSummary, current: NumericSummary) -> float | None:
@@ -154,12 +150,19 @@ def _since(names: Sequence[str], material: Material) -> tuple[date | None, bool 
 
 
 def _words(
-    sources: Sequence[SourceFinding], sound: Sequence[str], changed: bool, first: date | None, sudden: bool | None
+    sources: Sequence[SourceFinding],
+    sound: Sequence[str],
+    related: Sequence[str],
+    changed: bool,
+    first: date | None,
+    sudden: bool | None,
 ) -> str:
     said = [f"{each.source} ({each.owner}): {'; '.join(each.signs)}" for each in sources if each.signs]
     if sound:
         shown = ", ".join(sound[:5]) + (f" and {len(sound) - 5} more" if len(sound) > 5 else "")
         said.append(f"sound data that differ: {shown}")
+    if related:
+        said.append(f"relations that differ: {', '.join(related)}")
     if changed:
         said.append("outcomes changed")
     if first is not None:

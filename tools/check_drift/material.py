@@ -253,9 +253,14 @@ class Material:
         return frame
 
     def _scored_baseline(self) -> pd.DataFrame:
-        """The baseline's id, time and target with the champion's scores."""
+        """The baseline's id, time and target with the champion's scores, computed once a version and stored."""
         if "scored" not in self._kept:
-            scores = self.score(self._baseline_rows().to_pandas())
+            path = self._stored("scored", self._baseline_digest(), f"-v{self.champion()}.npy")
+            try:
+                scores = np.load(path, allow_pickle=False)
+            except (OSError, ValueError):
+                scores = self.score(self._baseline_rows().to_pandas())
+                np.save(path, scores)
             self._kept["scored"] = self._baseline_frame().assign(**{SCORE: scores})
         scored: pd.DataFrame = self._kept["scored"]
         return scored
