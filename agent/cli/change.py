@@ -8,6 +8,7 @@ import typer
 
 from agent.cli import render
 from agent.cli.session import Session
+from policies.errors import PolicyRefusal
 
 if TYPE_CHECKING:
     from tools.systems.tool import Tool
@@ -22,12 +23,17 @@ def retrain(
     ] = None,
 ) -> None:
     """Retrains a model where a trigger fires and the policies allow it; registers the challenger."""
+    from tools.retrain.result import RetrainResult
     from tools.retrain.tool import TOOL
 
     session: Session = context.obj
     arguments = TOOL.arguments(pipeline=pipeline, force_trigger=force_trigger)
     _audit(session, TOOL, {"pipeline": pipeline, "force_trigger": force_trigger})
-    session.emit(TOOL.run(session.systems, arguments), render.training)
+    result = TOOL.run(session.systems, arguments)
+    assert isinstance(result, RetrainResult)
+    if result.policy is not None:
+        raise PolicyRefusal(result.policy, result.skipped_because or "", where=pipeline)
+    session.emit(result, render.training)
 
 
 def deploy(

@@ -39,8 +39,8 @@ def drift(result: Any) -> str:
     ordered = sorted(result.checks, key=lambda check: -["ok", "unknown", "warning", "critical"].index(check.severity))
     found = "drift detected" if result.drift_detected else "no drift"
     head = (
-        f"{result.report_id}: {result.monitor} of {result.model}: {found}, severity {result.severity} ({result.status})\n"
-        f"  window {result.window.start} to {result.window.end}, {result.window.rows} rows; "
+        f"{result.report_id}: {result.monitor} of {result.model}: {found}, severity {result.severity} "
+        f"({result.status})\n  window {result.window.start} to {result.window.end}, {result.window.rows} rows; "
         f"baseline {result.baseline.dataset}, {result.baseline.rows} rows"
     )
     rows = [
@@ -151,7 +151,8 @@ def status(result: Any) -> str:
 def why(result: Any) -> str:
     """The chain of evidence, newest first."""
     head = f"{result.model} is served by version {result.serving_version}, because:"
-    return f"{head}\n{table((l.id, f'{l.created_at:%Y-%m-%d %H:%M}', l.status, l.says) for l in result.chain)}"
+    rows = [(link.id, f"{link.created_at:%Y-%m-%d %H:%M}", link.status, link.says) for link in result.chain]
+    return f"{head}\n{table(rows)}"
 
 
 def runs(result: Any) -> str:

@@ -31,7 +31,7 @@ STORY_ENDS = datetime(2026, 2, 24)
 FLAGGED = 200
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-REQUESTS_AN_HOUR = {5: 10_000, 10: 2_000, 25: 500, 50: 250}
+REQUESTS_AN_HOUR = {5: 16_000, 10: 2_000, 25: 500, 50: 250}
 """Live requests sent in an hour of a stage. The shop is asked more often than this; the demo sends what gates need."""
 _MARK = ".simshop"
 

@@ -1,4 +1,4 @@
-"""What a model is compared with: the declared baseline, or, once a successor was promoted, what that one was judged on."""
+"""What a model is compared with: the declared baseline, or for a promoted successor what that one was judged on."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def reference_for(systems: Systems, monitor: DriftMonitor, champion: str) -> Ref
     if promoted is None:
         return declared
     judged = next((row for row in systems.store.chain(promoted.id) if row.kind is Kind.evaluation), None)
-    if judged is None:
+    holdout = judged.body.get("holdout") if judged else None
+    if not holdout:
         return declared
-    holdout = judged.body["holdout"]
     start, end = datetime.fromisoformat(holdout["start"]), datetime.fromisoformat(holdout["end"])
     if monitor.baseline.timestamp is not None and end.date() <= monitor.baseline.timestamp:
         return declared

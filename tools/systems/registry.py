@@ -77,13 +77,23 @@ class Registry:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         if self.tracking_uri.startswith("sqlite:///"):
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        import mlflow
         from mlflow import MlflowClient
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        mlflow.set_tracking_uri(self.tracking_uri)
         return MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    def _use(self) -> None:
+        """Points MLflow's module-level functions here: they keep one URI for the whole process.
+
+        They also leave it in the environment, where it would rule the next systems that are opened.
+        """
+        import mlflow
+
+        outer = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(self.tracking_uri)
+        if outer is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
 
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions, newest first; empty where the model is not registered."""
@@ -152,6 +162,7 @@ class Registry:
         `example`: a few rows of the model's input; the signature is taken from them. `artifacts`: file name → content.
         """
         client = self.client
+        self._use()
         import mlflow
         import sklearn
         from mlflow.models import infer_signature
@@ -226,6 +237,8 @@ class Registry:
 
     def _download(self, uri: str) -> Path:
         import mlflow
+
+        self._use()
 
         target = tempfile.mkdtemp(prefix="guardian-model-")
         try:

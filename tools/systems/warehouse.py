@@ -29,13 +29,14 @@ class Warehouse:
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._known: set[str] = set()
+        self._unreadable: dict[str, str] = {}
 
     def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
         """Rows of one SELECT, with `$name` parameters bound. Raises InputError for anything else or a faulty query."""
         import duckdb
 
-        cursor = self._cursor()
         try:
+            cursor = self._cursor()
             statements = cursor.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InputError("only a single SELECT may be asked of the warehouse", where="query")
@@ -44,6 +45,11 @@ class Warehouse:
             if missing := sorted(wanted - bound.keys()):
                 raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
             return cursor.sql(sql, params=bound or None).to_arrow_table()
+        except duckdb.CatalogException as error:
+            for table, fault in self._unreadable.items():
+                if table in sql:
+                    raise SystemDown(f"table {table} cannot be read: {fault}", where="warehouse") from error
+            raise InputError(_first_line(error), where="query") from error
         except duckdb.IOException as error:
             raise SystemDown(_first_line(error), where="warehouse") from error
         except duckdb.Error as error:
@@ -90,8 +96,8 @@ class Warehouse:
     def columns(self, table: str) -> dict[str, str]:
         """Column names and DuckDB types of a table. Raises InputError where there is none."""
         self._require(table)
-        schema = self._cursor().sql(f"SELECT * FROM {table} LIMIT 0")
-        return dict(zip(schema.columns, map(str, schema.types), strict=True))
+        described = self.query(f"SELECT column_name, column_type FROM (DESCRIBE {table})")
+        return dict(zip(*(column.to_pylist() for column in described.columns), strict=True))
 
     def exists(self, table: str) -> bool:
         """Whether the table has a file."""
@@ -125,13 +131,19 @@ class Warehouse:
         return connection
 
     def _show(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
+        import duckdb
+
         if "." in table:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(table.partition('.')[0])}")
         pattern = _literal(str(self.folder(table).resolve() / "*.parquet"))
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)"
-        )
-        self._known.add(table)
+        view = f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)"
+        try:
+            connection.execute(view)
+        except duckdb.Error as error:  # one torn file must not hide the other tables
+            self._unreadable[table] = _first_line(error)
+        else:
+            self._known.add(table)
+            self._unreadable.pop(table, None)
 
     def close(self) -> None:
         """Closes the connection; the next query opens another."""

@@ -75,3 +75,12 @@ def test_an_unknown_table_or_name_says_what_there_is(warehouse: Warehouse) -> No
 def test_a_missing_folder_is_a_system_that_is_down(tmp_path: Path) -> None:
     with pytest.raises(SystemDown, match="no folder"):
         Warehouse(tmp_path / "none").query("SELECT 1")
+
+
+def test_a_torn_file_is_said_and_hides_no_other_table(warehouse: Warehouse) -> None:
+    folder = warehouse.folder("ml.torn")
+    folder.mkdir(parents=True)
+    (folder / "torn.parquet").write_bytes(b"PAR1 half")
+    assert warehouse.query("SELECT count(*) FROM ml.t")[0].to_pylist() == [3]
+    with pytest.raises(SystemDown, match=r"ml\.torn cannot be read"):
+        warehouse.query("SELECT * FROM ml.torn")
