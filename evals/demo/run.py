@@ -13,12 +13,12 @@ from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
 
-def run_demo(directory: Path, seed: int, planner: str | None, say: Say) -> DemoResult:
+def run_demo(directory: Path, seed: int, planner: str | None, say: Say, *, customers: int = 100_000) -> DemoResult:
     """Seven weeks of SimShop with its story; `planner` None: with nobody watching. Writes `directory`/report.html."""
     from evals.demo.report import write_demo_report
 
     started = time.monotonic()
-    shop = Shop(directory, seed, planner, say=say)
+    shop = Shop(directory, seed, planner, say=say, customers=customers)
     try:
         shop.open()
         shop.live(STORY_ENDS)

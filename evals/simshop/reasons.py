@@ -32,7 +32,7 @@ PRICE_PULL: Final = 1.5
 """Weight of price sensitivity once prices have changed."""
 KEPT: Final = 0.9
 """How much of the old reasons is left for a price-sensitive customer; it fades to nothing for the others."""
-MORE_CHURN: Final = 0.6
+MORE_CHURN: Final = 1.2
 """Log-odds that `more_churn` adds for everybody."""
 
 _WEIGHTS: Final = np.array([OLD_REASONS.get(name, 0.0) for name in LATENTS], dtype=np.float32)
