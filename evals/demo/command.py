@@ -23,7 +23,7 @@ def demo(
         bool, typer.Option("--without-agent", help="Nobody watches: the seed's ablation A4.")
     ] = False,
 ) -> None:
-    """Runs the whole loop on SimShop: seven weeks of a shop's life in two minutes, then a report."""
+    """Runs the whole loop on SimShop: six weeks of a shop's life in two minutes, then a report."""
     from evals.demo.run import run_demo
 
     session: Session = context.obj

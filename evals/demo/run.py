@@ -14,7 +14,7 @@ from tools.systems.systems import Systems
 
 
 def run_demo(directory: Path, seed: int, planner: str | None, say: Say, *, customers: int = 100_000) -> DemoResult:
-    """Seven weeks of SimShop with its story; `planner` None: with nobody watching. Writes `directory`/report.html."""
+    """Six weeks of SimShop with its story; `planner` None: with nobody watching. Writes `directory`/report.html."""
     from evals.demo.report import write_demo_report
 
     started = time.monotonic()

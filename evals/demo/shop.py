@@ -27,11 +27,11 @@ MONITOR = "ChurnDrift"
 DEPLOYED = datetime(2026, 1, 6)
 LOOKED_AT = datetime(2026, 1, 27)
 """Three weeks after the deployment: the day the VP of Customer Success calls."""
-STORY_ENDS = datetime(2026, 2, 24)
+STORY_ENDS = datetime(2026, 2, 17)
 FLAGGED = 200
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-REQUESTS_AN_HOUR = {5: 16_000, 10: 2_000, 25: 500, 50: 250}
+REQUESTS_AN_HOUR = {5: 16_000, 10: 1_200, 25: 250, 50: 120}
 """Live requests sent in an hour of a stage. The shop is asked more often than this; the demo sends what gates need."""
 _MARK = ".simshop"
 
@@ -145,7 +145,7 @@ class Shop:
         """Sends the hours' requests to the gateway over HTTP, in order of time."""
         assert self._gateway is not None
         hours = max(1, round((end - start) / HOUR))
-        count = REQUESTS_AN_HOUR.get(int(rollout.body["traffic_pct"]), 250) * hours
+        count = REQUESTS_AN_HOUR.get(int(rollout.body["traffic_pct"]), 120) * hours
         requests = list(self.world.live_requests(start, end, count))
         for first in range(0, len(requests), 1_000):
             part = requests[first : first + 1_000]
