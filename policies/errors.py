@@ -6,8 +6,12 @@
     ├── InputError           exit 2   bad usage, reference or data; says what would be right
     │   └── DeclarationError exit 2   problems in a declarations file, each with its line
     ├── PolicyRefusal        exit 3   a policy says no: which one, and why
+    │   └── BudgetExhausted  exit 3   the next model call does not fit the budget   (agent.budget)
     ├── ApprovalPending      exit 4   waiting for a person: the approval's id
-    └── SystemDown           exit 1   a system stayed down after retries
+    ├── SystemDown           exit 1   a system stayed down after retries
+    │   └── ProviderDown     exit 1   the language model did not answer             (agent.planners.protocol)
+    ├── StaleRevision        exit 1   someone else changed the row meanwhile        (tools.systems.store)
+    └── RunBusy              exit 1   another process works on this run             (agent.runs)
 """
 
 from __future__ import annotations

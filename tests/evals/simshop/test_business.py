@@ -81,7 +81,7 @@ def test_a_campaign_finds_out_what_the_world_knows(world, shelf):
     assert set(known[known.churned].outcome) == {"already_churned", "left", "retained"}
     assert set(known[~known.churned].outcome) == {"never_leaving", "stayed"}
     assert (outcomes.retained_arr > 0).eq(outcomes.outcome == "retained").all()
-    assert counts.retained_arr == pytest.approx(outcomes.retained_arr.sum())
+    assert counts.retained_arr == pytest.approx(float(outcomes.retained_arr.sum()))
 
 
 def test_what_becomes_of_a_customer_depends_on_no_one_else(world, shelf):
