@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evals.scratch import scratch_folder
 from evals.simshop import FULL_STORY, Story, World
-from policies.errors import InputError, SystemDown
+from policies.errors import SystemDown
 from tools.serving.batch import score_window
 from tools.serving.client import failures, send
 from tools.serving.process import GatewayProcess
@@ -33,7 +32,6 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 REQUESTS_AN_HOUR = {5: 16_000, 10: 1_200, 25: 250, 50: 120}
 """Live requests sent in an hour of a stage. The shop is asked more often than this; the demo sends what gates need."""
-_MARK = ".simshop"
 
 Say = Callable[[str], None]
 
@@ -59,7 +57,7 @@ class Shop:
         self._say = say
         self._told = ""
         self._gateway: GatewayProcess | None = None
-        prepare_folder(home)
+        scratch_folder(home, "evals")
         self.systems = Systems.open(home / "operations.yaml")
 
     @property
@@ -184,15 +182,3 @@ class Shop:
             if gist != self._told:
                 self._say(f"{midnight:%Y-%m-%d}  {told}")
             self._told = gist
-
-
-def prepare_folder(home: Path) -> None:
-    """An empty folder with SimShop's declarations. Raises InputError where something else lives there."""
-    if home.exists() and any(home.iterdir()):
-        if not (home / _MARK).exists():
-            raise InputError("is not empty and not a demo's folder; name another with --dir", where=str(home))
-        shutil.rmtree(home)
-    (home / "warehouse").mkdir(parents=True)
-    (home / _MARK).write_text("Made by `guardian demo`, which deletes it when run again.\n")
-    declarations = importlib.resources.files("evals") / "operations.yaml"
-    (home / "operations.yaml").write_text(declarations.read_text(encoding="utf-8"), encoding="utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from evals.scratch import scratch_folder
 from policies.errors import InputError
 from tools.serving.batch import score_window
 from tools.systems import datasets
@@ -38,7 +37,6 @@ ADOPTED = FIRST_ROW + DAYS_BEFORE_ADOPTION * DAY
 BASELINE = 8 * WEEK
 HOLDOUT = 28 * DAY
 MOST_WEEKS = 30
-_MARK = ".elec2"
 
 Say = Callable[[str], None]
 
@@ -96,7 +94,7 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
     from tools.retrain.tool import train_first_champion
 
     rows = read(data)
-    _prepare(directory)
+    scratch_folder(directory, "evals.elec2")
     systems = Systems.open(directory / "operations.yaml")
     try:
         _set(systems, ADOPTED)
@@ -274,15 +272,3 @@ def _set(systems: Systems, now: datetime) -> None:
     clock = systems.clock
     assert isinstance(clock, VirtualClock)
     clock.set(now)
-
-
-def _prepare(directory: Path) -> None:
-    """An empty folder with the declarations. Raises InputError where something else lives there."""
-    if directory.exists() and any(directory.iterdir()):
-        if not (directory / _MARK).exists():
-            raise InputError("is not empty and not this example's folder; name another", where=str(directory))
-        shutil.rmtree(directory)
-    (directory / "warehouse").mkdir(parents=True)
-    (directory / _MARK).write_text("Made by `python -m evals.elec2`, which deletes it when run again.\n")
-    declarations = importlib.resources.files("evals.elec2") / "operations.yaml"
-    (directory / "operations.yaml").write_text(declarations.read_text(encoding="utf-8"), encoding="utf-8")
