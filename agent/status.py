@@ -85,7 +85,8 @@ def model_status(systems: Systems, model: str) -> ModelStatus:
     if not monitored:
         health: Literal["healthy", "degraded", "unmonitored"] = "unmonitored"
     else:
-        health = "degraded" if report and report.body.get("severity") == "critical" else "healthy"
+        sound = report is None or (report.body.get("status") == "checked" and report.body.get("severity") != "critical")
+        health = "healthy" if sound else "degraded"
     return ModelStatus(
         model=model,
         serving_version=serving,

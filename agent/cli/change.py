@@ -8,7 +8,7 @@ import typer
 
 from agent.cli import render
 from agent.cli.session import Session
-from policies.errors import PolicyRefusal
+from policies.errors import InputError, PolicyRefusal
 
 if TYPE_CHECKING:
     from tools.systems.tool import Tool
@@ -27,7 +27,11 @@ def retrain(
     from tools.retrain.tool import TOOL
 
     session: Session = context.obj
-    arguments = TOOL.arguments(pipeline=pipeline, force_trigger=force_trigger)
+    try:
+        arguments = TOOL.arguments(pipeline=pipeline, force_trigger=force_trigger)
+    except ValueError as error:
+        known = "drift_detected, performance_decay, scheduled, data_volume"
+        raise InputError(f"{force_trigger!r} is no type of trigger: {known}", where="--force-trigger") from error
     _audit(session, TOOL, {"pipeline": pipeline, "force_trigger": force_trigger})
     result = TOOL.run(session.systems, arguments)
     assert isinstance(result, RetrainResult)
@@ -68,7 +72,10 @@ def rollback(
     from tools.deploy.tool import rollback as give_back
 
     session: Session = context.obj
-    session.emit(give_back(session.systems, model, why), render.rollout)
+    result = give_back(session.systems, model, why)
+    systems = session.systems
+    systems.store.audit("command line", "rollback", {"model": model, "why": why}, at=systems.clock.now())
+    session.emit(result, render.rollout)
 
 
 def _audit(session: Session, tool: Tool, arguments: dict[str, object]) -> None:

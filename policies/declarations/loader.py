@@ -32,14 +32,19 @@ def parse(text: str, file: str) -> Operations:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+        lines: dict[Place, int] = {}
+        repeated = [] if root is None else list(_walk(root, (), lines))
+    except RecursionError:
+        raise DeclarationError([Problem(file, 0, "", "an anchor refers to itself")]) from None
+    except ValueError as error:  # a date that is none, say
+        raise DeclarationError([Problem(file, 0, "", f"holds a value that cannot be read: {error}")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         cause = f"not YAML: {getattr(error, 'problem', None) or error}"
         raise DeclarationError([Problem(file, mark.line + 1 if mark else 0, "", cause)]) from None
     if root is None:
         raise DeclarationError([Problem(file, 0, "", "the file declares nothing")])
-    lines: dict[Place, int] = {}
-    duplicates = [Problem(file, line, _dotted(place), "is declared twice") for place, line in _walk(root, (), lines)]
+    duplicates = [Problem(file, line, _dotted(place), "is declared twice") for place, line in repeated]
     if not isinstance(data, dict):
         raise DeclarationError([Problem(file, 1, "", f"top level must be a mapping of {_blocks()}")])
     problems = list(duplicates)

@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from policies.errors import GuardianError, InputError, SystemDown
 from tools.systems.tables import AuditRow, Base, EvidenceRow
 
+_FORMS = "write sqlite:///path/to/state.db or postgresql+psycopg://host/database (with psycopg installed)"
+
 
 class Kind(StrEnum):
     """Kinds of evidence; the value is the prefix of the row's id."""
@@ -63,11 +65,18 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except SQLAlchemyError:
+            raise InputError(f"is no database URL; {_FORMS}", where="systems.state") from None
         sqlite = parsed.get_backend_name() == "sqlite"
         if sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+        try:
+            self._engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+        except (SQLAlchemyError, ImportError) as error:
+            backend = parsed.drivername
+            raise InputError(f"{backend} cannot be used here: {error}; {_FORMS}", where="systems.state") from None
         if sqlite:
             event.listen(self._engine, "connect", _tune_sqlite)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
@@ -141,8 +150,9 @@ class Store:
         since: datetime | None = None,
         limit: int | None = None,
     ) -> list[Evidence]:
-        """Rows of a kind, newest first."""
-        query = select(EvidenceRow).where(EvidenceRow.kind == kind.value).order_by(EvidenceRow.number.desc())
+        """Rows of a kind, newest first by the time they speak of: a look back does not become the present."""
+        newest_first = (EvidenceRow.created_at.desc(), EvidenceRow.number.desc())
+        query = select(EvidenceRow).where(EvidenceRow.kind == kind.value).order_by(*newest_first)
         wanted_values = {EvidenceRow.model: model, EvidenceRow.version: version, EvidenceRow.status: status}
         for column, wanted in wanted_values.items():
             if wanted is not None:

@@ -37,7 +37,7 @@ def test_slow_challenger_misses_its_deadline_and_the_champion_answers(
     rows = logged(world, gateway, "slow-")
     assert len(rows) == 40 and set(rows["variant"]) == {"challenger"}
     assert set(rows["version"]) == {world.versions["slow"]}
-    assert rows["error"].str.contains("deadline of 200 ms|breaker open|not running").all()
+    assert rows["error"].str.contains("deadline of 200 ms|breaker open|not running|process ended").all()
     assert rows["error"].str.contains("deadline").any() and rows["score"].isna().all()
     assert rows["fallback_score"].notna().all() and set(rows["fallback_version"]) == {world.versions["one"]}
     assert challenger_errors(gateway) - errors_before == 40
