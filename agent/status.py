@@ -154,7 +154,11 @@ def why(systems: Systems, model: str) -> Why:
     change = systems.store.latest(Kind.traffic_change, model)
     if change is None:
         raise InputError("was never given any traffic; deploy a version or adopt a first champion", where=model)
-    chain = [_link(each) for each in systems.store.chain(change.id)]
+    chain = []
+    for row in systems.store.chain(change.id):
+        chain.append(_link(row))
+        if row.kind is Kind.rollout and row.status == "rolled_back":
+            break  # what the other version had been promoted on is no reason for this one
     return Why(model=model, serving_version=serving_version(systems, model), chain=chain)
 
 
@@ -173,13 +177,19 @@ def _says(row: Evidence) -> str:
     body = row.body
     says = {
         Kind.traffic_change: lambda: f"{body.get('why')}: {_share(body)}",
-        Kind.rollout: lambda: f"{body.get('strategy')} of version {row.version}",
+        Kind.rollout: lambda: _rollout_says(row),
         Kind.gate: lambda: f"{_count(body, 'passed')} of {len(body.get('checks', []))} checks passed",
         Kind.evaluation: lambda: f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}",
         Kind.training_run: lambda: f"trained version {row.version} because of {body.get('triggered_by')}",
         Kind.drift_report: lambda: f"{body.get('monitor')}: {body.get('severity')}, {_found(body)} finding(s)",
     }
     return says[row.kind]() if row.kind in says else str(row.status or "")
+
+
+def _rollout_says(row: Evidence) -> str:
+    if row.status == "rolled_back":
+        return f"version {row.version} was rolled back: {row.body.get('reason')}"
+    return f"{row.body.get('strategy')} of version {row.version}"
 
 
 def _share(body: dict[str, Any]) -> str:

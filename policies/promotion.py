@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
+from policies.declarations.base import show_duration
 from policies.errors import PolicyRefusal
 
 
@@ -75,7 +76,7 @@ def _gate_faults(
     if gate.artifact_digest != digest:
         reasons.append(f"gate {gate.gate_id} judged another artifact than the registry now holds for version {version}")
     if now - gate.judged_at > max_age:
-        reasons.append(f"gate {gate.gate_id} is older than {max_age}; evaluate again")
+        reasons.append(f"gate {gate.gate_id} is older than {show_duration(max_age)}; evaluate again")
     if gate.judged_at > now:
         reasons.append(f"gate {gate.gate_id} is dated in the future, {gate.judged_at}")
     return reasons
