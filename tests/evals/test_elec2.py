@@ -76,6 +76,6 @@ def test_a_file_that_is_not_elec2_is_refused(tmp_path: Path) -> None:
 
 def test_a_strange_folder_is_left_alone(data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(InputError, match="not this example's folder"):
+    with pytest.raises(InputError, match="no example's folder"):
         run_example(data, tmp_path)
     assert (tmp_path / "mine.txt").exists()
