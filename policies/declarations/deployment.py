@@ -173,8 +173,3 @@ class ABTest(Declared):
 
 
 DeploymentStrategy = Annotated[Canary | Shadow | BlueGreen | ABTest, Field(discriminator="type")]
-
-
-def total_duration(canary: Canary) -> timedelta:
-    """The nominal time from the first stage to the last."""
-    return sum((s.duration for s in canary.stages if isinstance(s.duration, timedelta)), timedelta())
