@@ -20,6 +20,7 @@ from agent.runs import Run, RunBusy, RunRecord, claimed, interrupted
 from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
+from policies.declarations.base import show_duration
 from policies.errors import GuardianError
 from tools.deploy.permission import unfinished
 from tools.systems.systems import Systems
@@ -78,7 +79,7 @@ def _continue(
             if row.status != "running":
                 return None
             if systems.clock.now() - row.created_at > RESUMABLE:
-                run.end("abandoned", f"interrupted, and not continued within {RESUMABLE}")
+                run.end("abandoned", f"interrupted, and not continued within {show_duration(RESUMABLE)}")
                 return None
             if run.record.models != models:
                 return None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor
+from policies.declarations.kpis import BusinessKpiTracker
+from policies.declarations.serving import Batch, ServingInfra
 from policies.errors import DeclarationError, GuardianError, Problem
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.systems import Systems
+from tools.track_kpis.readings import parameters
 
 
 class Validation(BaseModel):
@@ -32,6 +36,8 @@ def validate(systems: Systems, file: Path) -> Validation:
 
 
 def _problems(systems: Systems) -> Iterator[tuple[str, str]]:
+    if not systems.operations.models:
+        yield "models", "no model is declared: bind at least one to its registry name, tables and features"
     for name, binding in systems.operations.models.items():
         yield from _model_problems(systems, name, binding)
     for name, monitor in systems.operations.drift_monitors.items():
@@ -43,6 +49,11 @@ def _problems(systems: Systems) -> Iterator[tuple[str, str]]:
                 yield from _table_problems(
                     systems, f"retraining_pipelines.{name}.triggers[{number}].label_table", table
                 )
+    for name, infra in systems.operations.serving_infra.items():
+        if infra.batch is not None:
+            yield from _batch_problems(systems, name, infra, infra.batch)
+    for name, tracker in systems.operations.business_kpi_trackers.items():
+        yield from _kpi_problems(systems, name, tracker)
 
 
 def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Iterator[tuple[str, str]]:
@@ -54,6 +65,11 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     labels = binding.labels
     columns = [labels.id, labels.time, labels.value, labels.arrived]
     yield from _table_problems(systems, f"{place}.labels", labels.table, columns)
+    if binding.predictions is not None:
+        recorded = [binding.id, binding.time, "model_version", "score"]
+        yield from _written_table_problems(systems, f"{place}.predictions", binding.predictions, recorded)
+    if binding.prediction_log is not None:
+        yield from _written_table_problems(systems, f"{place}.prediction_log", binding.prediction_log)
     try:
         if systems.registry.alias(binding.registry_name, CHAMPION) is None:
             yield f"{place}.registry_name", f"no version of {binding.registry_name!r} has the alias 'champion'"
@@ -67,16 +83,48 @@ def _monitor_problems(systems: Systems, name: str, monitor: DriftMonitor) -> Ite
     yield from _table_problems(systems, place, monitor.baseline.dataset, binding.features.names)
 
 
-def _table_problems(
-    systems: Systems, place: str, table: str, columns: list[str] | None = None
+def _batch_problems(systems: Systems, name: str, infra: ServingInfra, batch: Batch) -> Iterator[tuple[str, str]]:
+    operations, place = systems.operations, f"serving_infra.{name}.patterns.{batch.name}"
+    served = [binding for model, binding in operations.models.items() if operations.serving_of(model) is infra]
+    for binding in served:
+        wanted = [binding.id, binding.time, *binding.features.names]
+        yield from _table_problems(systems, f"{place}.input", batch.input, wanted)
+    yield from _written_table_problems(systems, f"{place}.output", batch.output)
+
+
+def _kpi_problems(systems: Systems, name: str, tracker: BusinessKpiTracker) -> Iterator[tuple[str, str]]:
+    now = systems.clock.now()
+    known: dict[str, object] = {"current": "1", "since_deploy": now}
+    with suppress(GuardianError):  # a registry that does not answer is a problem of its own
+        known |= parameters(systems, tracker.model, now)
+    for kpi in tracker.kpis:
+        try:
+            systems.warehouse.check(kpi.query, known)
+        except GuardianError as error:
+            yield f"business_kpi_trackers.{name}.kpis.{kpi.name}.query", error.message
+
+
+def _written_table_problems(
+    systems: Systems, place: str, table: str, columns: Sequence[str] = ()
 ) -> Iterator[tuple[str, str]]:
+    """Of a table that the Guardian or its users write in time: it may be missing, but not be another one."""
+    try:
+        there = systems.warehouse.exists(table)
+    except GuardianError as error:
+        yield place, str(error)
+        return
+    if there:
+        yield from _table_problems(systems, place, table, columns)
+
+
+def _table_problems(systems: Systems, place: str, table: str, columns: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     try:
         if not systems.warehouse.exists(table):
             there = ", ".join(systems.warehouse.tables()) or "none"
             yield place, f"there is no table {table!r}; there are: {there}"
             return
         there_columns = systems.warehouse.columns(table)
-        for column in columns or []:
+        for column in columns:
             if column not in there_columns:
                 yield place, f"table {table} has no column {column!r}; it has: {', '.join(there_columns)}"
     except GuardianError as error:

@@ -9,8 +9,20 @@ import typer
 
 from agent.cli import render
 from agent.cli.session import Session
+from policies.errors import InputError
 
-At = Annotated[datetime | None, typer.Option("--at", metavar="TIME", help="As of this time (UTC), not now.")]
+
+def _in_reach(at: datetime | None) -> datetime | None:
+    """Windows and baselines reach back from a time by up to years: the calendar must have room for them."""
+    if at is not None and not 1970 <= at.year < 2200:
+        raise InputError(f"{at:%Y-%m-%d} is out of reach; write a time between 1970 and 2200", where="--at")
+    return at
+
+
+At = Annotated[
+    datetime | None,
+    typer.Option("--at", metavar="TIME", callback=_in_reach, help="As of this time (UTC), not now."),
+]
 
 
 def start_monitor(context: typer.Context, monitor: Annotated[str, typer.Argument(metavar="MONITOR")]) -> None:

@@ -56,7 +56,7 @@ class Shop:
         self.campaigns: dict[datetime, Any] = {}
         self._say = say
         self._told = ""
-        self._gateway: GatewayProcess | None = None
+        self.gateway: GatewayProcess | None = None
         scratch_folder(home, "evals")
         self.systems = Systems.open(home / "operations.yaml")
 
@@ -70,7 +70,7 @@ class Shop:
         from tools.check_drift.tool import start_monitor
         from tools.retrain.tool import train_first_champion
 
-        self._set(DEPLOYED)
+        self.set_time(DEPLOYED)
         self._say("building SimShop: 24 months of 100,000 registered customers …")
         self.world.build_history(self.systems.warehouse)
         self._say("training the first champion on the rolling 12 months before its holdout …")
@@ -82,8 +82,8 @@ class Shop:
         self._say(f"deployed on Tuesday {DEPLOYED:%Y-%m-%d}: version {first.version}")
         if self.planner is not None:
             start_monitor(self.systems, MONITOR)
-            self._gateway = GatewayProcess(self.home / "operations.yaml", MODEL).start()
-            self._say(f"the gateway answers at {self._gateway.predict_url}; {MONITOR} is watching")
+            self.gateway = GatewayProcess(self.home / "operations.yaml", MODEL).start()
+            self._say(f"the gateway answers at {self.gateway.predict_url}; {MONITOR} is watching")
 
     def live(self, until: datetime) -> None:
         """Lets the shop live to `until`, with a night at every midnight."""
@@ -94,7 +94,7 @@ class Shop:
             end = min(midnight, until, start + self._step(rollout) if rollout else until)
             if rollout:
                 self._serve(rollout, start, end)
-            self._set(end)
+            self.set_time(end)
             self.world.advance(self.systems.warehouse, end)
             if rollout:
                 self._reconcile(end)
@@ -103,9 +103,9 @@ class Shop:
 
     def close(self) -> None:
         """Stops the gateway and gives connections back."""
-        if self._gateway is not None:
-            self._gateway.stop()
-            self._gateway = None
+        if self.gateway is not None:
+            self.gateway.stop()
+            self.gateway = None
         self.systems.close()
 
     def top_flagged(self, at: datetime) -> list[int]:
@@ -127,7 +127,8 @@ class Shop:
         rows = datasets.table(self.systems, binding.predictions)
         return datasets.with_labels(self.systems, MODEL, rows, self.now)
 
-    def _set(self, now: datetime) -> None:
+    def set_time(self, now: datetime) -> None:
+        """Moves the virtual time, for every process of the shop."""
         clock = self.systems.clock
         assert isinstance(clock, VirtualClock)
         clock.set(now)
@@ -141,20 +142,20 @@ class Shop:
 
     def _serve(self, rollout: Evidence, start: datetime, end: datetime) -> None:
         """Sends the hours' requests to the gateway over HTTP, in order of time."""
-        assert self._gateway is not None
+        assert self.gateway is not None
         hours = max(1, round((end - start) / HOUR))
         count = REQUESTS_AN_HOUR.get(int(rollout.body["traffic_pct"]), 120) * hours
         requests = list(self.world.live_requests(start, end, count))
         for first in range(0, len(requests), 1_000):
             part = requests[first : first + 1_000]
-            self._set(part[-1].at)
+            self.set_time(part[-1].at)
             answers = send(
-                self._gateway.predict_url,
+                self.gateway.predict_url,
                 [{"id": each.customer_id, "features": each.features} for each in part],
             )
             if failed := next(failures(answers), None):
                 raise SystemDown(f"answered {failed.status}: {failed.error or failed.body}", where="gateway")
-            self._gateway.wait_log_drained()
+            self.gateway.wait_log_drained()
 
     def _reconcile(self, now: datetime) -> None:
         from tools.deploy.tool import advance

@@ -83,17 +83,17 @@ def live_an_hour(shop: Shop) -> tuple[list[Response], list[Rollout]]:
 
     They carry no id: in so small a shop the places of the few customers of an hour would decide who is asked.
     """
-    gateway = shop._gateway
+    gateway = shop.gateway
     assert gateway is not None
     start, end = shop.now, shop.now + HOUR
     requests = list(shop.world.live_requests(start, end, REQUESTS_AN_HOUR))
     answers: list[Response] = []
     for first in range(0, len(requests), 300):
         part = requests[first : first + 300]
-        shop._set(part[-1].at)
+        shop.set_time(part[-1].at)
         answers += send(gateway.predict_url, [{"features": each.features} for each in part])
         gateway.wait_log_drained()
-    shop._set(end)
+    shop.set_time(end)
     shop.world.advance(shop.systems.warehouse, end)
     return answers, advance(shop.systems, end)
 

@@ -112,9 +112,9 @@ class Material:
         return found
 
     def champion(self) -> str:
-        """The version that serves. Raises InputError where none does."""
+        """The version that served at the time looked back from. Raises InputError where none does."""
         if "champion" not in self._kept:
-            split = self.systems.traffic.split(self.monitor.model)
+            split = self.systems.traffic.split(self.monitor.model, self.at)
             name = self.binding.registry_name
             version = split.champion if split else self.systems.registry.alias(name, CHAMPION)
             if version is None:

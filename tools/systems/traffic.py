@@ -32,9 +32,11 @@ class Traffic:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def split(self, model: str) -> Split | None:
-        """The split in force, None where the model was never served."""
+    def split(self, model: str, at: datetime | None = None) -> Split | None:
+        """The split in force, now or as of `at`; None where the model was not served yet."""
         query = select(SplitRow).where(SplitRow.model == model).order_by(SplitRow.number.desc()).limit(1)
+        if at is not None:
+            query = query.where(SplitRow.at <= at)
         with self._store.reading() as session:
             row = session.scalar(query)
         return Split.model_validate(row) if row else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +34,39 @@ class Warehouse:
 
     def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
         """Rows of one SELECT, with `$name` parameters bound. Raises InputError for anything else or a faulty query."""
+        with self._faults_named(sql):
+            cursor, bound = self._bound(sql, params)
+            return cursor.sql(sql, params=bound).to_arrow_table()
+
+    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
+        """Plans one SELECT without running it: its tables, columns, types and parameters. Raises InputError."""
+        with self._faults_named(sql):
+            cursor, bound = self._bound(sql, params)
+            cursor.execute(f"EXPLAIN {sql}", bound)
+
+    def _bound(
+        self, sql: str, params: Mapping[str, object] | None
+    ) -> tuple[duckdb.DuckDBPyConnection, dict[str, object] | None]:
+        """A cursor for one SELECT, and those of `params` that occur in it."""
+        import duckdb
+
+        cursor = self._cursor()
+        statements = cursor.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise InputError("only a single SELECT may be asked of the warehouse", where="query")
+        wanted = statements[0].named_parameters
+        bound = {name: value for name, value in (params or {}).items() if name in wanted}
+        if missing := sorted(wanted - bound.keys()):
+            raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
+        return cursor, bound or None
+
+    @contextmanager
+    def _faults_named(self, sql: str) -> Iterator[None]:
+        """DuckDB's errors as ours."""
         import duckdb
 
         try:
-            cursor = self._cursor()
-            statements = cursor.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise InputError("only a single SELECT may be asked of the warehouse", where="query")
-            wanted = statements[0].named_parameters
-            bound = {name: value for name, value in (params or {}).items() if name in wanted}
-            if missing := sorted(wanted - bound.keys()):
-                raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
-            return cursor.sql(sql, params=bound or None).to_arrow_table()
+            yield
         except duckdb.CatalogException as error:
             for table, fault in self._unreadable.items():
                 if table in sql:

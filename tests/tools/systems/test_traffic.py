@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,15 @@ def test_every_change_has_a_higher_number_and_an_evidence_row(store: Store) -> N
     row = store.latest(Kind.traffic_change, "M")
     assert row is not None
     assert (row.rests_on, row.status, row.body["before"]["number"]) == ("rollout-1", "no_worker", 1)
+
+
+def test_a_look_back_sees_the_split_of_that_time(store: Store) -> None:
+    traffic = Traffic(store)
+    first = traffic.set("M", "1", at=NOW, why="adopted", rests_on=None)
+    second = traffic.set("M", "2", at=NOW + timedelta(days=7), why="promoted", rests_on=None)
+    assert traffic.split("M", NOW - timedelta(days=1)) is None
+    assert traffic.split("M", NOW + timedelta(days=6)) == first
+    assert traffic.split("M", NOW + timedelta(days=7)) == second
 
 
 def test_the_split_in_force_is_not_written_again(store: Store) -> None:

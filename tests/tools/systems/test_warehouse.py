@@ -28,6 +28,14 @@ def test_parameters_are_bound_and_only_those_that_occur(warehouse: Warehouse) ->
         warehouse.query("SELECT a FROM ml.t WHERE b = $b")
 
 
+def test_a_query_is_checked_without_being_run(warehouse: Warehouse) -> None:
+    warehouse.check("SELECT error('it ran') FROM ml.t WHERE b = $b", {"b": "y"})
+    with pytest.raises(InputError, match="no_such_column"):
+        warehouse.check("SELECT no_such_column FROM ml.t")
+    with pytest.raises(InputError, match="single SELECT"):
+        warehouse.check("SELECT 1; DROP VIEW ml.t")
+
+
 @pytest.mark.parametrize(
     "sql",
     [

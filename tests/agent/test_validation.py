@@ -1,0 +1,100 @@
+"""`validate` against a real warehouse and registry: every problem, with its place and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from agent.validation import validate
+from policies.errors import DeclarationError
+from tools.systems.systems import Systems
+
+OPERATIONS = """
+models:
+  ChurnModel:
+    registry_name: churn_model
+    target: churned
+    id: customer_id
+    time: scored_at
+    table: ml.features
+    holdout: ml.holdout
+    labels: {table: ml.labels, id: customer_id, time: scored_at, value: churned, arrived: labelled_at}
+    features: {numeric: [orders]}
+    predictions: ml.predictions
+    prediction_log: ml.requests
+serving_infra:
+  ChurnServing:
+    patterns:
+      - {name: batch, schedule: "0 6 * * *", input: ml.features, output: ml.predictions, timeout_minutes: 60}
+business_kpi_trackers:
+  ChurnKPIs:
+    model: ChurnModel
+    kpis:
+      - {name: orders, target: 1, frequency: daily, query: "SELECT avg(orders) + epoch($since_deploy) FROM ml.features"}
+      - {name: versioned, target: 1, frequency: daily, query: "SELECT count(*) FROM ml.features WHERE $current = '1'"}
+systems: {clock: virtual}
+"""
+DAY = datetime(2026, 1, 6)
+ROWS = {"customer_id": [1], "scored_at": [DAY], "orders": [1.0]}
+BATCH = "serving_infra.ChurnServing.patterns.batch"
+MODEL = "models.ChurnModel"
+KPIS = "business_kpi_trackers.ChurnKPIs.kpis"
+Problems = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Problems:
+    """The problems of a declarations file over a sound world that has no champion yet."""
+
+    def found(text: str) -> list[str]:
+        file = tmp_path / "operations.yaml"
+        file.write_text(text)
+        systems = Systems.open(file)
+        (tmp_path / "warehouse").mkdir(exist_ok=True)
+        systems.warehouse.append("ml.features", pa.table(ROWS), "all")
+        systems.warehouse.append("ml.holdout", pa.table({**ROWS, "churned": [True]}), "all")
+        labels = {"customer_id": [1], "scored_at": [DAY], "churned": [True], "labelled_at": [DAY]}
+        systems.warehouse.append("ml.labels", pa.table(labels), "all")
+        try:
+            validate(systems, file)
+        except DeclarationError as error:
+            return [f"{each.place}: {each.cause}" for each in error.problems]
+        finally:
+            systems.close()
+        return []
+
+    return found
+
+
+def test_a_sound_file_lacks_only_its_champion(problems: Problems) -> None:
+    assert problems(OPERATIONS) == [
+        "models.ChurnModel.registry_name: no version of 'churn_model' has the alias 'champion'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place", "cause"),
+    [
+        ("input: ml.features", "input: ml.gone", f"{BATCH}.input", "no table 'ml.gone'"),
+        ("input: ml.features", "input: ml.labels", f"{BATCH}.input", "no column 'orders'"),
+        ("output: ml.predictions", "output: no table", f"{BATCH}.output", "schema.table"),
+        ("predictions: ml.predictions", "predictions: ml.holdout", f"{MODEL}.predictions", "no column 'score'"),
+        ("log: ml.requests", "log: a.b.c", f"{MODEL}.prediction_log", "schema.table"),
+        ("avg(orders)", "avg(order)", f"{KPIS}.orders.query", "order"),
+        ("$since_deploy", "$since_ever", f"{KPIS}.orders.query", "$since_ever has no value"),
+        ("SELECT count(*)", "DELETE", f"{KPIS}.versioned.query", "single SELECT"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_named_with_its_place(problems: Problems, before: str, after: str, place: str, cause: str) -> None:
+    faults = [each for each in problems(OPERATIONS.replace(before, after)) if each.startswith(f"{place}: ")]
+    assert any(cause in each for each in faults), faults
+
+
+def test_a_file_without_a_model_is_no_operation(problems: Problems) -> None:
+    assert problems("budgets: {B: {cost: 1, tokens: 1}}") == [
+        "models: no model is declared: bind at least one to its registry name, tables and features"
+    ]
