@@ -49,6 +49,13 @@ def drift_report(row: Evidence) -> DriftReport:
     )
 
 
+def broken_sources(row: Evidence) -> set[str]:
+    """The sources that a drift report holds to be broken; none for another kind of row."""
+    sources = mapping(row.body, "diagnosis").get("sources")
+    listed = [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, dict)]
+    return {text(each, "source") for each in listed if each.get("signs")}
+
+
 def training(row: Evidence) -> Training:
     """A row of kind `train`: a run that started."""
     body, window = row.body, mapping(row.body, "data_window")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from agent.report import sentences
 from agent.report.model import Event
+from agent.report.reading import broken_sources
 from policies.declarations import Severity
 from tools.systems.store import Evidence, Kind
 from tools.systems.tables import ActionRow
@@ -27,9 +28,10 @@ def story(rows: Sequence[Evidence], actions: Sequence[ActionRow], *, whole_perio
 
 
 def _uneventful(row: Evidence, rows: Sequence[Evidence]) -> bool:
-    """A check that found what the check before it had found."""
+    """A check that found what the check before it had found: nothing worse, and no source newly broken."""
     if row.kind not in (Kind.drift_report, Kind.kpi_reading):
         return False
     before = [each for each in rows if each.kind is row.kind and each.created_at < row.created_at]
     known = sentences.event_of(before[-1]).severity if before else Severity.ok
-    return sentences.event_of(row).severity.rank <= max(known.rank, Severity.unknown.rank)
+    newly_broken = broken_sources(row) - (broken_sources(before[-1]) if before else set())
+    return not newly_broken and sentences.event_of(row).severity.rank <= max(known.rank, Severity.unknown.rank)

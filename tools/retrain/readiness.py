@@ -19,7 +19,7 @@ class NewWorld:
 
     Attributes:
         began: when the drift began, or where the last run's data ended.
-        since: what `began` is, in words.
+        since: what happened when it `began`, in words.
         train_end: the training window ends here, where the holdout starts.
         rows: labelled rows in [began, train_end).
         rows_per_day: how fast labelled rows come in.
@@ -63,8 +63,12 @@ def something_to_learn(world: NewWorld, min_new_rows: int, now: datetime) -> Ref
     lag = now - world.train_end
     days = wanted / world.rows_per_day if world.rows_per_day > 0 else None
     until = None if days is None else world.began + timedelta(days=days) + lag
-    have = f"{world.rows:,} labelled rows since {world.since} ({world.began:%Y-%m-%d %H:%M})"
-    before = f"before the holdout starts ({world.train_end:%Y-%m-%d %H:%M})"
     learned = f"; the last run learned from {world.learned_rows:,} of them" if world.learned_rows else ""
-    reason = f"only {have} lie {before}, {wanted:,.0f} are wanted{learned}"
+    began, end = f"{world.began:%Y-%m-%d}", f"{world.train_end:%Y-%m-%d}"
+    if world.train_end <= world.began:
+        reason = f"{world.since} on {began}, and the training window ends before, on {end}, where the holdout starts"
+    else:
+        counted = f"{world.rows:,} of {wanted:,.0f} wanted labelled rows"
+        reason = f"{counted} lie between {began}, when {world.since}, and {end}, where the holdout starts"
+    reason += learned
     return Refused("", "nothing_to_learn_yet", reason, until)

@@ -196,6 +196,19 @@ def test_a_refusal_of_every_night_is_told_once_in_a_period(world: World) -> None
     assert sum(event.id.startswith("drift-") for event in content.story) == 1
 
 
+def test_a_source_that_breaks_while_drift_goes_on_is_news(world: World) -> None:
+    clock = world.systems.clock
+    assert isinstance(clock, VirtualClock)
+    start = clock.now()
+    world.skipped = "not yet"
+    for world.broken in (False, False, True, True):
+        night(world)
+        clock.set(clock.now() + timedelta(days=1))
+    content = content_of_period(world.systems, MODEL, start, clock.now())
+    found = [event.at for event in content.story if event.id.startswith("drift-")]
+    assert found == [start, start + timedelta(days=2)]
+
+
 def test_live_auc_by_week_is_that_of_the_served_scores(world: World) -> None:
     from sklearn.metrics import roc_auc_score
 

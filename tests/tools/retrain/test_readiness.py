@@ -44,7 +44,10 @@ def test_too_few_new_rows_are_refused_until_there_will_be_enough() -> None:
     refused = something_to_learn(world, 5_000, now)
     assert refused is not None
     assert refused.until == datetime(2026, 1, 29, 12)  # half a day of rows after the change, 21 days late
-    assert "0 labelled rows since the drift began" in refused.reason
+    assert "the drift began on 2026-01-08, and the training window ends before, on 2026-01-02" in refused.reason
+    refused = something_to_learn(NewWorld(BEGAN, BEGAN + DAY, 400, 10_000), 5_000, now)
+    assert refused is not None
+    assert "400 of 5,000 wanted labelled rows lie between 2026-01-08, when the drift began, and" in refused.reason
     assert something_to_learn(NewWorld(BEGAN, train_end, 5_000, 10_000), 5_000, now) is None
 
 
