@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.status import model_status
 from evals.demo.result import DemoResult, Flagged, Outcome, Spend, WeekAuc
 from evals.demo.shop import DAY, DEPLOYED, LOOKED_AT, MODEL, STORY_ENDS, Say, Shop
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tools.evaluate.metrics import Floats
 
 
 def run_demo(directory: Path, seed: int, planner: str | None, say: Say, *, customers: int = 100_000) -> DemoResult:
@@ -88,7 +93,6 @@ def _stages(systems: Systems, rollout: Evidence | None) -> list[float]:
 
 def _weekly_auc(shop: Shop) -> list[WeekAuc]:
     from tools.evaluate.metrics import Scored, auc_roc
-    from tools.systems import datasets
 
     systems, binding = shop.systems, shop.systems.operations.model(MODEL)
     scored = shop.predictions()
@@ -100,14 +104,25 @@ def _weekly_auc(shop: Shop) -> list[WeekAuc]:
         if len(rows):
             target = rows[binding.target].to_numpy(dtype=float)
             live = auc_roc(Scored(target, rows["score"].to_numpy(dtype=float)))
-            alone = live
-            if (rows["model_version"] != "1").any():
-                features = datasets.labelled(systems, MODEL, start, start + 7 * DAY, shop.now)
-                scores = first.predict_proba(features[binding.features.names])[:, 1]
-                alone = auc_roc(Scored(features[binding.target].to_numpy(dtype=float), scores))
+            alone = auc_roc(Scored(target, _left_alone(shop, rows, first)))
             weeks.append(WeekAuc(week=start.date(), auc=live, without=alone, rows=len(rows)))
         start += 7 * DAY
     return weeks
+
+
+def _left_alone(shop: Shop, rows: pd.DataFrame, first: Any) -> Floats:
+    """The scores that the first version gave these rows, or would have given where a later one served."""
+    from tools.systems import datasets
+
+    binding = shop.systems.operations.model(MODEL)
+    scores = rows["score"].to_numpy(dtype=float).copy()
+    later = (rows["model_version"] != "1").to_numpy()
+    if later.any():
+        keys, start = [binding.id, binding.time], rows[binding.time].min().to_pydatetime()
+        features = datasets.labelled(shop.systems, MODEL, start, start + 7 * DAY, shop.now)
+        served = rows.loc[later, keys].merge(features, on=keys, how="left", validate="one_to_one")
+        scores[later] = first.predict_proba(served[binding.features.names])[:, 1]
+    return scores
 
 
 def _spend(shop: Shop) -> Spend:
