@@ -53,7 +53,7 @@ def label_delay(systems: Systems, model: str, start: datetime, at: datetime, lab
 
 
 def _by_age(daily: pd.DataFrame, at: datetime) -> tuple[tuple[int, int, int, int], ...]:
-    """Groups of days by their age at `at`, counted from the end of each day."""
+    """Groups of days by their age: whole days between their date and the date of `at`."""
     if daily.empty:
         return ()
     midnight = np.datetime64(at, "D")
