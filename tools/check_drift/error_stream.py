@@ -38,10 +38,10 @@ def errors(rows: Judged, baseline: Judged | None = None) -> Floats:
     in the standard deviations of the baseline's (0 where those do not vary), at most 10.
     """
     if rows.predicted.labels is not None:
-        return (rows.predicted.labels != rows.outcomes).astype(np.float64)
+        return np.asarray(rows.predicted.labels != rows.outcomes, dtype=np.float64)
     away: Floats = np.abs(rows.outcomes - rows.predicted.scores)
     if baseline is None:
-        return np.clip(away, 0.0, 1.0)
+        return np.minimum(away, 1.0, dtype=np.float64)
     spread = float(np.std(baseline.outcomes - baseline.predicted.scores))
     if spread == 0:
         return np.where(away > 0, _CLIP, 0.0)

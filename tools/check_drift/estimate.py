@@ -2,7 +2,8 @@
 
 If a model's probabilities are right, they say how often each prediction comes true; the expected value of a metric
 follows without a single label. That sees what a change of the inputs does to performance. It cannot see that the
-relation of inputs and outcomes itself changed: only labels show that.
+relation of inputs and outcomes itself changed: only labels show that. And it is as good as the calibration: scores
+beyond those of the baseline are taken for its extremes.
 
 Source: J. Białek et al., Estimating Model Performance Under Covariate Shift Without Labels (2024), as in NannyML's
 CBPE: calibrated by isotonic regression on the baseline where that helps, several classes one against the rest.

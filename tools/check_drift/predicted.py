@@ -87,7 +87,7 @@ def predict(model: Any, task: str, rows: Any) -> Predicted:
 
 
 def outcomes_of(values: Any, task: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Outcomes as numbers (or of several classes as names), and which of a column's values are none: null, not finite.
+    """Outcomes as numbers (or of several classes as names), and which of a column's values are null.
 
     Raises InputError for outcomes of another kind than the task's.
     """
@@ -101,8 +101,10 @@ def outcomes_of(values: Any, task: str) -> tuple[NDArray[Any], NDArray[np.bool_]
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError):
         raise InputError(f"holds values that are no numbers, say {series.iloc[0]!r}", where="labels") from None
-    missing = ~np.isfinite(numbers)
+    missing = np.isnan(numbers)
     numbers = numbers[~missing]
+    if np.isinf(numbers).any():
+        raise InputError("holds infinite values; an outcome is a finite number", where="labels")
     if task == "binary" and not np.isin(numbers, (0.0, 1.0)).all():
         odd = float(numbers[~np.isin(numbers, (0.0, 1.0))][0])
         raise InputError(f"holds {odd:g}; the outcomes of a binary model are 0 and 1", where="labels")

@@ -47,6 +47,6 @@ def _new_rows(systems: Systems, model: str, last: datetime | None, now: datetime
         sql = f"SELECT 1 FROM {binding.table} WHERE {where} LIMIT 1"
         if not systems.warehouse.exists(binding.table):
             return True
-        return systems.warehouse.query(sql, {"now": now, "last": last}).num_rows > 0
+        return bool(systems.warehouse.query(sql, {"now": now, "last": last}).num_rows)
     except GuardianError:
         return True

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from tools.check_drift import compare, profile
+from tools.check_drift.estimate import calibrate, estimate
 from tools.check_drift.evidence import ks_p_value
 from tools.check_drift.performance import measure
 
@@ -54,6 +55,24 @@ def test_realized_auc_of_every_chunk(oracle: Path, sides: tuple[pd.DataFrame, pd
         scores = chunk["y_pred_proba"].to_numpy()
         seen = measure("auc_roc", chunk["repaid"].to_numpy(dtype=np.float64), scores)
         assert seen.value == pytest.approx(value, abs=1e-9)
+
+
+def test_performance_estimated_without_labels_of_every_chunk(
+    oracle: Path, sides: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    expected = pd.read_csv(oracle / "cbpe_chunk5000.csv")
+    reference, analysis = sides
+    outcomes, known = reference["repaid"].to_numpy(dtype=np.float64), reference["y_pred_proba"].to_numpy()
+    calibration = calibrate(outcomes, known)
+    assert calibration.needed
+    threshold = float(reference.loc[reference["y_pred"] == 1, "y_pred_proba"].min())
+    scores = np.concatenate([known, analysis["y_pred_proba"].to_numpy()])
+    names = {"auc_roc": "roc_auc", "accuracy": "accuracy", "f1": "f1"}
+    for number, row in expected.iterrows():
+        chunk = scores[int(str(number)) * _CHUNK :][:_CHUNK]
+        for ours, theirs in names.items():
+            seen = estimate(ours, chunk, calibration, threshold)
+            assert seen.value == pytest.approx(row[f"{theirs}.value"], abs=1e-6 if ours == "auc_roc" else 0.005)
 
 
 def test_missing_values_of_every_chunk(oracle: Path, sides: tuple[pd.DataFrame, pd.DataFrame]) -> None:
