@@ -67,6 +67,7 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     yield from _table_problems(systems, f"{place}.labels", labels.table, columns)
     if binding.predictions is not None:
         recorded = [binding.id, binding.time, "model_version", "score"]
+        recorded += ["label"] if binding.task == "multiclass" else []
         yield from _written_table_problems(systems, f"{place}.predictions", binding.predictions, recorded)
     if binding.prediction_log is not None:
         yield from _written_table_problems(systems, f"{place}.prediction_log", binding.prediction_log)
@@ -80,7 +81,8 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
 def _monitor_problems(systems: Systems, name: str, monitor: DriftMonitor) -> Iterator[tuple[str, str]]:
     binding = systems.operations.models[monitor.model]
     place = f"drift_monitors.{name}.baseline.dataset"
-    yield from _table_problems(systems, place, monitor.baseline.dataset, binding.features.names)
+    moving = [binding.time] if monitor.baseline.period is not None else []
+    yield from _table_problems(systems, place, monitor.baseline.dataset, [*moving, *binding.features.names])
 
 
 def _batch_problems(systems: Systems, name: str, infra: ServingInfra, batch: Batch) -> Iterator[tuple[str, str]]:

@@ -130,6 +130,8 @@ def _measure(check: DriftCheck) -> str:
     """What a check measured: a metric's drop, or a method's distance on a subject."""
     if check.method == "performance_decay":
         return f"drop of {words(check.subject)}"
+    if check.method == "estimated_performance":
+        return f"estimated drop of {words(check.subject)}"
     return f"{words(check.method)} of {check.subject}" if check.method else check.subject
 
 

@@ -55,10 +55,13 @@ class Labels(Declared):
 
 
 class ModelBinding(Declared):
-    """A `models` entry: binds a model's name to its tables and its place in the registry."""
+    """A `models` entry: binds a model's name to its tables and its place in the registry.
+
+    `task` says what the model foretells: whether (`binary`), which (`multiclass`) or how much (`regression`).
+    """
 
     registry_name: str
-    task: Literal["binary"] = "binary"
+    task: Literal["binary", "multiclass", "regression"] = "binary"
     target: str
     id: str
     time: str

@@ -22,11 +22,29 @@ class DriftType(StrEnum):
     schema_drift = "schema_drift"
 
 
+METRICS_BY_TASK = {
+    "binary": (
+        "auc_roc", "average_precision", "f1", "accuracy", "log_loss", "brier", "calibration_error",
+        "precision_at_10", "recall_at_10",
+    ),
+    "multiclass": ("accuracy", "log_loss", "f1", "auc_roc"),
+    "regression": ("mae", "rmse", "r2"),
+}  # fmt: skip
+"""Metrics whose decay can be watched, by the model's task. Of several classes `f1` is the mean over the classes,
+`auc_roc` the mean of each class against the rest."""
+
+
 class Baseline(Declared):
-    """The data a monitor compares with, and the day it stands for."""
+    """The data a monitor compares with, and the day it stands for.
+
+    With a `period` it moves with the window: of the rows of `dataset` (the live table, or one with its history) count
+    those of the same days of the week in the four weeks before (`same_weekday`), or the week that ended 52 weeks, so
+    on the same weekday, before the window's end (`same_week_last_year`; longer where the window is).
+    """
 
     dataset: str
     timestamp: date | None = None
+    period: Literal["same_weekday", "same_week_last_year"] | None = None
 
 
 class _Check(Declared):
@@ -36,12 +54,26 @@ class _Check(Declared):
 
 
 class DataDrift(_Check):
-    """Input distributions: `threshold` on the method's statistic, over all or the listed features."""
+    """Input distributions: `threshold` on the method's statistic, over all or the listed features.
+
+    `verdict`: `any` feature beyond it is a finding; or at least `min_share` of the features must be (`share`); or the
+    `mean` of the statistic over the features.
+    """
 
     type: Literal["data_drift"]
     method: Literal["psi", "ks", "js", "kl_divergence", "hellinger", "wasserstein"]
     threshold: float = Field(gt=0)
     features: Literal["all"] | list[str] = "all"
+    verdict: Literal["any", "share", "mean"] = "any"
+    min_share: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _share_where_it_counts(self) -> DataDrift:
+        if self.verdict == "share" and self.min_share is None:
+            raise ValueError("verdict 'share' needs min_share: the share of the features that must drift, say 0.3")
+        if self.verdict != "share" and self.min_share is not None:
+            raise ValueError(f"min_share says nothing to verdict {self.verdict!r}; write verdict: share")
+        return self
 
 
 class FeatureDrift(_Check):
@@ -54,7 +86,7 @@ class FeatureDrift(_Check):
 
 
 class PredictionDrift(_Check):
-    """The distribution of the model's scores."""
+    """What the model says: scores, values of a regression, or of several classes the class and its probability."""
 
     type: Literal["prediction_drift"]
     method: Literal["kl_divergence", "psi", "ks", "js", "hellinger", "wasserstein"]
@@ -62,20 +94,35 @@ class PredictionDrift(_Check):
 
 
 class LabelDrift(_Check):
-    """The share of each class among the labels: `threshold` is an absolute change of share."""
+    """The distribution of the labels: with `class_balance`, `threshold` is an absolute change of a class's share."""
 
     type: Literal["label_drift"]
-    method: Literal["class_balance"]
+    method: Literal["class_balance", "psi", "ks", "js", "hellinger", "wasserstein"]
     threshold: float = Field(gt=0)
 
 
 class ConceptDrift(_Check):
-    """Performance over the labelled rows of the window; `threshold` is an absolute drop of the metric."""
+    """How well scores and outcomes agree; `threshold` is an absolute drop of the metric.
+
+    `performance_decay` measures it over the labelled rows of the window, `estimated_performance` estimates it without
+    labels from calibrated probabilities. `adwin` and `page_hinkley` look for the moment the error of the labelled rows
+    rose, in the order their labels arrived; they take no metric, and their `threshold` is a rise of the mean error
+    (distance of probability and outcome; of a regression in the baseline's standard deviations of the error).
+    """
 
     type: Literal["concept_drift"]
-    method: Literal["performance_decay"]
-    metric: str
+    method: Literal["performance_decay", "estimated_performance", "adwin", "page_hinkley"]
+    metric: str | None = None
     threshold: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _metric_where_it_counts(self) -> ConceptDrift:
+        streaming = self.method in ("adwin", "page_hinkley")
+        if streaming and self.metric is not None:
+            raise ValueError(f"method {self.method!r} watches the error itself: it takes no metric")
+        if not streaming and self.metric is None:
+            raise ValueError(f"method {self.method!r} needs a metric, say auc_roc")
+        return self
 
 
 class SchemaDrift(_Check):

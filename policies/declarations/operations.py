@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from policies.declarations.base import Declared
 from policies.declarations.binding import Agent, Budget, ModelBinding, SystemsBlock
 from policies.declarations.deployment import DeploymentStrategy
-from policies.declarations.drift import ConceptDrift, DataDrift, DriftMonitor, FeatureDrift, Schema, SchemaDrift
+from policies.declarations.drift import (
+    METRICS_BY_TASK,
+    ConceptDrift,
+    DataDrift,
+    DriftMonitor,
+    FeatureDrift,
+    LabelDrift,
+    Schema,
+    SchemaDrift,
+)
 from policies.declarations.evaluation import ChampionChallenger, QualityGate
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
@@ -133,14 +142,25 @@ def _check_monitors(operations: Operations) -> Iterator[tuple[Place, str]]:
             at: Place = ("drift_monitors", name, "monitors", number)
             if isinstance(check, SchemaDrift):
                 yield from _dangling((*at, "expected_schema"), check.expected_schema, operations.schemas)
-            if isinstance(check, ConceptDrift):
-                yield from _dangling((*at, "metric"), check.metric, METRICS)
+            if binding and isinstance(check, ConceptDrift | LabelDrift):
+                yield from _check_task(at, check, binding.task)
             if isinstance(check, DataDrift | FeatureDrift) and check.features != "all" and binding:
                 for feature in check.features:
                     yield from _dangling((*at, "features"), feature, binding.features.names)
         for severity, person in monitor.alerts.escalation.items():
             at = ("drift_monitors", name, "alerts", "escalation", severity)
             yield from _dangling(at, person, operations.systems.people)
+
+
+def _check_task(at: Place, check: ConceptDrift | LabelDrift, task: str) -> Iterator[tuple[Place, str]]:
+    """Whether a check of outcomes can be made of a model of this task."""
+    if isinstance(check, ConceptDrift) and check.metric is not None:
+        yield from _dangling((*at, "metric"), check.metric, METRICS_BY_TASK[task])
+    if task == "regression" and check.method in ("class_balance", "estimated_performance"):
+        allowed = "psi, ks, js, hellinger, wasserstein"
+        if isinstance(check, ConceptDrift):
+            allowed = "performance_decay, adwin, page_hinkley"
+        yield (*at, "method"), f"{check.method!r} needs classes, and the task is a regression; allowed: {allowed}"
 
 
 def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from policies.declarations import Severity
 from policies.declarations.drift import DataDrift, DriftType, FeatureDrift
-from tools.check_drift import correlation, divergence
+from tools.check_drift import correlation, divergence, verdict
 from tools.check_drift.bins import counts_by_bin
 from tools.check_drift.comparison import ColumnChange, compare
 from tools.check_drift.evidence import divergence_p_value, holm
@@ -39,6 +39,8 @@ def check_features(
     checks = []
     if declared.method != "correlation":
         checks = _per_feature(declared, names, baseline, current, alpha)
+    if isinstance(declared, DataDrift) and declared.verdict != "any":
+        checks = verdict.together(declared, checks, alpha)
     if isinstance(declared, FeatureDrift):
         checks += _correlations(declared, names, material, start, alpha)
     return checks

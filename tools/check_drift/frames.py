@@ -72,7 +72,10 @@ def _parquet_batches(pattern: str, columns: Sequence[str] | None) -> Iterator[di
     if not files or not Path(files[0]).exists():
         raise InputError("no such Parquet file", where=pattern)
     for file in files:
-        schema = pq.read_schema(file)
+        try:
+            schema = pq.read_schema(file)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"not a readable Parquet file: {error}", where=file) from error
         names = _chosen(schema.names, columns)
         texts = [
             n
@@ -114,7 +117,11 @@ def _texts(values: Iterable[Any]) -> list[str | None]:
 
 
 def _array_column(array: NDArray[Any]) -> Column:
+    import pyarrow as pa
+
     kind = array.dtype.kind
+    if array.ndim != 1:
+        return _arrow_column(pa.array(_texts(array.tolist()), pa.string()))
     if kind == "f" and array.dtype.itemsize in (4, 8):
         return array
     if kind in "fiu":
@@ -124,8 +131,6 @@ def _array_column(array: NDArray[Any]) -> Column:
     if kind in "mM":
         seconds = array.astype(f"{kind}8[us]").astype(np.int64).astype(np.float64) / 1e6
         return np.where(np.isnat(array), np.nan, seconds)
-    import pyarrow as pa
-
     try:
         return _arrow_column(pa.array(array.tolist()))
     except (pa.ArrowInvalid, pa.ArrowTypeError):

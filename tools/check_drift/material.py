@@ -16,10 +16,9 @@ from policies.declarations.drift import DriftMonitor
 from policies.errors import InputError
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.numeric import Floats
-from tools.check_drift.performance import Performance, measure
+from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for
-from tools.systems import datasets
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import quote
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tools.systems.systems import Systems
-
-SCORE = "score"
 
 
 @dataclass
@@ -77,7 +74,7 @@ class Material:
     def baseline(self) -> Profile:
         """Profile of the baseline's features, computed once and stored."""
         if "baseline" not in self._kept:
-            path = self._stored("features", self._baseline_digest(), ".npz")
+            path = self.stored("features", ".npz")
             try:
                 self._kept["baseline"] = Profile.load(path)
             except InputError:
@@ -85,19 +82,21 @@ class Material:
                 found = profile(self._baseline_rows(), columns=features.names, categorical=features.categorical)
                 if not found.rows:
                     raise InputError("the baseline has no rows", where=str(self.reference())) from None
-                found.save(path)
+                if self.keeps:
+                    found.save(path)
                 self._kept["baseline"] = found
         kept: Profile = self._kept["baseline"]
         return kept
 
     def baseline_correlations(self) -> Correlations:
         """Correlations between the baseline's numeric features, computed once and stored."""
-        path = self._stored("correlations", self._baseline_digest(), ".npz")
+        path = self.stored("correlations", ".npz")
         try:
             return Correlations.load(path)
         except (OSError, ValueError, KeyError):
             found = correlations(self._baseline_rows().select(self.binding.features.numeric), self.baseline())
-            found.save(path)
+            if self.keeps:
+                found.save(path)
             return found
 
     def reference(self) -> Reference:
@@ -107,7 +106,7 @@ class Material:
                 champion = self.champion()
             except InputError:
                 champion = ""
-            self._kept["reference"] = reference_for(self.systems, self.monitor, champion)
+            self._kept["reference"] = reference_for(self.systems, self.monitor, champion, self.at, self.reach)
         found: Reference = self._kept["reference"]
         return found
 
@@ -122,107 +121,52 @@ class Material:
             self._kept["champion"] = version
         return str(self._kept["champion"])
 
-    def score(self, rows: pd.DataFrame) -> Floats:
-        """The champion's scores of rows that have its features. Raises InputError where a feature is missing."""
-        names = self.binding.features.names
+    def predict(self, rows: pd.DataFrame) -> Predicted:
+        """What the champion says of rows that have its features. Raises InputError where a feature is missing."""
+        names, several = self.binding.features.names, self.binding.task == "multiclass"
         missing = [name for name in names if name not in rows.columns]
         if missing:
             raise InputError(f"cannot be scored without {', '.join(missing)}", where=self.binding.table)
         if rows.empty:
-            return np.empty(0)
+            return Predicted(np.empty(0), np.empty(0, dtype=np.str_) if several else None)
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         pipeline = self.systems.registry.load(self.binding.registry_name, self.champion())
         # One thread: a check runs beside the gateway, and trees scored by spinning threads starve it.
         with threadpool_limits(limits=1):
-            scores: Floats = np.asarray(pipeline.predict_proba(rows[names]))[:, 1].astype(np.float64)
-        return scores
+            return predict(pipeline, self.binding.task, rows[names])
+
+    def score(self, rows: pd.DataFrame) -> Floats:
+        """The champion's scores alone (`Predicted.scores`)."""
+        return self.predict(rows).scores
 
     def baseline_scores(self) -> Profile:
-        """Profile of the champion's scores of the baseline, computed once a version and stored."""
-        path = self._stored("scores", self._baseline_digest(), f"-v{self.champion()}.npz")
+        """Profile of what the champion says of the baseline, computed once a version and stored."""
+        path = self.stored("scores", f"-v{self.champion()}.npz")
         try:
             return Profile.load(path)
         except InputError:
-            found = profile({SCORE: self._scored_baseline()[SCORE].to_numpy()})
-            found.save(path)
+            found = profile(self.scored_baseline()[1].columns())
+            if self.keeps:
+                found.save(path)
             return found
 
-    def recorded_scores(self, start: datetime) -> Floats:
-        """Scores the champion gave from `start` up to now, as recorded; empty where nothing is."""
+    def recorded(self, start: datetime) -> Predicted:
+        """What the champion said from `start` up to now, as recorded; empty where nothing is."""
         binding = self.binding
         if binding.predictions is None or not self.systems.warehouse.exists(binding.predictions):
-            return np.empty(0)
+            return Predicted(np.empty(0))
         where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end AND model_version = $version"
         params = {"start": start, "end": self.at, "version": self.champion()}
-        found = self.systems.warehouse.read(binding.predictions, [SCORE], where, params)
-        return np.asarray(found.column(0).to_numpy(), dtype=np.float64)
+        names = [SCORE, LABEL] if binding.task == "multiclass" else [SCORE]
+        return self.as_recorded(self.systems.warehouse.read(binding.predictions, names, where, params))
 
-    def recorded_outcomes(self, start: datetime) -> tuple[Floats, Floats]:
-        """Outcomes known by now of rows from `start` on, with the scores the champion gave them as recorded."""
-        binding, labels, warehouse = self.binding, self.binding.labels, self.systems.warehouse
-        if binding.predictions is None or not all(map(warehouse.exists, (binding.predictions, labels.table))):
-            return np.empty(0), np.empty(0)
-        sql = f"""
-            SELECT CAST(l.{quote(labels.value)} AS DOUBLE) AS outcome, p.{SCORE} AS score
-            FROM {binding.predictions} p
-            JOIN {labels.table} l
-              ON l.{quote(labels.id)} = p.{quote(binding.id)} AND l.{quote(labels.time)} = p.{quote(binding.time)}
-            WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $end AND p.model_version = $version
-              AND l.{quote(labels.time)} >= $start AND l.{quote(labels.time)} < $end
-              AND l.{quote(labels.arrived)} <= $end
-            ORDER BY p.{quote(binding.time)}, p.{quote(binding.id)}
-        """
-        params = {"start": start, "end": self.at, "version": self.champion()}
-        outcomes, scores = (
-            np.asarray(each.to_numpy(), dtype=np.float64) for each in warehouse.query(sql, params).columns
-        )
-        return outcomes, scores
-
-    def baseline_performance(self, metric: str) -> Performance:
-        """The champion's metric on the baseline's labelled rows; stored once all of them are labelled."""
-        path = self._stored(f"performance-{metric}", self._baseline_digest(), f"-v{self.champion()}.json")
-        try:
-            return Performance.restore(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError):
-            labelled = self._labelled(self._scored_baseline())
-            outcomes = labelled[self.binding.target].to_numpy(dtype=np.float64)
-            found = measure(metric, outcomes, labelled[SCORE].to_numpy(), self.threshold(metric))
-            if found.rows == self._baseline_rows().num_rows:
-                path.write_text(json.dumps(found.dump()))
-            return found
-
-    def baseline_shares(self) -> tuple[int, int]:
-        """Positive and negative labels of the baseline; stored once all of its rows are labelled."""
-        path = self._stored("labels", self._baseline_digest(), ".json")
-        try:
-            positives, negatives = json.loads(path.read_text())
-        except (OSError, ValueError):
-            rows = self._baseline_frame()
-            outcomes = self._labelled(rows)[self.binding.target].to_numpy(dtype=np.float64)
-            positives, negatives = int(outcomes.sum()), int(len(outcomes) - outcomes.sum())
-            if len(outcomes) == len(rows):
-                path.write_text(json.dumps([positives, negatives]))
-        return int(positives), int(negatives)
-
-    def labels(self, start: datetime) -> tuple[Floats, str]:
-        """Labels that have arrived for rows from `start` up to now, and how many of the rows they cover, in words."""
-        key = f"labels {start}"
-        if key not in self._kept:
-            coverage = datasets.label_coverage(self.systems, self.monitor.model, start, self.at, self.at)
-            labels = self.binding.labels
-            time, arrived = quote(labels.time), quote(labels.arrived)
-            where = f"{time} >= $start AND {time} < $end AND {arrived} <= $end"
-            params = {"start": start, "end": self.at}
-            found = self.systems.warehouse.read(labels.table, [labels.value], where, params)
-            values = np.asarray(found.column(0).to_pandas(), dtype=np.float64)
-            words = f"{len(values):,} of {int(coverage['rows'].sum()):,} rows labelled"
-            if len(coverage) > 1:
-                shares = (coverage["labelled"] / coverage["rows"]).to_numpy()
-                words += f", {shares[0]:.0%} of the oldest day, {shares[-1]:.0%} of the newest"
-            self._kept[key] = (values, words)
-        kept: tuple[Floats, str] = self._kept[key]
-        return kept
+    def as_recorded(self, rows: pa.Table) -> Predicted:
+        """Rows of the predictions table (or a join with it) as what was said."""
+        scores = np.asarray(rows.column(SCORE).to_numpy(), dtype=np.float64)
+        if self.binding.task != "multiclass":
+            return Predicted(scores)
+        return Predicted(scores, class_names(rows.column(LABEL).to_pandas()))
 
     def threshold(self, metric: str) -> float:
         """The score from which the champion flags a row, as recorded with it; 0.5 where `metric` needs none."""
@@ -245,36 +189,31 @@ class Material:
         rows: pa.Table = self._kept["baseline rows"]
         return rows
 
-    def _baseline_frame(self) -> pd.DataFrame:
+    def baseline_frame(self) -> pd.DataFrame:
         """Id, time and, where the baseline has it, target of the baseline's rows."""
         binding, rows = self.binding, self._baseline_rows()
         names = [name for name in (binding.id, binding.time, binding.target) if name in rows.column_names]
         frame: pd.DataFrame = rows.select(names).to_pandas()
         return frame
 
-    def _scored_baseline(self) -> pd.DataFrame:
-        """The baseline's id, time and target with the champion's scores, computed once a version and stored."""
+    def scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
+        """The baseline's id, time and target, and what the champion says of it: once a version, and stored."""
         if "scored" not in self._kept:
-            path = self._stored("scored", self._baseline_digest(), f"-v{self.champion()}.npy")
+            path = self.stored("scored", f"-v{self.champion()}.npz")
             try:
-                scores = np.load(path, allow_pickle=False)
-            except (OSError, ValueError):
-                scores = self.score(self._baseline_rows().to_pandas())
-                np.save(path, scores)
-            self._kept["scored"] = self._baseline_frame().assign(**{SCORE: scores})
-        scored: pd.DataFrame = self._kept["scored"]
+                predicted = Predicted.load(path)
+            except (OSError, ValueError, KeyError):
+                predicted = self.predict(self._baseline_rows().to_pandas())
+                if self.keeps:
+                    predicted.save(path)
+            self._kept["scored"] = (self.baseline_frame(), predicted)
+        scored: tuple[pd.DataFrame, Predicted] = self._kept["scored"]
         return scored
 
-    def _labelled(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The baseline's rows whose label is known: from the label table, else from the baseline itself."""
-        binding = self.binding
-        if self.systems.warehouse.exists(binding.labels.table) and {binding.id, binding.time} <= set(rows.columns):
-            joined = datasets.with_labels(self.systems, self.monitor.model, rows, self.at)
-            if not joined.empty or binding.target not in rows.columns:
-                return joined
-        if binding.target not in rows.columns:
-            raise InputError(f"has no labels and no column {binding.target!r}", where=str(self.reference()))
-        return rows.dropna(subset=[binding.target])
+    @property
+    def keeps(self) -> bool:
+        """Whether summaries of the baseline are worth storing: not where it moves with the window."""
+        return self.monitor.baseline.period is None
 
     def _baseline_digest(self) -> str:
         """Digest of the baseline's files and the features asked of it: a changed file is a new baseline.
@@ -285,12 +224,14 @@ class Material:
             reference = self.reference()
             folder = self.systems.warehouse.folder(reference.table)
             files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.parquet"))]
-            files = files if reference.start is None else []
-            content = [self.monitor.model, str(reference), files, self.binding.features.model_dump()]
+            files = [] if reference.spans else files
+            binding = self.binding
+            content = [self.monitor.model, str(reference), files, binding.features.model_dump(), binding.task]
             self._kept["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         return str(self._kept["digest"])
 
-    def _stored(self, what: str, digest: str, ending: str) -> Path:
+    def stored(self, what: str, ending: str) -> Path:
+        """Where a summary of the baseline is kept; its name changes with the baseline."""
         folder = self.systems.state / "profiles"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{self.monitor.model}-{what}-{digest}{ending}"
+        return folder / f"{self.monitor.model}-{what}-{self._baseline_digest()}{ending}"

@@ -2,138 +2,184 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
 
 from policies.declarations import Severity
 from policies.declarations.drift import ConceptDrift, DriftType, LabelDrift, PredictionDrift
+from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
-from tools.check_drift.evidence import homogeneity
+from tools.check_drift.evidence import holm, homogeneity
 from tools.check_drift.feature_checks import FEWEST_ROWS, statistic, too_few
-from tools.check_drift.material import SCORE, Material
-from tools.check_drift.performance import FEWEST_OF_A_CLASS, Performance, decay, measure
-from tools.check_drift.profiles import profile
+from tools.check_drift.material import Material
+from tools.check_drift.outcomes import (
+    COVERED,
+    arrived,
+    baseline_outcomes,
+    baseline_performance,
+    judged,
+    measured,
+    outcome_profile,
+)
+from tools.check_drift.performance import Performance, decay
+from tools.check_drift.predicted import LABEL, SCORE
+from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.result import Check, graded
-from tools.systems import datasets
-
-_COVERED = 0.9
-"""Share of the rows that must have a recorded score for the recorded ones to stand for all."""
-
-_MOST_SCORED = 20_000
-"""Labelled rows scored by a check at most, spread evenly over the window: an AUC is then known to within 0.01."""
 
 
 def check_predictions(declared: PredictionDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
-    """The distribution of the champion's scores in the window against its scores of the baseline.
+    """What the champion says in the window against what it says of the baseline.
 
-    Recorded scores are used where they cover nine tenths of the window's rows, else the rows are scored now.
+    One check of the scores of a binary model or the values of a regression; of several classes one of the class
+    foretold and one of its probability. `kl_divergence` is KL(window ‖ baseline), in nats, and the detail gives the
+    reverse as well. Recorded predictions are used where they cover nine tenths of the window's rows, else the rows are
+    scored now.
     """
     rows = material.rows(start)
-    recorded = material.recorded_scores(start)
-    if len(recorded) >= max(_COVERED * rows.num_rows, FEWEST_ROWS):
-        scores, origin = recorded, "as served"
-    else:
-        scores, origin = material.score(rows.to_pandas()), "scored now"
-    if len(scores) < FEWEST_ROWS:
-        return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(scores))]
+    said, origin = material.recorded(start), "as served"
+    if len(said) < max(COVERED * rows.num_rows, FEWEST_ROWS):
+        said, origin = material.predict(rows.to_pandas()), "scored now"
+    if len(said) < FEWEST_ROWS:
+        return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(said))]
     baseline = material.baseline_scores()
-    current = profile({SCORE: scores}, like=baseline)
-    (change,) = compare(baseline, current)
-    value, p_value = statistic(declared.method, change, baseline, current)
-    detail = f"version {material.champion()}, {origin}: {change.reason}; {len(scores):,} rows"
-    if declared.method == "kl_divergence":
-        detail += f"; KL(current ‖ baseline), the reverse is {change.psi - change.kl:.3f}"
-    return [
-        Check(
-            type=DriftType.prediction_drift,
-            method=declared.method,
-            subject=SCORE,
-            value=value,
-            threshold=declared.threshold,
-            p_value=p_value,
-            severity=graded(value, declared.threshold, declared.critical_multiple, p_value, alpha),
-            detail=detail,
-        )
-    ]
+    current = profile(said.columns(), like=baseline)
+    about = f"version {material.champion()}, {origin}: "
+    return _distributions(DriftType.prediction_drift, declared, baseline, current, alpha, about)
 
 
 def check_labels(declared: LabelDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
-    """The share of positive labels that arrived for the window's rows against the baseline's; χ² test of the two."""
+    """Labels that arrived for the window's rows against the baseline's.
+
+    `class_balance`: the largest change of a class's share, with the χ² test of all shares. Other methods: the statistic
+    over the classes, or over the values of a regression.
+    """
     target = material.binding.target
-    labelled, known = material.labels(start)
-    positives, negatives = material.baseline_shares()
-    hits = int(labelled.sum())
-    before, after = np.array([positives, negatives], float), np.array([hits, len(labelled) - hits], float)
-    if before.sum() < FEWEST_ROWS or after.sum() < FEWEST_ROWS:
-        few = f"too few labels: {int(after.sum()):,} in the window, {int(before.sum()):,} in the baseline"
-        return [_unknown(DriftType.label_drift, declared.method, target, declared.threshold, few)]
-    was, now = before[0] / before.sum(), after[0] / after.sum()
-    p_value = homogeneity(before, after)
-    value = float(abs(now - was))
-    return [
-        Check(
-            type=DriftType.label_drift,
-            method=declared.method,
-            subject=target,
-            value=value,
-            threshold=declared.threshold,
-            p_value=p_value,
-            severity=graded(value, declared.threshold, declared.critical_multiple, p_value, alpha),
-            detail=f"share of positives {was:.2%} → {now:.2%}; {known}",
-        )
-    ]
+    outcomes, known = arrived(material, start)
+    baseline = baseline_outcomes(material)
+    current = outcome_profile(material, outcomes, baseline)
+    if min(current.rows, baseline.rows) < FEWEST_ROWS:
+        few = f"too few labels: {current.rows:,} in the window, {baseline.rows:,} in the baseline; {known}"
+        return [unknown(DriftType.label_drift, declared.method, target, declared.threshold, few)]
+    if declared.method == "class_balance":
+        return [_class_balance(declared, target, baseline, current, alpha, known)]
+    return _distributions(DriftType.label_drift, declared, baseline, current, alpha, "", f"; {known}")
 
 
 def check_concept(declared: ConceptDrift, material: Material, start: datetime, alpha: float) -> list[Check]:
     """The champion's metric over the window's labelled rows against the baseline's; unknown, never ok, on too few."""
-    kind = DriftType.concept_drift
-    current, known = _performance(declared.metric, material, start)
+    metric = declared.metric or ""
+    rows, known = judged(material, start, metric)
+    current = measured(material, metric, rows)
     if not current.enough:
-        rarer = min(current.positives, current.rows - current.positives)
-        few = f"not enough labels yet: {rarer} of the rarer class, {FEWEST_OF_A_CLASS} needed; {known}"
-        return [_unknown(kind, declared.method, declared.metric, declared.threshold, few)]
-    baseline = material.baseline_performance(declared.metric)
+        few = f"not enough labels yet: {current.wanting or f'{metric} is undefined'}; {known}"
+        return [unknown(DriftType.concept_drift, declared.method, metric, declared.threshold, few)]
+    baseline = baseline_performance(material, metric)
     if not baseline.enough:
         few = f"not enough labels in the baseline: {baseline.rows:,}"
-        return [_unknown(kind, declared.method, declared.metric, declared.threshold, few)]
-    seen = decay(declared.metric, baseline, current)
+        return [unknown(DriftType.concept_drift, declared.method, metric, declared.threshold, few)]
+    about = f"version {material.champion()}: "
+    return [decayed(declared, baseline, current, alpha, about, known, "not enough labels")]
+
+
+def decayed(
+    declared: ConceptDrift,
+    baseline: Performance,
+    current: Performance,
+    alpha: float,
+    about: str,
+    known: str,
+    wanting: str,
+) -> Check:
+    """The check of a metric that may have dropped; unknown where `wanting` leaves its interval too wide to tell."""
+    metric = declared.metric or ""
+    seen = decay(metric, baseline, current)
     severity = graded(seen.drop, declared.threshold, declared.critical_multiple, seen.p_value, alpha)
     detail = (
-        f"version {material.champion()}: {declared.metric} {baseline.value:.4f} → {current.value:.4f}, "
+        f"{about}{metric} {baseline.value:.4f} → {current.value:.4f}, "
         f"drop {seen.drop:.4f} (95% {seen.low:.4f} to {seen.high:.4f}); {known}"
     )
     if severity is Severity.ok and seen.high - seen.drop > declared.threshold:
-        severity, detail = Severity.unknown, f"not enough labels to tell a drop of {declared.threshold:g}: {detail}"
-    return [
-        Check(
-            type=kind,
-            method=declared.method,
-            subject=declared.metric,
-            value=seen.drop,
-            threshold=declared.threshold,
-            p_value=seen.p_value,
-            severity=severity,
-            detail=detail,
+        severity, detail = Severity.unknown, f"{wanting} to tell a drop of {declared.threshold:g}: {detail}"
+    return Check(
+        type=DriftType.concept_drift,
+        method=declared.method,
+        subject=metric,
+        value=seen.drop,
+        threshold=declared.threshold,
+        p_value=seen.p_value,
+        severity=severity,
+        detail=detail,
+    )
+
+
+def _distributions(
+    kind: DriftType,
+    declared: PredictionDrift | LabelDrift,
+    baseline: Profile,
+    current: Profile,
+    alpha: float,
+    before: str,
+    after: str = "",
+) -> list[Check]:
+    """A check of each column the two profiles have, p-values corrected over them."""
+    changes = compare(baseline, current)
+    values = [statistic(declared.method, change, baseline, current) for change in changes]
+    checks = []
+    for change, (value, _), p in zip(changes, values, holm([p for _, p in values]), strict=True):
+        detail = f"{before}{change.reason}; {change.current_rows:,} rows{after}"
+        if declared.method == "kl_divergence":
+            detail += f"; KL(current ‖ baseline), the reverse is {change.psi - change.kl:.3f}"
+        checks.append(
+            Check(
+                type=kind,
+                method=declared.method,
+                subject=change.column,
+                value=None if np.isnan(value) else value,
+                threshold=declared.threshold,
+                p_value=p,
+                severity=graded(value, declared.threshold, declared.critical_multiple, p, alpha),
+                detail=detail,
+            )
         )
-    ]
+    return sorted(
+        checks, key=lambda check: [LABEL, SCORE].index(check.subject) if check.subject in (LABEL, SCORE) else 0
+    )
 
 
-def _performance(metric: str, material: Material, start: datetime) -> tuple[Performance, str]:
-    """Over the window's labelled rows: recorded scores where they cover nine tenths, else the rows are scored now."""
-    systems, model = material.systems, material.monitor.model
-    labels, known = material.labels(start)
-    outcomes, scores = material.recorded_outcomes(start)
-    if len(outcomes) < _COVERED * len(labels):
-        labelled = datasets.labelled(systems, model, start, material.at, material.at)
-        if len(labelled) > _MOST_SCORED:
-            labelled = labelled.iloc[np.linspace(0, len(labelled) - 1, _MOST_SCORED).astype(int)]
-            known += f", {_MOST_SCORED:,} of them scored now"
-        outcomes, scores = labelled[material.binding.target].to_numpy(dtype=np.float64), material.score(labelled)
-    return measure(metric, outcomes, scores, material.threshold(metric)), known
+def _class_balance(
+    declared: LabelDrift, target: str, baseline: Profile, current: Profile, alpha: float, known: str
+) -> Check:
+    """The class whose share changed most, and Pearson's χ² test that all shares are the same."""
+    sides = [side.columns[target] for side in (baseline, current)]
+    counts = [each.counts if isinstance(each, CategorySummary) else {} for each in sides]
+    names = sorted(set(counts[0]) | set(counts[1]))
+    before, after = (np.array([side.get(name, 0) for name in names], dtype=np.float64) for side in counts)
+    was, now = before / before.sum(), after / after.sum()
+    most = _shown_class(names, np.abs(now - was).tolist())
+    p_value = homogeneity(before, after)
+    value = float(abs(now - was)[most])
+    shown = "share of positives" if set(names) <= {"0", "1"} else f"share of class {names[most]}"
+    return Check(
+        type=DriftType.label_drift,
+        method=declared.method,
+        subject=target,
+        value=value,
+        threshold=declared.threshold,
+        p_value=p_value,
+        severity=graded(value, declared.threshold, declared.critical_multiple, p_value, alpha),
+        detail=f"{shown} {was[most]:.2%} → {now[most]:.2%}; {known}",
+    )
 
 
-def _unknown(kind: DriftType, method: str, subject: str, threshold: float, why: str) -> Check:
+def _shown_class(names: Sequence[str], changes: Sequence[float]) -> int:
+    """The place of the class that changed most; of two equal ones the last, which is the positive of 0 and 1."""
+    return max(range(len(names)), key=lambda i: (round(changes[i], 12), i))
+
+
+def unknown(kind: DriftType, method: str, subject: str, threshold: float, why: str) -> Check:
+    """A check of outcomes that could not be judged, and why."""
     return Check(
         type=kind,
         method=method,

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.errors import InputError
+from tools.check_drift.classes import class_metric, classified
+from tools.check_drift.predicted import Predicted
 from tools.evaluate.metrics import Direction, Floats, Scored, metric
 
 FEWEST_OF_A_CLASS = 20
-"""Rows of the rarer class below which a metric says nothing."""
+"""Rows of the rarer of two classes below which a metric says nothing."""
+
+FEWEST_LABELLED = 50
+"""Labelled rows below which a metric of a regression or of several classes says nothing."""
 
 _REPLICATES = 100
 
 
 @dataclass(frozen=True)
 class Performance:
-    """A metric and its standard error (NaN: undefined) over `rows` labelled rows, `positives` of them positive."""
+    """A metric and its standard error (NaN: undefined) over `rows` labelled rows.
+
+    `positives` of them are positive; None where the outcomes are not two classes.
+    """
 
     value: float
     standard_error: float
     rows: int
-    positives: int
+    positives: int | None
 
     @property
     def enough(self) -> bool:
-        """Whether there are rows enough of both classes, and a value."""
-        rarer = min(self.positives, self.rows - self.positives)
-        return rarer >= FEWEST_OF_A_CLASS and math.isfinite(self.value) and math.isfinite(self.standard_error)
+        """Whether there are rows enough (of both classes, where there are two), and a value."""
+        return not self.wanting and math.isfinite(self.value) and math.isfinite(self.standard_error)
 
-    def dump(self) -> dict[str, float]:
+    @property
+    def wanting(self) -> str:
+        """How many rows there are and how many are needed, empty where there are enough."""
+        if self.positives is None:
+            return "" if self.rows >= FEWEST_LABELLED else f"{self.rows} labelled rows, {FEWEST_LABELLED} needed"
+        rarer = min(self.positives, self.rows - self.positives)
+        return "" if rarer >= FEWEST_OF_A_CLASS else f"{rarer} of the rarer class, {FEWEST_OF_A_CLASS} needed"
+
+    def dump(self) -> dict[str, float | None]:
         """As a mapping, for a cache."""
         return asdict(self)
 
     @staticmethod
-    def restore(stored: Mapping[str, float]) -> Performance:
+    def restore(stored: Mapping[str, Any]) -> Performance:
         """What `dump` gave. Raises KeyError."""
-        return Performance(stored["value"], stored["standard_error"], int(stored["rows"]), int(stored["positives"]))
+        return Performance(stored["value"], stored["standard_error"], stored["rows"], stored["positives"])
 
 
 @dataclass(frozen=True)
@@ -56,23 +73,49 @@ class Decay:
 
 
 def measure(name: str, outcomes: Floats, scores: Floats, threshold: float = 0.5) -> Performance:
-    """The metric `name` of scores against outcomes (0 or 1). AUC with DeLong's error, others with a bootstrap's.
+    """The metric `name` of scores against outcomes: 0 or 1, or for its metrics the values of a regression.
 
-    Raises InputError for a metric that cannot be computed from scores.
+    AUC with DeLong's error, others with a bootstrap's. Raises InputError for a metric that cannot be computed from
+    scores, and for scores that are no numbers.
     """
-    positives = int(outcomes.sum())
     try:
         judged = metric(name)
     except KeyError as error:
         raise InputError(str(error.args[0]), where="metric") from None
     if judged.compute is None:
         raise InputError(f"{name} is not computed from scores, so it cannot decay", where="metric")
+    _require_finite(scores)
+    scored = Scored(outcomes, scores, threshold)
+    if judged.task == "regression":
+        if not len(outcomes):
+            return Performance(math.nan, math.nan, 0, None)
+        spread = bootstrap_error(lambda weights: judged(scored, weights), len(scored))
+        return Performance(judged(scored), spread, len(outcomes), None)
+    positives = int(outcomes.sum())
     if not positives or positives == len(outcomes):
         return Performance(math.nan, math.nan, len(outcomes), positives)
-    scored = Scored(outcomes, scores, threshold)
-    value = judged(scored)
-    spread = auc_error(outcomes, scores) if name == "auc_roc" else _bootstrap_error(name, scored)
-    return Performance(value, spread, len(outcomes), positives)
+    if name == "auc_roc":
+        spread = auc_error(outcomes, scores)
+    else:
+        spread = bootstrap_error(lambda weights: judged(scored, weights), len(scored))
+    return Performance(judged(scored), spread, len(outcomes), positives)
+
+
+def measure_classes(name: str, outcomes: NDArray[Any], predicted: Predicted) -> Performance:
+    """The metric `name` of several classes (`tools.check_drift.classes`). Raises InputError for another metric."""
+    judged = class_metric(name)
+    _require_finite(predicted.scores)
+    if not len(outcomes):
+        return Performance(math.nan, math.nan, 0, None)
+    rows = classified(outcomes, predicted)
+    value = judged(rows, np.ones(len(outcomes)))
+    return Performance(value, bootstrap_error(lambda w: judged(rows, w), len(outcomes)), len(outcomes), None)
+
+
+def _require_finite(scores: Floats) -> None:
+    wrong = int(np.count_nonzero(~np.isfinite(scores)))
+    if wrong:
+        raise InputError(f"{wrong:,} of {len(scores):,} rows have a score that is no number", where="scores")
 
 
 def auc_error(outcomes: Floats, scores: Floats) -> float:
@@ -110,9 +153,8 @@ def _below_share(values: Floats, ordered: Floats) -> Floats:
     return (below + up_to) / (2 * len(ordered))
 
 
-def _bootstrap_error(name: str, scored: Scored) -> float:
-    """Standard deviation over resamples of the rows (Efron 1979), seeded."""
+def bootstrap_error(weighted: Callable[[Floats], float], rows: int) -> float:
+    """Standard deviation of a metric of row weights over resamples of the rows (Efron 1979), seeded."""
     random = np.random.default_rng(20)
-    judged = metric(name)
-    values = [judged(scored, random.poisson(1.0, len(scored)).astype(np.float64)) for _ in range(_REPLICATES)]
+    values = [weighted(random.poisson(1.0, rows).astype(np.float64)) for _ in range(_REPLICATES)]
     return float(np.std(values, ddof=1))

@@ -1,9 +1,9 @@
-"""What a model is compared with: the declared baseline, or for a promoted successor what that one was judged on."""
+"""What a model is compared with: the declared baseline or period, or for a promoted successor what it was judged on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from policies.declarations.drift import DriftMonitor
@@ -16,35 +16,72 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 
+_WEEK = timedelta(weeks=1)
+_YEAR = timedelta(weeks=52)
+_WEEKS_BACK = 4
+
+Span = tuple[datetime, datetime]
+
+
 @dataclass(frozen=True)
 class Reference:
-    """A table, and the part of it that counts: rows with `time` in [start, end], all of it where they are None."""
+    """A table, and the part of it that counts: rows with `time` in one of `spans`, all of it where there are none.
+
+    A span is [start, end), or [start, end] where the reference is `closed`.
+    """
 
     table: str
     time: str
-    start: datetime | None = None
-    end: datetime | None = None
+    spans: tuple[Span, ...] = ()
+    closed: bool = False
 
     def __str__(self) -> str:
-        if self.start is None or self.end is None:
-            return self.table
-        return f"{self.table} {self.start:%Y-%m-%d}..{self.end:%Y-%m-%d}"
+        return " ".join([self.table, *(f"{start:%Y-%m-%d}..{end:%Y-%m-%d}" for start, end in self.spans)])
 
     def read(self, systems: Systems) -> pa.Table:
         """Its rows."""
-        if self.start is None:
+        if not self.spans:
             return systems.warehouse.read(self.table)
-        where = f"{quote(self.time)} >= $start AND {quote(self.time)} <= $end"
-        return systems.warehouse.read(self.table, None, where, {"start": self.start, "end": self.end})
+        time, before = quote(self.time), "<=" if self.closed else "<"
+        each = [f"({time} >= $start{i} AND {time} {before} $end{i})" for i in range(len(self.spans))]
+        params = {f"start{i}": start for i, (start, _) in enumerate(self.spans)}
+        params |= {f"end{i}": end for i, (_, end) in enumerate(self.spans)}
+        return systems.warehouse.read(self.table, None, " OR ".join(each), params)
 
 
-def reference_for(systems: Systems, monitor: DriftMonitor, champion: str) -> Reference:
-    """The reference of `champion`: the holdout its gate was judged on, where a rollout promoted it; else the declared.
+def spans_of(period: str, at: datetime, reach: timedelta) -> tuple[Span, ...]:
+    """The spans a declared period means for a window of `reach` that ends at `at`.
+
+    `same_weekday`: the window's days of the week (whole days, at least one) in each of the four weeks before; a window
+    longer than a week skips as many weeks as it covers. `same_week_last_year`: the seven days, or as many as the window
+    has, that ended 52 weeks before `at`.
+    """
+    if period == "same_week_last_year":
+        end = at - _YEAR
+        return ((end - max(reach, _WEEK), end),)
+    end = at if at == _midnight(at) else _midnight(at) + timedelta(days=1)
+    start = min(_midnight(at - reach), end - timedelta(days=1))
+    step = _WEEK * -(-(end - start) // _WEEK)
+    return tuple((start - step * i, end - step * i) for i in range(_WEEKS_BACK, 0, -1))
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def reference_for(systems: Systems, monitor: DriftMonitor, champion: str, at: datetime, reach: timedelta) -> Reference:
+    """The reference of `champion` for a window of `reach` that ends at `at`.
+
+    A declared period, which moves along; else the holdout its gate was judged on, where a rollout promoted it; else
+    the declared dataset.
 
     The declared baseline is the world of the champion it was declared for. A successor learned a later world: compared
     with the old one it would drift for ever.
     """
     binding = systems.operations.model(monitor.model)
+    period = monitor.baseline.period
+    if period is not None:
+        return Reference(monitor.baseline.dataset, binding.time, spans_of(period, at, reach))
     declared = Reference(monitor.baseline.dataset, binding.time)
     promoted = systems.store.latest(Kind.rollout, monitor.model, version=champion, status="promoted")
     if promoted is None:
@@ -56,4 +93,4 @@ def reference_for(systems: Systems, monitor: DriftMonitor, champion: str) -> Ref
     start, end = datetime.fromisoformat(holdout["start"]), datetime.fromisoformat(holdout["end"])
     if monitor.baseline.timestamp is not None and end.date() <= monitor.baseline.timestamp:
         return declared
-    return Reference(binding.table, binding.time, start, end)
+    return Reference(binding.table, binding.time, ((start, end),), closed=True)

@@ -22,11 +22,13 @@ from policies.declarations.drift import (
 )
 from policies.errors import GuardianError
 from tools.check_drift import contract
+from tools.check_drift.concept_methods import check_estimated, check_stream
 from tools.check_drift.diagnosis import diagnose
 from tools.check_drift.evidence import DAILY_FALSE_ALARMS
 from tools.check_drift.feature_checks import check_features
-from tools.check_drift.material import SCORE, Material
+from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
+from tools.check_drift.predicted import SCORE
 from tools.check_drift.result import BaselineUsed, Check, Diagnosis, DriftReport, MonitorStarted, Window
 from tools.systems.store import Kind
 from tools.systems.tool import Effect, Tool
@@ -138,8 +140,16 @@ def _measure(declared: Declared, material: Material, alpha: float) -> Sequence[C
     if isinstance(declared, LabelDrift):
         return check_labels(declared, material, start, alpha)
     if isinstance(declared, ConceptDrift):
-        return check_concept(declared, material, start, alpha)
+        return _CONCEPT[declared.method](declared, material, start, alpha)
     return check_features(declared, material, start, alpha)
+
+
+_CONCEPT = {
+    "performance_decay": check_concept,
+    "estimated_performance": check_estimated,
+    "adwin": check_stream,
+    "page_hinkley": check_stream,
+}
 
 
 def _window(declared: Declared) -> timedelta:
@@ -187,7 +197,7 @@ def _subject(declared: Declared) -> str:
     """What a check is about before anything was measured."""
     match declared:
         case ConceptDrift():
-            return declared.metric
+            return declared.metric or "error"
         case SchemaDrift():
             return declared.expected_schema
         case PredictionDrift():

@@ -12,6 +12,8 @@ import pytest
 from scipy import stats
 
 from tools.check_drift import compare, profile
+from tools.check_drift.divergence import psi
+from tools.check_drift.estimate import calibrate, estimate
 from tools.check_drift.evidence import ks_p_value
 from tools.check_drift.performance import measure
 
@@ -56,6 +58,24 @@ def test_realized_auc_of_every_chunk(oracle: Path, sides: tuple[pd.DataFrame, pd
         assert seen.value == pytest.approx(value, abs=1e-9)
 
 
+def test_performance_estimated_without_labels_of_every_chunk(
+    oracle: Path, sides: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    expected = pd.read_csv(oracle / "cbpe_chunk5000.csv")
+    reference, analysis = sides
+    outcomes, known = reference["repaid"].to_numpy(dtype=np.float64), reference["y_pred_proba"].to_numpy()
+    calibration = calibrate(outcomes, known)
+    assert calibration.needed
+    threshold = float(reference.loc[reference["y_pred"] == 1, "y_pred_proba"].min())
+    scores = np.concatenate([known, analysis["y_pred_proba"].to_numpy()])
+    names = {"auc_roc": "roc_auc", "accuracy": "accuracy", "f1": "f1"}
+    for number, row in expected.iterrows():
+        chunk = scores[int(str(number)) * _CHUNK :][:_CHUNK]
+        for ours, theirs in names.items():
+            seen = estimate(ours, chunk, calibration, threshold)
+            assert seen.value == pytest.approx(row[f"{theirs}.value"], abs=1e-6 if ours == "auc_roc" else 0.005)
+
+
 def test_missing_values_of_every_chunk(oracle: Path, sides: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     expected = pd.read_csv(oracle / "missing_values_chunk5000.csv")
     names = [column.removesuffix(".value") for column in expected.columns if column.endswith(".value")]
@@ -69,12 +89,13 @@ def test_missing_values_of_every_chunk(oracle: Path, sides: tuple[pd.DataFrame, 
 
 def test_published_examples(oracle: Path) -> None:
     published = json.loads((oracle / "small_published.json").read_text())
-    by_source = {each["src"].split()[0]: each for each in published}
+    (scouter,) = [each for each in published if each["src"].startswith("scouter")]
     p, q = np.array([0.3, 0.4, 0.3]), np.array([0.2, 0.4, 0.4])
-    assert float(np.sum((q - p) * np.log(q / p))) == pytest.approx(by_source["scouter"]["now"], abs=1e-9)
+    assert psi(p, q) == pytest.approx(scouter["now"], abs=1e-9)
     random = np.random.RandomState(12345678)
-    before = stats.norm.rvs(size=200, loc=0.0, scale=1, random_state=random)
-    after = stats.norm.rvs(size=300, loc=0.5, scale=1.5, random_state=random)
-    (change,) = compare({"x": before}, {"x": after})
-    exact = published[0]["D"]
-    assert change.ks <= exact + 1e-9 <= change.ks + change.ks_bound + 2e-9
+    first = stats.norm.rvs(size=200, loc=0.0, scale=1, random_state=random)
+    for known, (loc, scale) in zip(published[:3], [(0.5, 1.5), (0.01, 1.0), (0.0, 1.0)], strict=True):
+        other = stats.norm.rvs(size=300, loc=loc, scale=scale, random_state=random)
+        (change,) = compare({"x": first}, {"x": other})
+        assert change.ks <= known["D"] + 1e-9 <= change.ks + change.ks_bound + 2e-9
+        assert ks_p_value(known["D"], 200, 300) == pytest.approx(known["p_pub"], rel=0.05)

@@ -1,0 +1,120 @@
+"""What a model said of some rows, whatever its task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.errors import InputError
+from tools.check_drift.numeric import Floats
+
+SCORE = "score"
+LABEL = "label"
+
+Names = NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """`scores`, shape (rows,): the probability of 1, the value of a regression, or that of the foretold class.
+
+    Of several classes also `labels`, the class foretold, and where they are known the `probabilities` of `classes`,
+    shape (rows, classes).
+    """
+
+    scores: Floats
+    labels: Names | None = None
+    probabilities: Floats | None = None
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What prediction drift looks at: the scores, and of several classes the class foretold."""
+        return {SCORE: self.scores} if self.labels is None else {LABEL: self.labels, SCORE: self.scores}
+
+    def take(self, rows: NDArray[Any]) -> Predicted:
+        """The rows at these positions."""
+        return Predicted(
+            self.scores[rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.probabilities is None else self.probabilities[rows],
+            self.classes,
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes one NPZ file, replacing it atomically."""
+        parts: dict[str, Any] = {"scores": self.scores, "classes": np.array(self.classes, dtype=np.str_)}
+        if self.labels is not None:
+            parts["labels"] = self.labels
+        if self.probabilities is not None:
+            parts["probabilities"] = self.probabilities
+        temporary = path.with_name(f".{path.name}.partial")
+        with temporary.open("wb") as file:
+            np.savez(file, **parts)
+        temporary.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> Predicted:
+        """Reads what `save` wrote. Raises OSError, ValueError or KeyError."""
+        with np.load(path, allow_pickle=False) as stored:
+            return Predicted(
+                stored["scores"], stored.get("labels"), stored.get("probabilities"), tuple(stored["classes"].tolist())
+            )
+
+
+def predict(model: Any, task: str, rows: Any) -> Predicted:
+    """What a fitted scikit-learn model says of a frame of its features. Raises InputError for one of another task."""
+    if task == "regression":
+        return Predicted(np.asarray(model.predict(rows), dtype=np.float64).reshape(-1))
+    if not hasattr(model, "predict_proba"):
+        raise InputError(f"the champion gives no probabilities, which a {task} model must", where="model registry")
+    probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
+    if task == "binary":
+        if probabilities.ndim != 2 or probabilities.shape[1] != 2:
+            seen = f"gives probabilities of shape {probabilities.shape}"
+            raise InputError(f"the champion {seen}, a binary model two a row", where="model registry")
+        return Predicted(probabilities[:, 1])
+    classes = class_names(model.classes_)
+    best = probabilities.argmax(axis=1)
+    scores = probabilities[np.arange(len(best)), best]
+    return Predicted(scores, classes[best], probabilities, tuple(classes.tolist()))
+
+
+def outcomes_of(values: Any, task: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Outcomes as numbers (or of several classes as names), and which of a column's values are null.
+
+    Raises InputError for outcomes of another kind than the task's.
+    """
+    import pandas as pd
+
+    series = pd.Series(values)
+    if task == "multiclass":
+        missing = series.isna().to_numpy(dtype=bool)
+        return class_names(series[~missing].to_numpy()), missing
+    try:
+        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise InputError(f"holds values that are no numbers, say {series.iloc[0]!r}", where="labels") from None
+    missing = np.isnan(numbers)
+    numbers = numbers[~missing]
+    if np.isinf(numbers).any():
+        raise InputError("holds infinite values; an outcome is a finite number", where="labels")
+    if task == "binary" and not np.isin(numbers, (0.0, 1.0)).all():
+        odd = float(numbers[~np.isin(numbers, (0.0, 1.0))][0])
+        raise InputError(f"holds {odd:g}; the outcomes of a binary model are 0 and 1", where="labels")
+    return numbers, missing
+
+
+def class_names(values: Any) -> Names:
+    """Names of classes, alike for 1, 1.0 and "1"."""
+    return np.array([_name(value) for value in np.asarray(values).tolist()], dtype=np.str_)
+
+
+def _name(value: Any) -> str:
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
