@@ -14,6 +14,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor
 from policies.errors import InputError
+from tools.check_drift import attribution
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.numeric import Floats
 from tools.check_drift.performance import Performance, measure
@@ -238,6 +239,27 @@ class Material:
             return self.baseline().rows
         except Exception:  # its own check says why
             return 0
+
+    def baseline_sample(self, most: int) -> pd.DataFrame:
+        """At most `most` of the baseline's rows with the model's features, spread evenly; the same ones every time."""
+        rows = self._baseline_rows()
+        chosen = np.unique(np.linspace(0, rows.num_rows - 1, min(most, rows.num_rows)).astype(np.int64))
+        sample: pd.DataFrame = rows.select(self.binding.features.names).take(chosen).to_pandas()
+        return sample
+
+    def importances(self) -> dict[str, float]:
+        """Each feature's share in what moves the champion's scores, computed once a version and stored."""
+        path = self._stored("importances", self._baseline_digest(), f"-v{self.champion()}.json")
+        names = self.binding.features.names
+        try:
+            stored = json.loads(path.read_text())
+            return {name: float(stored[name]) for name in names}
+        except (OSError, ValueError, KeyError):
+            found = attribution.importances(
+                self.score, self.baseline_sample(attribution.sample_size(len(names))), names
+            )
+            path.write_text(json.dumps(found))
+            return found
 
     def _baseline_rows(self) -> pa.Table:
         if "baseline rows" not in self._kept:

@@ -7,7 +7,7 @@ import pytest
 
 from tools.check_drift import profile
 from tools.check_drift.bins import Summary
-from tools.check_drift.diagnosis import pipeline_sign
+from tools.check_drift.signs import pipeline_sign
 
 RANDOM = np.random.default_rng(6)
 HOURS = RANDOM.lognormal(1, 0.5, 5000)
