@@ -90,10 +90,10 @@ def _alarms(canvas: Canvas, weeks: Sequence[Walked], x: Scale, middle: float) ->
         if week.alarm:
             tone = "bad" if week.severity is Severity.critical else "warn"
             hint = f"{week.start + _WEEK:%Y-%m-%d}: {week.severity.value}, AUC {week.drop:.3f} below the baseline's"
-            canvas.circle(x(place + 1), middle, 4 if tone == "bad" else 3.4, f"disc {tone}", hint)
-    canvas.circle(x.end + 13, middle - 8, 4, "disc bad")
+            canvas.circle(x(place + 1), middle, 5, f"disc {tone}", hint)
+    canvas.circle(x.end + 13, middle - 8, 5, "disc bad")
     canvas.text(x.end + 22, middle - 4, "critical alarm")
-    canvas.circle(x.end + 13, middle + 9, 3.4, "disc warn")
+    canvas.circle(x.end + 13, middle + 9, 5, "disc warn")
     canvas.text(x.end + 22, middle + 13, "warning")
 
 

@@ -13,7 +13,7 @@ from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.divergence import both_shares, total_variation
 from tools.check_drift.evidence import homogeneity
-from tools.check_drift.numeric import NumericSummary
+from tools.check_drift.numeric import Floats, NumericSummary
 
 FACTORS = (10.0, 100.0, 1000.0, 1e6, 12.0, 24.0, 60.0, 3600.0, 86400.0, 1024.0, 2.54, 1.609344, 2.20462)
 """Ratios between units: powers of ten, times, bytes, lengths, weights."""
@@ -21,7 +21,8 @@ FACTORS = (10.0, 100.0, 1000.0, 1e6, 12.0, 24.0, 60.0, 3600.0, 86400.0, 1024.0, 
 _NULLS = 0.05
 _CHANCE = 1e-3
 _NEVER = 1e-6
-_LIKELY = 0.05
+_LIKELY = 0.01
+_LEFT = 0.1
 _SAME = 0.1
 _MOST_CODES = 100
 
@@ -102,7 +103,7 @@ def _code_shift(baseline: CategorySummary, current: CategorySummary) -> int | No
     """By how many places, in sorted order, all categories were exchanged for their neighbours; None for not at all.
 
     The shift must explain what chance cannot: the shares as they stand could come from the baseline's with a
-    probability below one in a million, those shifted back with one above 5% (or differ by less than 0.02 in all). Two
+    probability below one in a million, those shifted back with one above 1%, or a tenth of the difference is left. Two
     categories that trade places may be the world's doing, so three are needed.
     """
     if not 3 <= len(baseline.counts) <= _MOST_CODES or baseline.other or current.other:
@@ -114,9 +115,13 @@ def _code_shift(baseline: CategorySummary, current: CategorySummary) -> int | No
         return None
     for shift in sorted((n for n in range(-(len(order) // 2), len(order) // 2 + 1) if n), key=abs):
         moved = np.roll(before, shift)
-        if homogeneity(moved, after) > _LIKELY or total_variation(*both_shares(moved, after)) < 0.02:
+        if homogeneity(moved, after) > _LIKELY or _apart(moved, after) < _LEFT * _apart(before, after):
             return shift
     return None
+
+
+def _apart(before: Floats, after: Floats) -> float:
+    return total_variation(*both_shares(before, after))
 
 
 def _in_order(names: Sequence[str] | set[str] | Mapping[str, int]) -> list[str]:
