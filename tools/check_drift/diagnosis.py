@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftType
+from policies.errors import GuardianError
 from tools.check_drift import attribution, history
+from tools.check_drift.bins import Summary
 from tools.check_drift.material import Material
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.result import Check, Diagnosis, DriftedFeature, SourceFinding
 from tools.check_drift.signs import likely_name, pipeline_sign
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MOST_FEATURES = 8
 """Drifted features whose part in the change of the scores is computed: each costs a few thousand scores."""
@@ -43,7 +48,7 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     broken = bool(contract) or any(signs.values())
     world = bool(sound) or changed or ((DriftType.prediction_drift in types or bool(related)) and not broken)
     kind: Literal["pipeline", "world", "both"] = "both" if broken and world else "pipeline" if broken else "world"
-    first, sudden = history.since(_candidates(sound or list(drifted), related, types, material, current))
+    first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
     features = _weighed(drifted, material, start)
     told = [each.explains for each in features if each.explains is not None]
     explained = sum(told) if told else None
@@ -86,11 +91,20 @@ def _renamed(suspects: set[str], material: Material, start: datetime, current: P
     new = [name for name in rows.column_names if name not in known]
     renamed = {}
     for name in gone:
-        like = Profile(material.baseline().rows, dict.fromkeys(new, summaries[name]))
-        held = profile(rows.select(new), like=like).columns if new else {}
+        held = {each: summary for each in new if (summary := _read_as(summaries[name], rows.column(each)))}
         if now := likely_name(name, summaries[name], held):
             renamed[name] = now
     return renamed
+
+
+def _read_as(baseline: Summary, column: pa.ChunkedArray) -> Summary | None:
+    """The column's summary as that feature; None for one that cannot be profiled at all."""
+    import pyarrow as pa
+
+    try:
+        return profile(pa.table({"x": column}), like=Profile(baseline.rows, {"x": baseline})).columns["x"]
+    except GuardianError:
+        return None
 
 
 def _by_source(
@@ -122,16 +136,20 @@ def _one_source(binding: ModelBinding, subjects: Sequence[str]) -> bool | None:
 
 
 def _candidates(
-    features: Sequence[str], related: Sequence[str], types: set[DriftType], material: Material, current: Profile
+    features: Sequence[str], found: Sequence[Check], material: Material, current: Profile
 ) -> list[Callable[[], history.Series | None]]:
-    """What to look back on, in order: the farthest feature, the relation, the labels."""
-    wanted: list[Callable[[], history.Series | None]] = []
-    if features:
-        wanted.append(partial(history.of_feature, features[0], material, current))
-    wanted += [partial(history.of_relation, pair.split(" × "), material) for pair in related[:1]]
-    if DriftType.label_drift in types:
-        wanted.append(partial(history.of_labels, material))
-    return wanted
+    """What to look back on, in order: the farthest feature, relations, labels, the performance, a late source."""
+    of_features = [partial(history.of_feature, name, material, current) for name in features[:1]]
+    pairs = [check.subject.split(" × ") for check in found if check.method == "correlation"]
+    of_pairs = [partial(history.of_relation, pair, material) for pair in pairs]
+    types = {check.type for check in found}
+    of_labels = [partial(history.of_labels, material)] if DriftType.label_drift in types else []
+    metrics = [check.subject for check in found if check.type is DriftType.concept_drift]
+    of_performance = [partial(history.of_performance, metric, material) for metric in metrics]
+    times = {source.loaded_at for source in material.binding.sources.values()}
+    late = [check.subject for check in found if check.type is DriftType.schema_drift and check.subject in times]
+    of_sources = [partial(history.of_freshness, column, material) for column in late]
+    return [*of_features, *of_pairs, *of_labels, *of_performance, *of_sources]
 
 
 def _weighed(drifted: Mapping[str, float], material: Material, start: datetime) -> list[DriftedFeature]:

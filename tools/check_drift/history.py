@@ -1,10 +1,10 @@
-"""The past four weeks of what changed, a value a day: a feature, a relation of two, the labels, the model's AUC."""
+"""The past four weeks of what changed, a value a day: a feature, a relation, labels, performance, a source's age."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy as np
 from policies.errors import GuardianError
 from tools.check_drift.bins import counts_by_bin
 from tools.check_drift.correlation import correlations
-from tools.check_drift.material import Material
+from tools.check_drift.material import SCORE, Material
 from tools.check_drift.numeric import Floats
 from tools.check_drift.onset import Onset, onset
+from tools.check_drift.performance import Performance, measure
 from tools.check_drift.profiles import Profile, profile
 from tools.systems.warehouse import quote
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOOK_BACK = timedelta(days=28)
+
+_FINEST_HOURS = 0.1
+"""Ages of data that differ by less, over a day, are the same."""
 
 _FIELLER = 1.06
 """Variance of Fisher's z of a rank correlation is 1.06 / (n - 3): Fieller, Hartley & Pearson (1957)."""
@@ -94,13 +98,64 @@ def of_labels(material: Material) -> Series | None:
         SELECT CAST({time} AS DATE) AS day, count(*) AS n, avg(CAST({value} AS DOUBLE)) AS share
         FROM {labels.table} WHERE {time} >= $start AND {time} < $end AND {arrived} <= $end GROUP BY 1 ORDER BY 1
     """
-    start = (material.at - LOOK_BACK).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = material.systems.warehouse.query(sql, {"start": start, "end": material.at})
+    found = material.systems.warehouse.query(sql, {"start": _start(material), "end": material.at})
     if not found.num_rows:
         return None
     sizes, shares = found["n"].to_numpy().astype(np.float64), found["share"].to_numpy()
     middle = float(np.clip(np.average(shares, weights=sizes), 1e-6, 1 - 1e-6))
     return Series(found["day"].to_pylist(), shares, middle * (1 - middle) / sizes)
+
+
+def of_freshness(column: str, material: Material) -> Series | None:
+    """How old a source's data were when used, in hours: time of the row less its `loaded_at`."""
+    binding = material.binding
+    age = f"date_diff('second', {quote(column)}, {quote(binding.time)}) / 3600.0"
+    sql = f"""
+        SELECT CAST({quote(binding.time)} AS DATE) AS day, count(*) AS n, avg({age}) AS age, var_pop({age}) AS spread
+        FROM {binding.table} WHERE {quote(binding.time)} >= $start AND {quote(binding.time)} < $end
+          AND {quote(column)} IS NOT NULL GROUP BY 1 ORDER BY 1
+    """
+    found = material.systems.warehouse.query(sql, {"start": _start(material), "end": material.at})
+    if not found.num_rows:
+        return None
+    sizes = found["n"].to_numpy().astype(np.float64)
+    spread = max(float(np.average(found["spread"].to_numpy(), weights=sizes)), _FINEST_HOURS**2)
+    return Series(found["day"].to_pylist(), found["age"].to_numpy(), spread / sizes)
+
+
+def of_performance(metric: str, material: Material) -> Series | None:
+    """The champion's metric on the labels known by now, by the day of the rows; its scores as recorded when served.
+
+    A day's variance is what the days' standard errors say of a row on average, over its rows: a day of few rows may
+    look perfect and claim to be certain.
+    """
+    binding, labels = material.binding, material.binding.labels
+    if binding.predictions is None or not material.systems.warehouse.exists(binding.predictions):
+        return None
+    sql = f"""
+        SELECT CAST(p.{quote(binding.time)} AS DATE) AS day, p.{SCORE} AS score,
+               CAST(l.{quote(labels.value)} AS DOUBLE) AS outcome
+        FROM {binding.predictions} p JOIN {labels.table} l
+          ON l.{quote(labels.id)} = p.{quote(binding.id)} AND l.{quote(labels.time)} = p.{quote(binding.time)}
+        WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $end AND p.model_version = $version
+          AND l.{quote(labels.arrived)} <= $end ORDER BY 1
+    """
+    params = {"start": _start(material), "end": material.at, "version": material.champion()}
+    found = material.systems.warehouse.query(sql, params)
+    days, scores = found["day"].to_numpy().astype("datetime64[D]"), found["score"].to_numpy()
+    outcomes = found["outcome"].to_numpy()
+    measured: list[tuple[date, Performance]] = []
+    for day in np.unique(days):
+        chosen = days == day
+        seen = measure(metric, outcomes[chosen], scores[chosen], material.threshold(metric))
+        if np.isfinite(seen.value) and np.isfinite(seen.standard_error):
+            measured.append((day.astype(object), seen))
+    if not measured:
+        return None
+    sizes = np.array([seen.rows for _, seen in measured], dtype=np.float64)
+    a_row = float(np.mean([seen.standard_error**2 * seen.rows for _, seen in measured]))
+    values = np.array([seen.value for _, seen in measured])
+    return Series([day for day, _ in measured], values, max(a_row, np.finfo(float).tiny) / sizes)
 
 
 def since(candidates: Sequence[Callable[[], Series | None]]) -> tuple[date | None, bool | None]:
@@ -119,10 +174,8 @@ def _days(material: Material, names: Sequence[str]) -> Iterator[tuple[date, pa.T
     """The rows of each of the past 28 days and of today, these columns only; a day without rows is left out."""
     binding = material.binding
     where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end"
-    start = (material.at - LOOK_BACK).replace(hour=0, minute=0, second=0, microsecond=0)
-    rows = material.systems.warehouse.read(
-        binding.table, [binding.time, *names], where, {"start": start, "end": material.at}
-    )
+    params = {"start": _start(material), "end": material.at}
+    rows = material.systems.warehouse.read(binding.table, [binding.time, *names], where, params)
     days = rows.column(0).to_numpy().astype("datetime64[D]")
     order = np.argsort(days, kind="stable")
     rows, days = rows.select(range(1, len(names) + 1)).take(order), days[order]
@@ -130,3 +183,7 @@ def _days(material: Material, names: Sequence[str]) -> Iterator[tuple[date, pa.T
     ends = np.append(starts[1:], len(days)).astype(np.int64)
     for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
         yield days[first].astype(object), rows.slice(first, end - first)
+
+
+def _start(material: Material) -> datetime:
+    return (material.at - LOOK_BACK).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -22,6 +22,8 @@ def test_the_declared_monitor_tells_the_causes_apart(found: list[Look]) -> None:
     assert [look.cause for look in found] == [None, *ALL_CAUSES]
     assert wrong == []
     assert [look.cause for look in found if not look.origin_right] == []
+    assert [look.cause for look in found if look.onset_right is False] == []
+    assert {look.cause for look in found if look.onset_right} == {*ALL_CAUSES} - {"changed_reasons"}
 
 
 def test_the_table_counts_what_is_right(found: list[Look]) -> None:
