@@ -98,7 +98,8 @@ _MORE_CHURN = Cause(
     raises=frozenset({"label_drift"}),
     spares=frozenset({"data_drift", "concept_drift", "feature_drift", "prediction_drift", "schema_drift"}),
     because="P(y) rises for all alike: the model ranks as well as before, its reasons hold, and neither features nor "
-    "scores know of it. More churn alone is label drift, not concept drift.",
+    "scores know of it. More churn alone is label drift, not concept drift. Only tenure feels it after months, as "
+    "those who leave are followed by newcomers.",
 )
 _CHANGED_CORRELATION = Cause(
     name="changed_correlation",

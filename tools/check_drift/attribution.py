@@ -14,18 +14,26 @@ from tools.check_drift.numeric import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Score = Callable[["pd.DataFrame"], Floats]
 """The champion's scores of rows that have its features."""
 
 _SCORED = 200_000
-_FEWEST, _MOST = 200, 2_000
+_FEWEST = 200
+MOST = 2_000
+"""Rows scored at most of each side."""
 _CHANCE = 0.01
 
 
 def sample_size(columns: int) -> int:
     """Rows enough for importances, few enough that permuting every column in turn costs at most 200,000 scores."""
-    return int(np.clip(_SCORED // max(columns, 1), _FEWEST, _MOST))
+    return int(np.clip(_SCORED // max(columns, 1), _FEWEST, MOST))
+
+
+def spread(rows: pa.Table, most: int) -> pa.Table:
+    """At most `most` of the rows, evenly over their order; the same ones every time."""
+    return rows.take(np.unique(np.linspace(0, rows.num_rows - 1, min(most, rows.num_rows)).astype(np.int64)))
 
 
 def importances(score: Score, rows: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:

@@ -7,8 +7,6 @@ from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftType
 from policies.errors import GuardianError
@@ -179,8 +177,7 @@ def _explained(names: Sequence[str], material: Material, start: datetime) -> dic
     if not names or missing or not rows.num_rows:
         return {}
     most = attribution.sample_size(2 * len(names))
-    chosen = np.unique(np.linspace(0, rows.num_rows - 1, min(most, rows.num_rows)).astype(np.int64))
-    window = rows.select(features.names).take(chosen).to_pandas()
+    window = attribution.spread(rows.select(features.names), most).to_pandas()
     try:
         found = attribution.explained(
             material.score, material.baseline_sample(most), window, names, features.categorical

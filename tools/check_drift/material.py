@@ -241,10 +241,16 @@ class Material:
             return 0
 
     def baseline_sample(self, most: int) -> pd.DataFrame:
-        """At most `most` of the baseline's rows with the model's features, spread evenly; the same ones every time."""
-        rows = self._baseline_rows()
-        chosen = np.unique(np.linspace(0, rows.num_rows - 1, min(most, rows.num_rows)).astype(np.int64))
-        sample: pd.DataFrame = rows.select(self.binding.features.names).take(chosen).to_pandas()
+        """At most `most` (and 2,000) of the baseline's rows with the model's features, spread evenly; stored."""
+        import pyarrow.parquet as pq
+
+        path = self._stored("sample", self._baseline_digest(), ".parquet")
+        try:
+            kept = pq.read_table(path)
+        except (OSError, ValueError):
+            kept = attribution.spread(self._baseline_rows().select(self.binding.features.names), attribution.MOST)
+            pq.write_table(kept, path)
+        sample: pd.DataFrame = attribution.spread(kept, most).to_pandas()
         return sample
 
     def importances(self) -> dict[str, float]:
