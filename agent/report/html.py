@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from agent.report import numbers, plots
 from agent.report.model import DriftCheck, DriftReport, Evaluation, ReportContent
+from agent.report.origin import origin
 from agent.report.plots.canvas import NARROW, WIDE
 from agent.untrusted import clean
 from policies.declarations import Severity
@@ -31,6 +32,7 @@ def render_html(content: ReportContent) -> str:
             report=content,
             pictures=_pictures(content),
             found=_worst_first(drift),
+            origin=origin(drift.diagnosis if drift else None),
             counted=(count_found(drift), len(drift.checks) if drift else 0),
             Severity=Severity,
         )

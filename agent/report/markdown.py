@@ -21,6 +21,7 @@ from agent.report.numbers import (
     signed_percent,
     words,
 )
+from agent.report.origin import origin
 from agent.untrusted import clean
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!])")
@@ -96,7 +97,8 @@ def _drift(content: ReportContent) -> str:
     ]
     table = _table("", ["Severity", "Type", "Subject", "Value", "Threshold", "Detail"], rows)
     said = f"{_code(report.report_id)} {count_found(report)} of {len(report.checks)} checks found something."
-    return "\n\n".join(part for part in ("## What changed in the data", said, table) if part)
+    cause = _t(origin(report.diagnosis))
+    return "\n\n".join(part for part in ("## What changed in the data", said, cause, table) if part)
 
 
 def _judged(evaluation: Evaluation | None, gate: Gate | None) -> str:

@@ -74,6 +74,26 @@ class DriftCheck(Part):
     detail: str = ""
 
 
+class DriftedFeature(Part):
+    """A drifted feature: its share in what moves the scores, and in the change of them (fractions)."""
+
+    feature: str
+    importance: float | None = None
+    explains: float | None = None
+
+
+class Diagnosis(Part):
+    """Where a report's findings come from; `features` are the drifted ones, those that matter most first."""
+
+    kind: str = ""
+    sources: tuple[str, ...] = ()
+    first_seen: date | None = None
+    sudden: bool | None = None
+    renamed: dict[str, str] = {}
+    features: tuple[DriftedFeature, ...] = ()
+    explained: float | None = None
+
+
 class DriftReport(Part):
     """One drift report: what was compared with what, and every check, also the ok ones."""
 
@@ -88,6 +108,7 @@ class DriftReport(Part):
     status: str = "checked"
     severity: Severity = Severity.ok
     checks: tuple[DriftCheck, ...] = ()
+    diagnosis: Diagnosis | None = None
 
 
 class DistributionKind(StrEnum):

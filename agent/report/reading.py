@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agent.report.model import (
+    Diagnosis,
     Direction,
     DriftCheck,
+    DriftedFeature,
     DriftReport,
     Evaluation,
     Gate,
@@ -46,6 +48,22 @@ def drift_report(row: Evidence) -> DriftReport:
         status=text(body, "status") or "checked",
         severity=severity(body),
         checks=tuple(parts(DriftCheck, body.get("checks"))),
+        diagnosis=_diagnosis(mapping(body, "diagnosis")),
+    )
+
+
+def _diagnosis(body: Body) -> Diagnosis:
+    sources = body.get("sources")
+    listed = [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, Mapping)]
+    first, sudden = moment(body, "first_seen"), body.get("sudden")
+    return Diagnosis(
+        kind=text(body, "kind"),
+        sources=tuple(name for each in listed if (name := text(each, "source"))),
+        first_seen=first.date() if first else None,
+        sudden=sudden if isinstance(sudden, bool) else None,
+        renamed={str(old): str(new) for old, new in mapping(body, "renamed").items()},
+        features=tuple(parts(DriftedFeature, body.get("features"))),
+        explained=real(body, "explained"),
     )
 
 

@@ -91,22 +91,13 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
     that is not Elec2.
     """
     from tools.check_drift.tool import start_monitor
-    from tools.retrain.tool import train_first_champion
 
     rows = read(data)
     scratch_folder(directory, "evals.elec2")
     systems = Systems.open(directory / "operations.yaml")
     try:
-        _set(systems, ADOPTED)
-        _arrive(systems, rows, FIRST_ROW, ADOPTED)
-        _write(systems, rows, "elec2.baseline", ADOPTED - BASELINE, ADOPTED)
-        # The first holdout is the baseline: what the champion is compared with later, it did not learn from.
-        _write(systems, rows, "elec2.holdout", ADOPTED - BASELINE, ADOPTED - LABEL_LAG)
         say(f"{DAYS_BEFORE_ADOPTION} days are there; training the first champion")
-        first = train_first_champion(systems, MODEL, ADOPTED)
-        assert first.version is not None
-        why = "first champion, adopted by a person"
-        systems.traffic.set(MODEL, first.version, at=ADOPTED, why=why, rests_on=first.run_id)
+        first_auc = adopt(systems, rows)
         for monitor in systems.operations.monitors_of(MODEL):
             start_monitor(systems, monitor)
         weeks: list[Week] = []
@@ -114,13 +105,39 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
             weeks.append(_live(systems, rows, ADOPTED + len(weeks) * WEEK))
             say(_line(weeks[-1]))
         return Elec2Result(
-            first_auc=first.metrics["holdout_auc_roc"],
+            first_auc=first_auc,
             weeks=weeks,
             decay_found=next((each.start + WEEK for each in weeks if each.concept), None),
             judgement=_judgement(systems),
         )
     finally:
         systems.close()
+
+
+def adopt(systems: Systems, rows: pd.DataFrame) -> float:
+    """Lets the days before the adoption come in and trains the first champion on them; its AUC on its holdout."""
+    from tools.retrain.tool import train_first_champion
+
+    _set(systems, ADOPTED)
+    _arrive(systems, rows, FIRST_ROW, ADOPTED)
+    _write(systems, rows, "elec2.baseline", ADOPTED - BASELINE, ADOPTED)
+    # The first holdout is the baseline: what the champion is compared with later, it did not learn from.
+    _write(systems, rows, "elec2.holdout", ADOPTED - BASELINE, ADOPTED - LABEL_LAG)
+    first = train_first_champion(systems, MODEL, ADOPTED)
+    assert first.version is not None
+    why = "first champion, adopted by a person"
+    systems.traffic.set(MODEL, first.version, at=ADOPTED, why=why, rests_on=first.run_id)
+    return first.metrics["holdout_auc_roc"]
+
+
+def week_passes(systems: Systems, rows: pd.DataFrame, start: datetime) -> datetime:
+    """The rows of the week from `start` come in and are scored; labels follow a day later. The week's end."""
+    end = start + WEEK
+    _arrive(systems, rows, start, end)
+    _write(systems, rows, "elec2.holdout", end - LABEL_LAG - HOLDOUT, end - LABEL_LAG)
+    _set(systems, end)
+    score_window(systems, MODEL, start, end)
+    return end
 
 
 def read(data: Path) -> pd.DataFrame:
@@ -159,15 +176,11 @@ def show(result: Elec2Result) -> str:
 
 
 def _live(systems: Systems, rows: pd.DataFrame, start: datetime) -> Week:
-    """One week: its rows come in and are scored, labels follow a day later, the Guardian looks at the end."""
+    """One week, and the Guardian's look at its end."""
     from agent.triage import triage
     from tools.evaluate.metrics import Scored, auc_roc
 
-    end = start + WEEK
-    _arrive(systems, rows, start, end)
-    _write(systems, rows, "elec2.holdout", end - LABEL_LAG - HOLDOUT, end - LABEL_LAG)
-    _set(systems, end)
-    score_window(systems, MODEL, start, end)
+    end = week_passes(systems, rows, start)
     (seen,) = triage(systems, planner="runbook").models
     binding = systems.operations.model(MODEL)
     assert binding.predictions is not None

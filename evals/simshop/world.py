@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -129,6 +130,18 @@ class World:
             raise ValueError(f"a world can be resumed from {LIVE_FROM} on, not at {at}")
         self._day(at.date())
         self.now = at
+
+    def with_story(self, story: Story) -> World:
+        """A copy of this world, at the same moment and with the same past, in which that story happens.
+
+        Raises ValueError where a cause of either story starts in what is simulated already.
+        """
+        lived = self._simulation.next_day
+        if begun := [cause.name for s in (self.story, story) for cause in s.causes if cause.starts < lived]:
+            raise ValueError(f"the world has lived up to {lived} already, into {', '.join(begun)}")
+        copy = deepcopy(self)
+        copy.story = copy._simulation.story = story
+        return copy
 
     def campaign(
         self, warehouse: TableWriter, flagged: Iterable[int | str], model_version: str, at: datetime

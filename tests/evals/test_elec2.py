@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def test_a_training_started_because_of_it_and_was_judged(result: Elec2Result, ho
         assert any(
             c["type"] == "concept_drift" and c["severity"] in ("warning", "critical") for c in report.body["checks"]
         )
+        assert result.decay_found is not None
+        began = datetime.fromisoformat(report.body["diagnosis"]["first_seen"])
+        assert result.decay_found - timedelta(days=29) <= began <= result.decay_found
         evaluation = systems.store.get(judged.evaluation_id)
         assert evaluation.body["verdict"] in ("challenger_wins", "tie", "champion_wins")
         assert evaluation.body["challenger"]["version"] == run.version

@@ -1,152 +1,190 @@
-"""Where findings come from: which source, a broken pipeline or a changed world, since when."""
+"""Where findings come from: which source, a broken pipeline or a changed world, since when, and what it means."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftType
 from policies.errors import GuardianError
-from tools.check_drift import divergence
-from tools.check_drift.bins import Summary, counts_by_bin
-from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.divergence import both_shares
+from tools.check_drift import attribution, history
+from tools.check_drift.bins import Summary
 from tools.check_drift.material import Material
-from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, profile
-from tools.check_drift.result import Check, Diagnosis, SourceFinding
-from tools.systems.warehouse import quote
+from tools.check_drift.result import Check, Diagnosis, DriftedFeature, SourceFinding
+from tools.check_drift.signs import likely_name, pipeline_sign
 
-FACTORS = (10.0, 100.0, 1000.0, 1e6, 12.0, 24.0, 60.0, 3600.0, 86400.0, 1024.0, 2.54, 1.609344, 2.20462)
-"""Ratios between units: powers of ten, times, bytes, lengths, weights."""
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_NULLS = 0.05
-_LOOK_BACK = timedelta(days=28)
-_FEWEST_ROWS = 50
+_MOST_FEATURES = 8
+"""Drifted features whose part in the change of the scores is computed: each costs a few thousand scores."""
 
 
 def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Diagnosis:
-    """Groups the findings of `checks` by declared source and judges them. Reads the past 28 days of one feature."""
+    """Groups the findings of `checks` by declared source and judges them; `start` begins the shortest window.
+
+    Reads the past 28 days of what changed most, and scores a few thousand rows where features drifted.
+    """
     found = [check for check in checks if check.found]
     if not found:
         return Diagnosis(kind="none", sources=[], first_seen=None, sudden=None, detail="nothing was found")
     binding = material.binding
     drifted = _drifted(found, binding)
-    current = material.current(start)
-    signs = {name: _sign(name, material, current) for name in drifted}
     contract = {check.subject: check.detail for check in found if check.type is DriftType.schema_drift}
-    sources = _by_source(binding, drifted, signs, contract)
-    sound = [name for name in drifted if not signs[name] and name not in contract]
-    changed = any(check.type in (DriftType.concept_drift, DriftType.label_drift) for check in found)
     related = [check.subject for check in found if check.method == "correlation"]
+    types = {check.type for check in found}
+    current = material.current(start)
+    signs = {name: pipeline_sign(material.baseline().columns[name], current.columns.get(name)) for name in drifted}
+    renamed = _renamed({*(name for name in drifted if signs[name] == "missing"), *contract}, material, start, current)
+    sources = _by_source(binding, list(drifted), signs, contract, renamed)
+    sound = [name for name in drifted if not signs[name] and name not in contract]
+    changed = bool(types & {DriftType.concept_drift, DriftType.label_drift})
     broken = bool(contract) or any(signs.values())
-    predictions = any(check.type is DriftType.prediction_drift for check in found)
-    world = bool(sound) or changed or ((predictions or bool(related)) and not broken)
+    world = bool(sound) or changed or ((DriftType.prediction_drift in types or bool(related)) and not broken)
     kind: Literal["pipeline", "world", "both"] = "both" if broken and world else "pipeline" if broken else "world"
-    first, sudden = _since(sound or drifted, material)
-    told = _words(sources, sound, related, changed, first, sudden)
-    return Diagnosis(kind=kind, sources=sources, first_seen=first, sudden=sudden, detail=told)
+    first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
+    features = _weighed(drifted, material, start)
+    told = [each.explains for each in features if each.explains is not None]
+    explained = sum(told) if told else None
+    return Diagnosis(
+        kind=kind,
+        sources=sources,
+        first_seen=first,
+        sudden=sudden,
+        detail=_words(sources, sound, related, changed, first, sudden, features, explained),
+        one_source=_one_source(binding, [*drifted, *contract]),
+        renamed=renamed,
+        features=features,
+        explained=explained,
+    )
 
 
-def unit_factor(baseline: NumericSummary, current: NumericSummary) -> float | None:
-    """The factor between units by which all quartiles moved alike, None where they did not."""
-    ratios = []
-    for q in (0.25, 0.5, 0.75):
-        before, after = baseline.quantile(q), current.quantile(q)
-        if before and after and math.isfinite(before) and math.isfinite(after):
-            ratios.append(after / before)
-    if len(ratios) < 2:
-        return None
-    for factor in (*FACTORS, *(1 / each for each in FACTORS)):
-        if all(abs(ratio / factor - 1) < 0.05 for ratio in ratios):
-            return factor
-    return None
-
-
-def pipeline_sign(baseline: Summary, current: Summary | None) -> str | None:
-    """What about a column smells of a broken pipeline, None for nothing."""
-    if current is None:
-        return "missing"
-    nulls = current.nulls / max(current.rows, 1) - baseline.nulls / max(baseline.rows, 1)
-    if nulls > _NULLS:
-        return f"{nulls:+.0%} nulls"
-    if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
-        if current.finite and current.minimum == current.maximum and baseline.minimum < baseline.maximum:
-            return f"constant {current.minimum:g}"
-        factor = unit_factor(baseline, current)
-        return f"unit changed by a factor of {factor:g}" if factor else None
-    if isinstance(baseline, CategorySummary) and isinstance(current, CategorySummary):
-        strange = sum(count for name, count in current.counts.items() if name not in baseline.counts)
-        if not baseline.other and strange > 0.5 * max(current.rows - current.nulls, 1):
-            return f"codes changed: {strange / current.rows:.0%} of the values were never seen"
-        if len(baseline.counts) > 1 and len(current.counts) == 1 and current.rows >= _FEWEST_ROWS:
-            return f"constant {next(iter(current.counts))}"
-        return None
-    return "type changed"
-
-
-def _drifted(found: Sequence[Check], binding: ModelBinding) -> list[str]:
-    """Features with findings, the strongest (value by threshold) first."""
+def _drifted(found: Sequence[Check], binding: ModelBinding) -> dict[str, float]:
+    """Features with findings and how far beyond their threshold (value by threshold), the farthest first."""
     strength: dict[str, float] = {}
     for check in found:
         if check.subject in binding.features.names and check.type is not DriftType.schema_drift:
             ratio = (check.value or 0.0) / (check.threshold or 1.0)
             strength[check.subject] = max(strength.get(check.subject, 0.0), ratio)
-    return sorted(strength, key=lambda name: -strength[name])
+    return dict(sorted(strength.items(), key=lambda each: -each[1]))
 
 
-def _sign(name: str, material: Material, current: Profile) -> str | None:
-    return pipeline_sign(material.baseline().columns[name], current.columns.get(name))
+def _renamed(suspects: set[str], material: Material, start: datetime, current: Profile) -> dict[str, str]:
+    """For features without a value in the window: the column, new to the table, that holds what they held."""
+    binding, rows = material.binding, material.rows(start)
+    summaries = material.baseline().columns
+    gone = [
+        name
+        for name in binding.features.names
+        if name in suspects
+        and summaries[name].nulls < summaries[name].rows
+        and (name not in current.columns or current.columns[name].nulls == current.columns[name].rows)
+    ]
+    times = {source.loaded_at for source in binding.sources.values()}
+    known = {binding.id, binding.time, binding.target, *binding.features.names, *times}
+    new = [name for name in rows.column_names if name not in known]
+    renamed = {}
+    for name in gone:
+        held = {each: summary for each in new if (summary := _read_as(summaries[name], rows.column(each)))}
+        if now := likely_name(name, summaries[name], held):
+            renamed[name] = now
+    return renamed
+
+
+def _read_as(baseline: Summary, column: pa.ChunkedArray) -> Summary | None:
+    """The column's summary as that feature; None for one that cannot be profiled at all."""
+    import pyarrow as pa
+
+    try:
+        return profile(pa.table({"x": column}), like=Profile(baseline.rows, {"x": baseline})).columns["x"]
+    except GuardianError:
+        return None
 
 
 def _by_source(
-    binding: ModelBinding, drifted: Sequence[str], signs: Mapping[str, str | None], contract: Mapping[str, str]
+    binding: ModelBinding,
+    drifted: Sequence[str],
+    signs: Mapping[str, str | None],
+    contract: Mapping[str, str],
+    renamed: Mapping[str, str],
 ) -> list[SourceFinding]:
     sources = []
     for name, source in binding.sources.items():
         features = [feature for feature in drifted if feature in source.features]
-        smells = [f"{feature}: {signs[feature]}" for feature in features if signs[feature]]
+        smells = [f"{feature}: {signs[feature]}" for feature in features if signs[feature] and feature not in contract]
         broken = [subject for subject in contract if subject in source.features or subject == source.loaded_at]
         smells += [f"{subject}: {contract[subject]}" for subject in broken]
+        smells += [f"{old} is now {new}, it seems" for old, new in renamed.items() if old in source.features]
         if features or smells:
             sources.append(SourceFinding(source=name, owner=source.owner, features=features, signs=smells))
     return sources
 
 
-def _since(names: Sequence[str], material: Material) -> tuple[date | None, bool | None]:
-    """First day of the unbroken series, up to now, in which the most drifted feature shows half of today's PSI."""
-    if not names:
-        return None, None
-    import numpy as np
+def _one_source(binding: ModelBinding, subjects: Sequence[str]) -> bool | None:
+    """Whether all of these come from one declared source; None where no source is declared for some of them."""
+    found = {
+        next((name for name, each in binding.sources.items() if subject in (*each.features, each.loaded_at)), None)
+        for subject in subjects
+    }
+    return None if not found or None in found else len(found) == 1
 
-    binding, name = material.binding, names[0]
-    where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end"
-    params = {"start": (material.at - _LOOK_BACK).replace(hour=0, minute=0, second=0), "end": material.at}
+
+def _candidates(
+    features: Sequence[str], found: Sequence[Check], material: Material, current: Profile
+) -> list[Callable[[], history.Series | None]]:
+    """What to look back on, in order: the farthest feature, relations, labels, the performance, a late source."""
+    of_features = [partial(history.of_feature, name, material, current) for name in features[:1]]
+    pairs = [check.subject.split(" × ") for check in found if check.method == "correlation"]
+    of_pairs = [partial(history.of_relation, pair, material) for pair in pairs]
+    types = {check.type for check in found}
+    of_labels = [partial(history.of_labels, material)] if DriftType.label_drift in types else []
+    metrics = [check.subject for check in found if check.type is DriftType.concept_drift]
+    of_performance = [partial(history.of_performance, metric, material) for metric in metrics]
+    times = {source.loaded_at for source in material.binding.sources.values()}
+    late = [check.subject for check in found if check.type is DriftType.schema_drift and check.subject in times]
+    of_sources = [partial(history.of_freshness, column, material) for column in late]
+    return [*of_features, *of_pairs, *of_labels, *of_performance, *of_sources]
+
+
+def _weighed(drifted: Mapping[str, float], material: Material, start: datetime) -> list[DriftedFeature]:
+    """The drifted features by importance × drift, with what the weightiest of them explain of the scores' change."""
+    names = list(drifted)
     try:
-        rows = material.systems.warehouse.read(binding.table, [binding.time, name], where, params)
-    except GuardianError:
-        return None, None
-    days = rows.column(0).to_numpy().astype("datetime64[D]")
-    order = np.argsort(days, kind="stable")
-    rows, days = rows.select([1]).take(order), days[order]
-    starts = np.flatnonzero(np.append(True, days[1:] != days[:-1])) if len(days) else np.empty(0, np.int64)
-    ends = np.append(starts[1:], len(days))
-    baseline = Profile(material.baseline().rows, {name: material.baseline().columns[name]})
-    values: list[tuple[date, float]] = []
-    for first, end in zip(starts[::-1].tolist(), ends[::-1].tolist(), strict=True):
-        that_day = rows.slice(first, end - first)
-        if that_day.num_rows < _FEWEST_ROWS:
-            continue
-        current = profile(that_day, like=baseline)
-        psi = divergence.psi(*both_shares(*counts_by_bin(baseline.columns[name], current.columns[name])))
-        if values and psi < values[0][1] / 2:
-            reached = values[-1][1]
-            return values[-1][0], reached > 0.75 * values[0][1] and psi < 0.25 * reached
-        values.append((days[first].astype(object), psi))
-    return (values[-1][0], None) if values else (None, None)
+        importance = material.importances() if names else {}
+    except Exception:  # whatever a model raises when asked: the findings stand without it
+        return [DriftedFeature(feature=name, importance=None, weight=None, explains=None) for name in names]
+    weight = {name: importance[name] * drifted[name] for name in names}
+    whole = sum(weight.values()) or 1.0
+    names.sort(key=lambda name: -weight[name])
+    shares = _explained(names[:_MOST_FEATURES], material, start)
+    return [
+        DriftedFeature(
+            feature=name, importance=importance[name], weight=weight[name] / whole, explains=shares.get(name)
+        )
+        for name in names
+    ]
+
+
+def _explained(names: Sequence[str], material: Material, start: datetime) -> dict[str, float]:
+    """What each explains of the change of the scores; empty where they did not change or cannot be computed."""
+    features = material.binding.features
+    rows = material.rows(start)
+    missing = [name for name in features.names if name not in rows.column_names]
+    if not names or missing or not rows.num_rows:
+        return {}
+    most = attribution.sample_size(2 * len(names))
+    window = attribution.spread(rows.select(features.names), most).to_pandas()
+    try:
+        found = attribution.explained(
+            material.score, material.baseline_sample(most), window, names, features.categorical
+        )
+    except Exception:  # whatever a model raises when asked: the findings stand without it
+        return {}
+    return found or {}
 
 
 def _words(
@@ -156,6 +194,8 @@ def _words(
     changed: bool,
     first: date | None,
     sudden: bool | None,
+    features: Sequence[DriftedFeature],
+    explained: float | None,
 ) -> str:
     said = [f"{each.source} ({each.owner}): {'; '.join(each.signs)}" for each in sources if each.signs]
     if sound:
@@ -165,6 +205,9 @@ def _words(
         said.append(f"relations that differ: {', '.join(related)}")
     if changed:
         said.append("outcomes changed")
+    if explained is not None:
+        most = max(features, key=lambda each: each.explains or 0.0)
+        said.append(f"drift explains {explained:.0%} of the change of the scores, {most.feature} the most")
     if first is not None:
         pace = {True: "suddenly ", False: "gradually ", None: ""}[sudden]
         said.append(f"{pace}since {first}")

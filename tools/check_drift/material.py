@@ -14,6 +14,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor
 from policies.errors import InputError
+from tools.check_drift import attribution
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.numeric import Floats
 from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
@@ -182,6 +183,35 @@ class Material:
             return self.baseline().rows
         except Exception:  # its own check says why
             return 0
+
+    def baseline_sample(self, most: int) -> pd.DataFrame:
+        """At most `most` (and 2,000) of the baseline's rows with the model's features, spread evenly; stored."""
+        import pyarrow.parquet as pq
+
+        path = self.stored("sample", ".parquet")
+        try:
+            kept = pq.read_table(path)
+        except (OSError, ValueError):
+            kept = attribution.spread(self._baseline_rows().select(self.binding.features.names), attribution.MOST)
+            if self.keeps:
+                pq.write_table(kept, path)
+        sample: pd.DataFrame = attribution.spread(kept, most).to_pandas()
+        return sample
+
+    def importances(self) -> dict[str, float]:
+        """Each feature's share in what moves the champion's scores, computed once a version and stored."""
+        path = self.stored("importances", f"-v{self.champion()}.json")
+        names = self.binding.features.names
+        try:
+            stored = json.loads(path.read_text())
+            return {name: float(stored[name]) for name in names}
+        except (OSError, ValueError, KeyError):
+            found = attribution.importances(
+                self.score, self.baseline_sample(attribution.sample_size(len(names))), names
+            )
+            if self.keeps:
+                path.write_text(json.dumps(found))
+            return found
 
     def _baseline_rows(self) -> pa.Table:
         if "baseline rows" not in self._kept:

@@ -63,12 +63,29 @@ class SourceFinding(_Result):
     signs: list[str]
 
 
+class DriftedFeature(_Result):
+    """A drifted feature and what it means to the model.
+
+    `importance` is its share (0 to 1, over all features) in what moves the champion's scores, `weight` that times its
+    drift, as a share over the drifted ones; `explains` the share of the change of the scores that its drift explains
+    (negative: works against it). None where it could not be computed, or the scores did not change.
+    """
+
+    feature: str
+    importance: float | None
+    weight: float | None
+    explains: float | None
+
+
 class Diagnosis(_Result):
     """Where the findings come from. Computed, never guessed.
 
-    `kind`: `pipeline` (stale, missing, constant, null or rescaled data), `world` (the data are sound and differ),
-    `both`, or `none`. `first_seen` is the first day of the unbroken series in which the most drifted feature shows
-    it; `sudden` tells whether that first day already showed at least half of today's change.
+    `kind`: `pipeline` (stale, missing, constant, null, rescaled or recoded data), `world` (the data are sound and
+    differ), `both`, or `none`. `first_seen` is the first day that shows the change of what changed most; `sudden`
+    tells whether the change was complete on that day or the next. `one_source` tells whether all features with
+    findings come from one declared source. `renamed` names, for columns that are missing, the new column that holds
+    their values. `features` are those that drifted, the weightiest first, and `explained` is how much of the change of
+    the scores they explain together.
     """
 
     kind: Literal["none", "pipeline", "world", "both"]
@@ -76,6 +93,10 @@ class Diagnosis(_Result):
     first_seen: date | None
     sudden: bool | None
     detail: str
+    one_source: bool | None = None
+    renamed: dict[str, str] = {}
+    features: list[DriftedFeature] = []
+    explained: float | None = None
 
 
 class DriftReport(_Result):

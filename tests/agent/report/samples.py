@@ -6,9 +6,11 @@ import math
 from datetime import date, datetime, timedelta
 
 from agent.report.model import (
+    Diagnosis,
     Distribution,
     DistributionKind,
     DriftCheck,
+    DriftedFeature,
     DriftReport,
     Evaluation,
     Event,
@@ -138,6 +140,19 @@ def drift_report() -> DriftReport:
                 detail=detail,
             )
             for kind, method, subject, value, threshold, p, severity, detail in [*found, *quiet]
+        ),
+        diagnosis=Diagnosis(
+            kind="both",
+            sources=("orders", "web", "crm"),
+            first_seen=date(2026, 1, 8),
+            sudden=True,
+            features=(
+                DriftedFeature(feature="cart_abandonment_rate", importance=0.115, explains=0.41),
+                DriftedFeature(feature="spend_trend_30d", importance=0.056, explains=0.27),
+                DriftedFeature(feature="sessions_30d", importance=0.046, explains=0.13),
+                DriftedFeature(feature="price_index", importance=0.003, explains=-0.02),
+            ),
+            explained=0.79,
         ),
     )
 

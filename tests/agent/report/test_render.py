@@ -10,6 +10,7 @@ import pytest
 
 from agent.report import ReportContent, render_html, render_markdown, told
 from agent.report.model import (
+    Diagnosis,
     Distribution,
     DistributionKind,
     DriftCheck,
@@ -20,6 +21,7 @@ from agent.report.model import (
     TrafficStep,
     WeekPoint,
 )
+from agent.report.origin import origin
 from policies.declarations import Severity
 from tests.agent.report import samples
 
@@ -69,6 +71,7 @@ def hostile() -> ReportContent:
         if isinstance(value, list | tuple):
             return [poison(each, field) for each in value]
         kept = ("kind", "severity", "direction", "at", "since", "until", "week_start", "read_at", "checked_at")
+        kept += ("first_seen",)
         if isinstance(value, str) and field not in kept and not field.endswith(("_at", "_start", "_end")):
             return HOSTILE
         return value
@@ -266,3 +269,23 @@ def test_markdown_from_outside_is_no_markup() -> None:
         if line.startswith("|") and "---" not in line:
             cells = re.split(r"(?<!\\)\|", line)
             assert 3 <= len(cells) <= 8
+
+
+def test_where_the_findings_come_from_is_told_in_both_forms() -> None:
+    told = "This looks like a broken pipeline and a changed world, suddenly since 8 Jan 2026; from orders, web and crm."
+    page = Page(render_html(samples.full()))
+    assert told in page.text
+    assert "What drifted explains 79% of the change of the scores." in page.text
+    assert "cart_abandonment_rate 11.5% 41%" in page.text
+    assert "suddenly since 8 Jan 2026; from orders, web and crm" in render_markdown(samples.full())
+
+
+def test_a_renamed_column_is_named_and_a_report_without_diagnosis_says_nothing_of_it() -> None:
+    broken = Diagnosis(kind="pipeline", sources=("web",), renamed={"email_open_rate": "email_opens_share"})
+    said = origin(broken)
+    assert said == (
+        "This looks like a broken pipeline; all of it from the source web. "
+        "The column email_open_rate seems to be called email_opens_share now."
+    )
+    assert origin(None) == ""
+    assert origin(Diagnosis(kind="none")) == ""

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 
-from evals.simshop import ALL_CAUSES, FULL_STORY, QUIET, Cause, Story
+from evals.simshop import ALL_CAUSES, DRIFT_TYPES, FULL_STORY, QUIET, Cause, Story, World
 from evals.simshop.tables import BASELINE_TABLE, CRM_FEATURES, FEATURES_TABLE, LABELS_TABLE, NUMERIC
 
 LATER = datetime(2026, 2, 1, 12)
@@ -155,3 +155,28 @@ def test_a_story_says_what_should_be_found():
     assert all(cause.about for cause in ALL_CAUSES.values())
     with pytest.raises(ValueError, match="distinct and among"):
         Cause("odd", day, "", raises=frozenset({"data_drift"}), spares=frozenset({"data_drift"}))
+
+
+def test_every_cause_says_what_it_should_raise_and_why():
+    for cause in ALL_CAUSES.values():
+        assert cause.raises
+        assert cause.spares
+        assert cause.because
+        assert cause.raises | cause.spares | cause.open == DRIFT_TYPES
+    assert {c.name for c in ALL_CAUSES.values() if c.origin == "pipeline"} == {"crm_lag", "renamed_column"}
+    assert ALL_CAUSES["crm_lag"].open == {"label_drift"}
+
+
+def test_one_past_can_be_continued_by_several_stories(lived, shelf):
+    branch = type(shelf)()
+    world = World(5, 3_500, QUIET)
+    world.build_history(shelf)
+    for story in (Story.of("price_change"), Story.of("crm_lag")):
+        branch.files = {table: dict(files) for table, files in shelf.files.items()}
+        world.with_story(story).advance(branch, LATER)
+        for table in (FEATURES_TABLE, LABELS_TABLE, "customers"):
+            assert branch.read(table).equals(lived(LATER, story).read(table))
+    world.advance(shelf, LATER)
+    assert shelf.read(FEATURES_TABLE).equals(lived(LATER, QUIET).read(FEATURES_TABLE))
+    with pytest.raises(ValueError, match="has lived up to 2026-02-02 already, into crm_lag"):
+        world.with_story(Story.of("crm_lag"))

@@ -7,7 +7,7 @@ import pytest
 
 from tools.check_drift import profile
 from tools.check_drift.bins import Summary
-from tools.check_drift.diagnosis import pipeline_sign
+from tools.check_drift.signs import likely_name, pipeline_sign
 
 RANDOM = np.random.default_rng(6)
 HOURS = RANDOM.lognormal(1, 0.5, 5000)
@@ -48,3 +48,39 @@ def test_a_changed_world_shows_none(before: object, after: object) -> None:
 
 def test_a_missing_column_is_a_sign() -> None:
     assert pipeline_sign(summary(HOURS), None) == "missing"
+
+
+@pytest.mark.parametrize("rows", [40, 400, 4000])
+def test_codes_that_stand_where_their_neighbours_stood_are_a_sign(rows: int) -> None:
+    codes = RANDOM.choice(["1", "2", "3", "4"], 20_000, p=[0.55, 0.3, 0.1, 0.05])
+    now = RANDOM.choice(["0", "1", "2", "3"], rows, p=[0.55, 0.3, 0.1, 0.05])
+    assert "codes shifted by -1" in str(pipeline_sign(summary(codes), summary(now)))
+
+
+def test_other_shares_of_the_same_codes_are_the_worlds_doing() -> None:
+    codes = RANDOM.choice(["a", "b", "c"], 20_000, p=[0.5, 0.3, 0.2])
+    for shares in ([0.2, 0.3, 0.5], [0.3, 0.45, 0.25], [0.1, 0.2, 0.7]):
+        assert pipeline_sign(summary(codes), summary(RANDOM.choice(["a", "b", "c"], 500, p=shares))) is None
+
+
+@pytest.mark.parametrize("rows", [12, 60, 1000])
+def test_a_unit_shows_in_small_windows_too(rows: int) -> None:
+    now = np.random.default_rng(rows).lognormal(1, 0.2, rows) * 100
+    before = np.random.default_rng(3).lognormal(1, 0.2, 5000)
+    assert pipeline_sign(summary(before), summary(now)) == "unit changed by a factor of 100"
+
+
+def test_a_few_equal_values_are_no_constant_where_they_are_usual() -> None:
+    rare = (RANDOM.random(5000) < 0.05).astype(float)
+    assert pipeline_sign(summary(rare), summary(np.zeros(20))) is None
+    assert pipeline_sign(summary(rare), summary(np.zeros(500))) == "constant 0"
+
+
+def test_a_missing_column_is_found_under_its_new_name() -> None:
+    share = RANDOM.beta(2, 6, 300)
+    new = {"email_opens_share": summary(share), "loaded_by": summary(PLANS[:300]), "web_share": summary(share / 3)}
+    before = summary(RANDOM.beta(2, 6, 5000))
+    assert likely_name("email_open_rate", before, new) == "email_opens_share"
+    assert likely_name("email_open_rate", before, {"web_share": new["web_share"]}) is None
+    twin = {"b_rate": summary(share), **new}
+    assert likely_name("email_open_rate", before, twin) == "email_opens_share"

@@ -235,6 +235,11 @@ def test_a_changed_world_is_told_from_a_broken_pipeline(world: World) -> None:
     assert report.diagnosis.sources[0].owner == "web-team"
     assert report.diagnosis.first_seen is not None
     assert abs((report.diagnosis.first_seen - (NOW - timedelta(days=3)).date()).days) <= 1
+    assert report.diagnosis.one_source is True
+    (visits,) = report.diagnosis.features
+    assert (visits.feature, visits.importance, visits.weight) == ("visits", 1.0, 1.0)  # the model knows nothing else
+    assert visits.explains == pytest.approx(1, abs=0.1)
+    assert report.diagnosis.explained == visits.explains
 
 
 def test_late_data_are_a_broken_pipeline(world: World) -> None:
