@@ -28,8 +28,9 @@ def prepare(task: Task) -> Callable[[], Values]:
         found: dict[str, dict[str, float]] = {}
         for name in baseline.columns:
             kind = ColumnType.Numerical if baseline[name].dtype.kind == "f" else ColumnType.Categorical
+            sides = baseline[name].dropna(), current[name].dropna()  # as its report does: nulls make it fail
             found[name] = {
-                test: float(tests[test].func(baseline[name], current[name], kind, 0.1)[0])
+                test: float(tests[test].func(*sides, kind, 0.1)[0])
                 for test in tests
                 if test != "ks" or kind == ColumnType.Numerical
             }
