@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, Floats, Ints, count, select, sum_by_rank
+from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, count, select, sum_by_rank
+from tools.check_drift.counting import Floats as Floats
+from tools.check_drift.counting import Ints as Ints
 
 _SMALLEST = 0x00800000
 _BLOCK = 16384
