@@ -87,7 +87,9 @@ def count(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, tuple[int, i
     odd = (sum(each[2][0] for each in found), sum(each[2][1] for each in found), sum(each[2][2] for each in found))
     if len(found) == 1:
         return found[0][0], found[0][1], odd, tally
-    ranks, counts = sum_by_rank(np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found]))
+    ranks, counts = sum_by_rank(
+        np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+    )
     return ranks, counts, odd, tally
 
 

@@ -36,8 +36,7 @@ def prepare(task: Task) -> Callable[[], Values]:
         before = frame(task.baseline, texts=False) if baseline is None and stored is None else baseline
         after = frame(task.current, texts=False) if current is None else current
         return {
-            name: statistics(after[name], stored[name] if stored else described(before[name]))
-            for name in after.columns
+            name: statistics(after[name], stored[name] if stored else described(before[name])) for name in after.columns
         }
 
     return work
