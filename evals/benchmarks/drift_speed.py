@@ -1,4 +1,4 @@
-"""Drift statistics of 50 columns: time, memory and accuracy against Evidently, NannyML, scouter and careful NumPy/SciPy.
+"""Drift statistics of 50 columns: time, memory, accuracy against Evidently, NannyML, scouter, careful NumPy/SciPy.
 
 Each is measured in a process and an environment of its own on the same data. `--without-slow` leaves out what takes
 minutes at a million rows.
@@ -94,7 +94,7 @@ def import_goal() -> Goal:
     """The time `import tools.check_drift` takes, the interpreter's start taken off."""
     root = Path(__file__).parents[2]
     whole, bare = (
-        _best(lambda code=code: subprocess.run([sys.executable, "-c", code], check=True, cwd=root))  # type: ignore[misc]
+        _best(lambda code=code: subprocess.run([sys.executable, "-c", code], check=True, cwd=root))  # type: ignore[misc]  # noqa: S603
         for code in ("import tools.check_drift", "pass")
     )
     return Goal("import tools.check_drift, seconds", whole - bare, 0.3, "")

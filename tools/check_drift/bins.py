@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.numeric import Floats, NumericSummary, rank_of_value, recentred, upper_values
+from tools.check_drift.counting import Floats
+from tools.check_drift.numeric import NumericSummary, rank_of_value, recentred, upper_values
 
 Summary = NumericSummary | CategorySummary
 

@@ -87,6 +87,17 @@ def batches(data: object, columns: Sequence[str] | None = None) -> Iterator[dict
                 yield {name: _arrow_column(batch.column(name)) for name in names}
 
 
+def column_values(data: object, name: str) -> NDArray[np.float64]:
+    """Sorted values of a numeric column, nulls left out. Raises InputError where `data` is not data or not numeric."""
+    found = []
+    for part in parts(data, [name]):
+        for piece in part.pieces(name):
+            if isinstance(piece, Categories):
+                raise InputError(f"column {name!r} is not numeric")
+            found.append(piece[~np.isnan(piece)].astype(np.float64))
+    return np.sort(np.concatenate(found)) if found else np.empty(0)
+
+
 def _chosen(present: Sequence[str], columns: Sequence[str] | None) -> list[str]:
     if columns is None:
         return list(present)

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, count, select, sum_by_rank
-from tools.check_drift.counting import Floats as Floats
-from tools.check_drift.counting import Ints as Ints
+from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, Floats, Ints, count, select, sum_by_rank
 
 _SMALLEST = 0x00800000
 _BLOCK = 16384
@@ -34,7 +32,8 @@ class NumericSummary:
     `ranks` (ascending) and `counts` are the histogram of the `finite` values around `centre`. `total` and `squares`
     are the sums of (x - centre) and its square. `edges` are the exact deciles (inverted CDF, duplicates merged) of a
     baseline, and `edge_shares` the share of each edge's histogram bin that is <= the edge; both are empty for what was
-    added up or profiled to be compared, and deciles then fall on bin boundaries. `integral`: all finite values are whole numbers.
+    added up or profiled to be compared, and deciles then fall on bin boundaries. `integral`: all finite values are
+    whole numbers.
     """
 
     centre: float

@@ -123,7 +123,11 @@ def profile(
             read.append(part)
         if like is None:
             columns_found = dict(
-                zip(columns_found, pool.map(lambda each: _finished(*each, read), columns_found.items()), strict=True)
+                zip(
+                    columns_found,
+                    pool.map(lambda each: _finished(each[0], each[1], read), columns_found.items()),
+                    strict=True,
+                )
             )
     return Profile(rows, columns_found)
 

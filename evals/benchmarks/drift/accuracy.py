@@ -28,7 +28,8 @@ def show(rows: int, found: Mapping[str, Measured]) -> None:
     outside = [n for n in numeric if not -1e-9 <= exact[n]["ks"] - ours[n]["ks"] <= ours[n]["ks_bound"] + 1e-9]
     bound = max(ours[name]["ks_bound"] for name in numeric)
     print(
-        f"KS: {len(numeric) - len(outside)} of {len(numeric)} columns within their bound, the largest of which is {bound:.1e}"
+        f"KS: {len(numeric) - len(outside)} of {len(numeric)} columns within their bound,"
+        f" the largest of which is {bound:.1e}"
     )
     answering = [name for name in found if found[name].values]
     print(f"\n{'':14}{'':4}{'exact':>10}" + "".join(f"{name:>22}" for name in answering if name != peers.SORTED.name))

@@ -22,7 +22,7 @@ def python_of(peer: str, cache: Path) -> Path | str:
     print(f"building the environment of {peer}", file=sys.stderr)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
     for command in ([sys.executable, "-m", "venv", "--clear", folder], install):
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             lines = done.stderr.strip().splitlines()
             return f"cannot be installed: {lines[-1] if lines else done.returncode}"

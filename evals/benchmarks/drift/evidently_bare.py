@@ -16,7 +16,6 @@ def prepare(task: Task) -> Callable[[], Values]:
         ks_stat_test,
         psi_stat_test,
     )
-
     from evidently.legacy.core import ColumnType
 
     warnings.simplefilter("ignore")

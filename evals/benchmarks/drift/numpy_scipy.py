@@ -21,11 +21,11 @@ def prepare(task: Task) -> Callable[[], Values]:
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import entropy, ks_2samp
 
-    baseline = None if task.from_parquet and not task.stored else frame(task.baseline, texts=False)
+    baseline: Any = None if task.from_parquet and not task.stored else frame(task.baseline, texts=False)
     stored = {name: described(baseline[name]) for name in baseline.columns} if task.stored else None
     if task.stored:
         baseline = None
-    current = None if task.from_parquet else frame(task.current, texts=False)
+    current: Any = None if task.from_parquet else frame(task.current, texts=False)
 
     def statistics(column: Any, before: tuple[Any, Any, Any]) -> dict[str, float]:
         edges, counts, values = before
@@ -49,7 +49,7 @@ def prepare(task: Task) -> Callable[[], Values]:
         return found
 
     def work() -> Values:
-        before = frame(task.baseline, texts=False) if baseline is None and stored is None else baseline
+        before: Any = frame(task.baseline, texts=False) if baseline is None and stored is None else baseline
         after = frame(task.current, texts=False) if current is None else current
         return {
             name: statistics(after[name], stored[name] if stored else described(before[name])) for name in after.columns

@@ -13,11 +13,11 @@ from evals.benchmarks.drift.numpy_scipy import described, shares
 
 def prepare(task: Task) -> Callable[[], Values]:
     """All four statistics of every column."""
-    baseline = None if task.from_parquet and not task.stored else frame(task.baseline, texts=False)
+    baseline: Any = None if task.from_parquet and not task.stored else frame(task.baseline, texts=False)
     stored = {name: described(baseline[name]) for name in baseline.columns} if task.stored else None
     if task.stored:
         baseline = None
-    current = None if task.from_parquet else frame(task.current, texts=False)
+    current: Any = None if task.from_parquet else frame(task.current, texts=False)
 
     def statistics(column: Any, before: tuple[Any, Any, Any]) -> dict[str, float]:
         edges, counts, values = before
@@ -33,7 +33,7 @@ def prepare(task: Task) -> Callable[[], Values]:
         return {**_divergences(counts, after), "ks": _ks(values, ordered)}
 
     def work() -> Values:
-        before = frame(task.baseline, texts=False) if baseline is None and stored is None else baseline
+        before: Any = frame(task.baseline, texts=False) if baseline is None and stored is None else baseline
         after = frame(task.current, texts=False) if current is None else current
         return {
             name: statistics(after[name], stored[name] if stored else described(before[name])) for name in after.columns

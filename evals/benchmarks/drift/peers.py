@@ -55,7 +55,7 @@ def measure(
     command = [python, "-m", f"evals.benchmarks.drift.{contender.module}", *tables, *flags]
     root = Path(__file__).parents[3]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             list(map(str, command)), capture_output=True, text=True, check=False, cwd=root, timeout=limit
         )
     except subprocess.TimeoutExpired:
