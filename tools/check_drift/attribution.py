@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.check_drift.counting import Floats
 from tools.check_drift.evidence import ks_p_value
-from tools.check_drift.numeric import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,12 +64,13 @@ def explained(
     need be change theirs), which leaves its relations to the others as they were. What a set of features explains is
     the part of W that then vanishes; a feature's share is its Shapley value, from the order given and its reverse.
     Shares sum to at most 1; what is missing from 1 are other features and changed relations; a share below 0 works
-    against the change. No change: Kolmogorov-Smirnov p >= 0.01. Source: L. Shapley (1953); R. Mitchell et al.,
-    Sampling Permutations for Shapley Value Estimation (JMLR, 2022), on antithetic orders.
+    against the change. None for no change (Kolmogorov-Smirnov p >= 0.01) or scores that are no numbers.
+    Source: L. Shapley (1953); R. Mitchell et al., Sampling Permutations for Shapley Value Estimation (JMLR, 2022), on
+    antithetic orders.
     """
     before, now = score(baseline), score(current)
     whole = _distance(before, now)
-    if ks_p_value(_ks(before, now), len(before), len(now)) >= _CHANCE or whole <= 0:
+    if not whole > 0 or ks_p_value(_ks(before, now), len(before), len(now)) >= _CHANCE:
         return None
     mapped = {
         name: (_as_shares if name in categorical else _as_quantiles)(baseline[name], current[name]) for name in names
@@ -81,7 +83,7 @@ def explained(
             reached = _distance(score(rows), now)
             shares[name] += (left - reached) / whole / 2
             left = reached
-    return shares
+    return shares if all(map(math.isfinite, shares.values())) else None
 
 
 def _as_quantiles(baseline: pd.Series[Any], current: pd.Series[Any]) -> Floats:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.numeric import Floats, NumericSummary, rank_of_value, recentred, upper_values
+from tools.check_drift.counting import Floats
+from tools.check_drift.numeric import NumericSummary, rank_of_value, recentred, upper_values
 
 Summary = NumericSummary | CategorySummary
 
@@ -25,7 +26,7 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
     edge_ranks = rank_of_value(edges, baseline.centre)
     sides = []
     for side in (baseline, recentred(current, baseline.centre)):
-        cumulative = np.concatenate([[0], np.cumsum(side.counts)])
+        cumulative = np.concatenate([[0], side.cumulative])
         first = np.searchsorted(side.ranks, edge_ranks, side="left")
         below = cumulative[first]
         inside = cumulative[np.searchsorted(side.ranks, edge_ranks, side="right")] - below
@@ -44,7 +45,7 @@ def decile_edges(summary: NumericSummary) -> tuple[Floats, Floats]:
     if not finite:
         return np.empty(0), np.empty(0)
     wanted = [-(-i * finite // 10) for i in range(1, 10)]
-    at = np.unique(np.searchsorted(np.cumsum(summary.counts), wanted))
+    at = np.unique(np.searchsorted(summary.cumulative, wanted))
     return upper_values(summary.ranks[at]) + summary.centre, np.ones(len(at))
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 KEPT = 1000
 """Categories kept by name; rarer ones are counted together as `other`."""
@@ -35,3 +39,20 @@ def bounded(counts: Iterable[tuple[str, int]], nulls: int, other: int = 0) -> Ca
     ordered = sorted(counts, key=lambda each: (-each[1], each[0]))
     rest = sum(count for _, count in ordered[KEPT:])
     return CategorySummary({name: int(count) for name, count in ordered[:KEPT]}, int(other + rest), int(nulls))
+
+
+def count_codes(codes: NDArray[Any], names: int) -> list[int]:
+    """How often each code 0 … names - 1 occurs, and last the nulls (negative codes).
+
+    Codes that fit a byte are counted two at a time: half the work, and fewer waits on the same counter.
+    """
+    if names < 255:
+        narrow = np.ascontiguousarray(codes).astype(np.uint8)  # -1 becomes 255
+        even = len(narrow) - len(narrow) % 2
+        pairs = np.bincount(narrow[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+        counts = pairs.sum(axis=0) + pairs.sum(axis=1)
+        if even < len(narrow):
+            counts[narrow[-1]] += 1
+        return [*counts[:names].tolist(), int(counts[255])]
+    shifted = np.bincount(np.add(codes, 1, dtype=np.int64), minlength=names + 1).tolist()
+    return [*shifted[1:], shifted[0]]

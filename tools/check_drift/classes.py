@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.numeric import Floats
+from tools.check_drift.counting import Floats
 from tools.check_drift.predicted import Names, Predicted
 from tools.evaluate.metrics import Scored
 from tools.evaluate.metrics import auc_roc as binary_auc

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.distance import distances
+from tools.check_drift.distance import distances, exact_statistic
 from tools.check_drift.divergence import both_shares, total_variation
 from tools.check_drift.evidence import DAILY_FALSE_ALARMS, divergence_p_value, holm, homogeneity, ks_p_value
+from tools.check_drift.frames import column_values
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, profile
 
@@ -55,17 +56,21 @@ def compare(
     columns: Sequence[str] | None = None,
     threshold: float = 0.2,
     alpha: float = DAILY_FALSE_ALARMS,
+    exact_ks: bool = False,
 ) -> list[ColumnChange]:
     """Changes of the baseline's columns (or of `columns`), the drifted first, then by PSI, worst first.
 
     Both sides: a Profile, or anything `profile` takes. A column drifted where its PSI is beyond `threshold` and the
     Holm-corrected p-value below `alpha`, the chance of any false alarm in this call. A column that is gone counts as
-    all null; one that is new has nothing to be compared with and is left out. Raises InputError for unreadable data.
+    all null; one that is new has nothing to be compared with and is left out. `exact_ks` takes the KS statistics from
+    the values themselves, for which both sides must be data. Raises InputError for unreadable data.
     """
     before = profile(baseline)
     names = list(before.columns) if columns is None else list(columns)
     now = current if isinstance(current, Profile) else profile(current, like=before)
     changes = [compare_column(name, before.columns[name], _present(now, name, before)) for name in names]
+    if exact_ks:
+        changes = [_with_exact_ks(change, baseline, current) for change in changes]
     adjusted = holm([change.p_value for change in changes])
     judged = [
         replace(change, adjusted_p=p, drifted=change.psi > threshold and p < alpha)
@@ -160,6 +165,14 @@ def _describe_categories(baseline: CategorySummary, current: CategorySummary) ->
         before = baseline.counts[name] / baseline.rows
         said.append(f"{name} {before:.1%} → {before + moves[name]:.1%}")
     return said
+
+
+def _with_exact_ks(change: ColumnChange, baseline: object, current: object) -> ColumnChange:
+    if math.isnan(change.ks):
+        return change
+    before, after = (column_values(side, change.column) for side in (baseline, current))
+    ks = exact_statistic(before, after)
+    return replace(change, ks=ks, ks_bound=0.0, ks_p_value=ks_p_value(ks, len(before), len(after)))
 
 
 def _present(now: Profile, name: str, before: Profile) -> Summary:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.check_drift.counting import Floats, Ints
 from tools.check_drift.frames import Categories, batches
-from tools.check_drift.numeric import Floats, Ints, NumericSummary, rank_of_value
+from tools.check_drift.numeric import NumericSummary, rank_of_value
 from tools.check_drift.profiles import Profile
 
 THRESHOLD = 0.2

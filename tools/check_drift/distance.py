@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tools.check_drift.numeric import Floats, Ints, NumericSummary, lower_values, middle_values, recentred, upper_values
+from tools.check_drift.counting import Floats, Ints
+from tools.check_drift.numeric import NumericSummary, middle_values, rank_of_value, recentred
 
-_OWN_BIN = 2048
+_OWN_BIN = 2048.0
 """Integers up to this far from the centre have a histogram bin of their own."""
+
+_TINY = 2.0**-126
+"""Values closer than this to the centre count as on it."""
 
 
 @dataclass(frozen=True)
@@ -32,55 +35,49 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     1/2048 of the values' mean distance from the centre, on each side.
     """
     current = recentred(current, baseline.centre)
-    ranks, last = _union(baseline.ranks, current.ranks)
-    if not len(ranks):
+    if not len(baseline.ranks) and not len(current.ranks):
         return _without_finite_values(baseline, current)
-    order, ends = last
-    f, below_f = _cumulative(baseline, current, order, ends, of_baseline=True)
-    g, below_g = _cumulative(baseline, current, order, ends, of_baseline=False)
+    ranks, f, below_f, g, below_g = _cumulative(baseline, current)
     ks = max(float(np.abs(f - g).max()), float(abs(below_f[0] - below_g[0])))
-    open_bins = _may_diverge_within(ranks, baseline.integral and current.integral)
-    at_most = float(np.maximum(f - below_g, g - below_f)[open_bins].max(initial=0.0))
+    at_most = np.maximum(f - below_g, g - below_f)
+    at_most[_of_one_value(ranks, baseline.integral and current.integral)] = 0.0
     moved = float("nan")
     if baseline.finite and current.finite:
         low_f, low_g = float(below_f[0]), float(below_g[0])
         high_f, high_g = float(f[-1]), float(g[-1])
         gaps = np.abs((f - low_f) / (high_f - low_f) - (g - low_g) / (high_g - low_g))
-        moved = float(np.sum(gaps[:-1] * np.diff(middle_values(ranks))))
-    return Distances(ks, max(at_most - ks, 0.0), moved)
+        moved = float(np.dot(gaps[:-1], np.diff(middle_values(ranks))))
+    return Distances(ks, max(float(at_most.max(initial=0.0)) - ks, 0.0), moved)
 
 
-def _may_diverge_within(ranks: Ints, integral: bool) -> NDArray[np.bool_]:
-    """Bins that can hold more than one value."""
-    high = upper_values(ranks)
-    if integral:
-        return np.abs(high) >= _OWN_BIN
-    return high > lower_values(ranks)
+def _of_one_value(ranks: Ints, integral: bool) -> slice:
+    """The bins that hold a single value: those of integers near the centre, else what is too small to tell from it."""
+    reach = _OWN_BIN if integral else _TINY
+    return slice(*np.searchsorted(ranks, rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0])))
 
 
-def _union(a: Ints, b: Ints) -> tuple[Ints, tuple[Ints, Ints]]:
-    """Distinct ranks of both, with the order that merges them and the last position of each rank in that order."""
-    merged = np.concatenate([a, b])
+def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints, Floats, Floats, Floats, Floats]:
+    """Ranks that either side has; of each side the share of values up to the rank's end and below it, with infinities.
+
+    Both sides' ranks ascend, so that the stable sort is one merge.
+    """
+    merged = np.concatenate([baseline.ranks, current.ranks])
     order = np.argsort(merged, kind="stable")
     merged = merged[order]
-    ends = np.flatnonzero(np.append(merged[1:] != merged[:-1], True)) if len(merged) else np.empty(0, np.int64)
-    return merged[ends], (order, ends)
-
-
-def _cumulative(
-    baseline: NumericSummary, current: NumericSummary, order: Ints, ends: Ints, *, of_baseline: bool
-) -> tuple[Floats, Floats]:
-    """Share of one side's values up to each rank's end, and below its bin; infinities count."""
-    side = baseline if of_baseline else current
-    counts = np.zeros(len(order), dtype=np.int64)
-    if of_baseline:
-        counts[: len(baseline.counts)] = baseline.counts
-    else:
-        counts[len(baseline.counts) :] = current.counts
-    up_to = np.cumsum(counts[order])[ends] + side.neg_inf
-    size = int(up_to[-1]) + side.pos_inf
-    divisor = float(size) if size else float("nan")
-    return up_to / divisor, np.concatenate([[side.neg_inf], up_to[:-1]]) / divisor
+    ends = np.flatnonzero(np.append(merged[1:] != merged[:-1], True))
+    counts = np.concatenate([baseline.counts, current.counts])[order]
+    both = np.cumsum(counts)[ends]
+    counts[order >= len(baseline.ranks)] = 0
+    first = np.cumsum(counts)[ends]
+    found: list[Floats] = []
+    for side, up_to in ((baseline, first), (current, both - first)):
+        size = int(up_to[-1]) + side.neg_inf + side.pos_inf
+        steps = np.empty(len(up_to) + 1)
+        steps[0] = side.neg_inf
+        np.add(up_to, side.neg_inf, out=steps[1:])
+        steps /= float(size) if size else float("nan")
+        found += [steps[1:], steps[:-1]]
+    return merged[ends], found[0], found[1], found[2], found[3]
 
 
 def _without_finite_values(baseline: NumericSummary, current: NumericSummary) -> Distances:
@@ -88,3 +85,19 @@ def _without_finite_values(baseline: NumericSummary, current: NumericSummary) ->
     if not all(sizes):
         return Distances(float("nan"), float("nan"), float("nan"))
     return Distances(abs(baseline.neg_inf / sizes[0] - current.neg_inf / sizes[1]), 0.0, float("nan"))
+
+
+def exact_statistic(baseline: Floats, current: Floats) -> float:
+    """Two-sample Kolmogorov-Smirnov statistic of sorted values without nulls; NaN where a side is empty.
+
+    The largest difference between the two empirical distribution functions, at any value of either.
+    Source: N. Smirnov, Table for Estimating the Goodness of Fit of Empirical Distributions (1948).
+    """
+    if not len(baseline) or not len(current):
+        return float("nan")
+    largest = 0.0
+    for points in (baseline, current):
+        f = np.searchsorted(baseline, points, side="right") / len(baseline)
+        g = np.searchsorted(current, points, side="right") / len(current)
+        largest = max(largest, float(np.abs(f - g).max()))
+    return largest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.check_drift.adwin import Adwin
-from tools.check_drift.numeric import Floats
+from tools.check_drift.counting import Floats
 from tools.check_drift.outcomes import Judged
 from tools.check_drift.page_hinkley import PageHinkley, calm_height
 

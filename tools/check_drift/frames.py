@@ -1,9 +1,11 @@
-"""Tables of any kind as batches of columns: pandas, Arrow, mappings of arrays, Parquet paths and globs."""
+"""Tables of any kind read column by column: pandas, Arrow, mappings of arrays, Parquet paths and globs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -13,13 +15,14 @@ from numpy.typing import NDArray
 
 from policies.errors import InputError
 
-_BATCH_ROWS = 1 << 18
+_BATCH_ROWS = 1 << 16
+_PIECE_ROWS = 1 << 20
 
 
 class Categories(NamedTuple):
-    """A categorical column: `codes` into `names`, -1 for null."""
+    """A categorical column: `codes` (whole numbers of any width) into `names`, negative for null."""
 
-    codes: NDArray[np.int64]
+    codes: NDArray[Any]
     names: list[str]
 
 
@@ -33,25 +36,66 @@ class _Arrow(Protocol):
     def __len__(self) -> int: ...
 
 
-def batches(data: object, columns: Sequence[str] | None = None) -> Iterator[dict[str, Column]]:
-    """Batches of `data`'s columns, in one piece where it is in memory, by row groups where it is Parquet.
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a table whose columns can be read one by one, from several threads at once.
+
+    `pieces(name)` yields a column's values in order, in pieces of bounded size where they come from a file.
+    """
+
+    names: list[str]
+    rows: int
+    pieces: Callable[[str], Iterator[Column]]
+
+
+def parts(data: object, columns: Sequence[str] | None = None) -> Iterator[Part]:
+    """`data` in parts: all of it where it is in memory, one part a file where it is Parquet (a path, folder or glob).
 
     Numbers, dates (as seconds since 1970 UTC) and durations (as seconds) are numeric; strings, booleans and everything
     else are categorical. Raises InputError for a missing file, a missing column or a kind of table not known here.
     """
     if isinstance(data, str | Path):
-        yield from _parquet_batches(str(data), columns)
+        for file in _files(str(data)):
+            yield _parquet_part(file, columns)
         return
     kind = type(data).__module__.split(".")[0]
     if kind == "pandas":
-        yield _pandas_batch(data, columns)
+        yield _pandas_part(data, columns)
     elif kind == "pyarrow":
-        yield _arrow_batch(data, columns)
+        yield _arrow_part(data, columns)
     elif isinstance(data, Mapping):
-        names = _chosen([str(name) for name in data], columns)
-        yield {name: _array_column(np.asarray(data[name])) for name in names}
+        arrays = {str(name): np.asarray(values) for name, values in data.items()}
+        names = _chosen(list(arrays), columns)
+        rows = len(arrays[names[0]]) if names else 0
+        yield Part(names, rows, lambda name: iter([_array_column(arrays[name])]))
     else:
         raise InputError(f"cannot profile {type(data).__name__}: give a pandas or Arrow table, or a Parquet path")
+
+
+def batches(data: object, columns: Sequence[str] | None = None) -> Iterator[dict[str, Column]]:
+    """Rows of `data` with all their columns together: in one piece where it is in memory, else some at a time."""
+    if not isinstance(data, str | Path):
+        for part in parts(data, columns):
+            yield {name: next(part.pieces(name)) for name in part.names}
+        return
+    import pyarrow.parquet as pq
+
+    for file in _files(str(data)):
+        with pq.ParquetFile(file, pre_buffer=False) as reader:
+            names = _chosen(reader.schema_arrow.names, columns)
+            for batch in reader.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+                yield {name: _arrow_column(batch.column(name)) for name in names}
+
+
+def column_values(data: object, name: str) -> NDArray[np.float64]:
+    """Sorted values of a numeric column, nulls left out. Raises InputError where `data` is not data or not numeric."""
+    found = []
+    for part in parts(data, [name]):
+        for piece in part.pieces(name):
+            if isinstance(piece, Categories):
+                raise InputError(f"column {name!r} is not numeric")
+            found.append(piece[~np.isnan(piece)].astype(np.float64))
+    return np.sort(np.concatenate(found)) if found else np.empty(0)
 
 
 def _chosen(present: Sequence[str], columns: Sequence[str] | None) -> list[str]:
@@ -63,46 +107,52 @@ def _chosen(present: Sequence[str], columns: Sequence[str] | None) -> list[str]:
     return list(columns)
 
 
-def _parquet_batches(pattern: str, columns: Sequence[str] | None) -> Iterator[dict[str, Column]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _files(pattern: str) -> list[str]:
     path = Path(pattern)
     files = sorted(map(str, path.glob("*.parquet"))) if path.is_dir() else sorted(glob(pattern)) or [pattern]  # noqa: PTH207 (absolute patterns too)
     if not files or not Path(files[0]).exists():
         raise InputError("no such Parquet file", where=pattern)
-    for file in files:
-        try:
-            schema = pq.read_schema(file)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"not a readable Parquet file: {error}", where=file) from error
-        names = _chosen(schema.names, columns)
-        texts = [
-            n
-            for n in names
-            if pa.types.is_string(schema.field(n).type) or pa.types.is_large_string(schema.field(n).type)
-        ]
-        reader = pq.ParquetFile(file, read_dictionary=texts, memory_map=True)
-        for batch in reader.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-            yield {name: _arrow_column(batch.column(name)) for name in names}
-        if not reader.metadata.num_rows:
-            yield {name: _arrow_column(pa.array([], schema.field(name).type)) for name in names}
+    return files
 
 
-def _pandas_batch(data: Any, columns: Sequence[str] | None) -> dict[str, Column]:
+def _parquet_part(file: str, columns: Sequence[str] | None) -> Part:
+    """A Parquet file. Each thread opens it once: its readers are not to be shared."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(file)
+        schema = metadata.schema.to_arrow_schema()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"not a readable Parquet file: {error}", where=file) from error
+    names = _chosen(schema.names, columns)
+    texts = [name for name in names if _is_text(schema.field(name).type)]
+    own = threading.local()
+
+    def pieces(name: str) -> Iterator[Column]:
+        if not hasattr(own, "reader"):
+            own.reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
+        if not metadata.num_rows:
+            yield _arrow_column(pa.array([], schema.field(name).type))
+        for batch in own.reader.iter_batches(batch_size=_PIECE_ROWS, columns=[name], use_threads=False):
+            yield _arrow_column(batch.column(0))
+
+    return Part(names, metadata.num_rows, pieces)
+
+
+def _pandas_part(data: Any, columns: Sequence[str] | None) -> Part:
     if not hasattr(data, "columns"):
         raise InputError("cannot profile a pandas Series: give a DataFrame")
     named = {str(name): position for position, name in enumerate(data.columns)}
     names = _chosen(list(named), columns)
-    return {name: _series_column(data.iloc[:, named[name]]) for name in names}
+    return Part(names, len(data), lambda name: iter([_series_column(data.iloc[:, named[name]])]))
 
 
 def _series_column(series: Any) -> Column:
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiubmM":
         return _array_column(series.to_numpy())
     if hasattr(series, "cat"):
-        codes = series.cat.codes.to_numpy().astype(np.int64)
-        return Categories(codes, [str(name) for name in series.cat.categories])
+        return Categories(series.cat.codes.to_numpy(), [str(name) for name in series.cat.categories])
     import pyarrow as pa
 
     try:
@@ -127,7 +177,7 @@ def _array_column(array: NDArray[Any]) -> Column:
     if kind in "fiu":
         return array.astype(np.float64)
     if kind == "b":
-        return Categories(array.astype(np.int64), ["false", "true"])
+        return Categories(array.view(np.int8), ["false", "true"])
     if kind in "mM":
         seconds = array.astype(f"{kind}8[us]").astype(np.int64).astype(np.float64) / 1e6
         return np.where(np.isnat(array), np.nan, seconds)
@@ -137,13 +187,19 @@ def _array_column(array: NDArray[Any]) -> Column:
         return _arrow_column(pa.array(_texts(array.tolist()), pa.string()))
 
 
-def _arrow_batch(data: Any, columns: Sequence[str] | None) -> dict[str, Column]:
+def _arrow_part(data: Any, columns: Sequence[str] | None) -> Part:
     import pyarrow as pa
 
     if not isinstance(data, pa.Table | pa.RecordBatch):
         raise InputError(f"cannot profile Arrow {type(data).__name__}: give a Table or RecordBatch")
     names = _chosen(data.schema.names, columns)
-    return {name: _arrow_column(data.column(name)) for name in names}
+    return Part(names, data.num_rows, lambda name: iter([_arrow_column(data.column(name))]))
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _arrow_column(column: _Arrow) -> Column:
@@ -156,17 +212,11 @@ def _arrow_column(column: _Arrow) -> Column:
         if isinstance(array, pa.ChunkedArray):
             array = array.unify_dictionaries().combine_chunks() if array.num_chunks else pa.array([], array.type)
     kind = array.type
-    if (
-        pa.types.is_dictionary(kind)
-        and not pa.types.is_string(kind.value_type)
-        and not pa.types.is_large_string(kind.value_type)
-    ):
+    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
         return _arrow_column(array.dictionary_decode())
     if pa.types.is_dictionary(kind):
         codes = pc.fill_null(array.indices, -1) if array.null_count else array.indices
-        return Categories(
-            codes.to_numpy(zero_copy_only=False).astype(np.int64), [str(n) for n in array.dictionary.to_pylist()]
-        )
+        return Categories(codes.to_numpy(zero_copy_only=False), [str(n) for n in array.dictionary.to_pylist()])
     if pa.types.is_null(kind):
         return np.full(len(array), np.nan)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -177,7 +227,7 @@ def _arrow_column(column: _Arrow) -> Column:
         if kind not in (pa.float32(), pa.float64()):
             array = pc.cast(array, pa.float64(), safe=False)
         return cast(NDArray[Any], array.to_numpy(zero_copy_only=False))
-    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+    if not _is_text(kind):
         try:
             array = pc.cast(array, pa.string())
         except pa.ArrowNotImplementedError:

@@ -12,8 +12,8 @@ import numpy as np
 from policies.errors import GuardianError
 from tools.check_drift.bins import counts_by_bin
 from tools.check_drift.correlation import correlations
+from tools.check_drift.counting import Floats
 from tools.check_drift.material import Material
-from tools.check_drift.numeric import Floats
 from tools.check_drift.onset import Onset, onset
 from tools.check_drift.performance import Performance, measure
 from tools.check_drift.predicted import SCORE

@@ -16,7 +16,7 @@ from policies.declarations.drift import DriftMonitor
 from policies.errors import InputError
 from tools.check_drift import attribution
 from tools.check_drift.correlation import Correlations, correlations
-from tools.check_drift.numeric import Floats
+from tools.check_drift.counting import Floats
 from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for

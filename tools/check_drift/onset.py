@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.check_drift.numeric import Floats
+from tools.check_drift.counting import Floats
 
 _NOTICED = 10.8
 _SLOWER = 6.6

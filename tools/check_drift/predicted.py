@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.numeric import Floats
+from tools.check_drift.counting import Floats
 
 SCORE = "score"
 LABEL = "label"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +16,12 @@ import numpy as np
 
 from policies.errors import InputError
 from tools.check_drift.bins import Summary
-from tools.check_drift.categorical import CategorySummary, bounded
-from tools.check_drift.frames import Categories, Column, batches
-from tools.check_drift.numeric import NumericSummary, summarise
+from tools.check_drift.categorical import CategorySummary, bounded, count_codes
+from tools.check_drift.frames import Categories, Column, Part, parts
+from tools.check_drift.numeric import NumericSummary, summarise, with_deciles
 
 _VERSION = 1
+_MOST_THREADS = 4
 _SCALARS = ("centre", "nulls", "pos_inf", "neg_inf", "total", "squares", "minimum", "maximum", "integral")
 _ARRAYS = ("ranks", "counts", "edges", "edge_shares")
 
@@ -101,40 +104,73 @@ def profile(
     """
     if isinstance(data, Profile):
         return data
-    whole: Profile | None = None
-    in_memory = not isinstance(data, str | Path)
-    for batch in batches(data, columns):
-        known = like.columns if like else {}
-        origins = whole.columns if whole else known
-        summaries = {
-            name: _summary(column, name in categorical, known.get(name), origins.get(name), in_memory and like is None)
-            for name, column in batch.items()
-        }
-        first = next(iter(summaries.values()), None)
-        part = Profile(first.rows if first else 0, summaries)
-        whole = part if whole is None else whole + part
-    return whole or Profile(0)
+    known = like.columns if like else {}
+    read: list[Part] = []
+    rows = 0
+    columns_found: dict[str, Summary] = {}
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        for part in parts(data, columns):
+            if read and set(part.names) != set(read[0].names):
+                odd = sorted(set(part.names) ^ set(read[0].names))
+                raise InputError(f"files of different columns do not add up: {', '.join(odd)}", where=str(data))
+            before = columns_found
+
+            def summarised(name: str, part: Part = part, before: Mapping[str, Summary] = before) -> Summary:
+                return _summary(name, part, name in categorical, known.get(name), before.get(name))
+
+            columns_found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
+            rows += part.rows
+            read.append(part)
+        if like is None:
+            columns_found = dict(
+                zip(
+                    columns_found,
+                    pool.map(lambda each: _finished(each[0], each[1], read), columns_found.items()),
+                    strict=True,
+                )
+            )
+    return Profile(rows, columns_found)
 
 
-def _summary(column: Column, coded: bool, like: Summary | None, origin: Summary | None, exact_edges: bool) -> Summary:
+def _summary(name: str, part: Part, coded: bool, like: Summary | None, before: Summary | None) -> Summary:
+    """The part's column, added to what came before it."""
+    for column in part.pieces(name):
+        piece = _piece(column, coded, like, before)
+        before = piece if before is None else _add(name, before, piece)
+    if before is None:
+        raise InputError(f"column {name!r} cannot be read")
+    return before
+
+
+def _finished(name: str, summary: Summary, read: Sequence[Part]) -> Summary:
+    """A baseline's column with exact deciles, from a second look at its values."""
+    if isinstance(summary, CategorySummary):
+        return summary
+    values = (piece for part in read for piece in part.pieces(name))
+    return with_deciles(summary, (piece for piece in values if not isinstance(piece, Categories)))
+
+
+def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | None) -> Summary:
+    """Summary of a piece; its kind and centre are those of what came before it, else of the baseline."""
+    origin = before or like
     if isinstance(column, Categories):
-        # An all-null text column says nothing of its kind; the baseline's is taken.
-        if isinstance(like, NumericSummary) and not (column.codes >= 0).any():
-            return summarise(np.full(len(column.codes), np.nan), centre=like.centre, exact_edges=False)
+        # An all-null text column says nothing of its kind; what it is compared with does.
+        if isinstance(origin, NumericSummary) and not (column.codes >= 0).any():
+            return summarise(np.full(len(column.codes), np.nan), centre=origin.centre, exact_edges=False)
         return _count_categories(column)
-    if coded or (isinstance(like, CategorySummary) and (like.counts or not np.isnan(column).all())):
+    if coded or (isinstance(origin, CategorySummary) and (origin.counts or not np.isnan(column).all())):
         return _count_numbers(column)
     centre = origin.centre if isinstance(origin, NumericSummary) else None
-    return summarise(column, centre=centre, exact_edges=exact_edges)
+    return summarise(column, centre=centre, exact_edges=False)
 
 
 def _count_categories(column: Categories) -> CategorySummary:
-    counts = np.bincount(column.codes + 1, minlength=len(column.names) + 1).tolist()
+    *known, nulls = count_codes(column.codes, len(column.names))
     by_name: dict[str, int] = {}
-    for name, count in zip(column.names, counts[1:], strict=False):
+    for name, count in zip(column.names, known, strict=True):
         if count:
             by_name[name] = by_name.get(name, 0) + count
-    return bounded(by_name.items(), counts[0])
+    return bounded(by_name.items(), nulls)
 
 
 def _count_numbers(column: Any) -> CategorySummary:

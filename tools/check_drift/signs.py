@@ -11,9 +11,10 @@ import numpy as np
 from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
+from tools.check_drift.counting import Floats
 from tools.check_drift.divergence import both_shares, total_variation
 from tools.check_drift.evidence import homogeneity
-from tools.check_drift.numeric import Floats, NumericSummary
+from tools.check_drift.numeric import NumericSummary
 
 FACTORS = (10.0, 100.0, 1000.0, 1e6, 12.0, 24.0, 60.0, 3600.0, 86400.0, 1024.0, 2.54, 1.609344, 2.20462)
 """Ratios between units: powers of ten, times, bytes, lengths, weights."""
