@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from agent.prices import price
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import BusinessKpiTracker
+from policies.declarations.loader import line_of
 from policies.declarations.serving import Batch, ServingInfra
 from policies.errors import DeclarationError, GuardianError, Problem
 from tools.systems.registry import CHALLENGER, CHAMPION
@@ -29,9 +31,10 @@ class Validation(BaseModel):
 
 def validate(systems: Systems, file: Path) -> Validation:
     """Checks tables, columns and versions against the declarations. Raises DeclarationError with every problem."""
-    problems = [Problem(str(file), 0, place, cause) for place, cause in _problems(systems)]
-    if problems:
-        raise DeclarationError(problems)
+    found = list(_problems(systems))
+    if found:
+        line = line_of(file)
+        raise DeclarationError([Problem(str(file), line(place), place, cause) for place, cause in found])
     return Validation(file=str(file), models=list(systems.operations.models), notes=list(_notes(systems)))
 
 
@@ -54,6 +57,11 @@ def _problems(systems: Systems) -> Iterator[tuple[str, str]]:
             yield from _batch_problems(systems, name, infra, infra.batch)
     for name, tracker in systems.operations.business_kpi_trackers.items():
         yield from _kpi_problems(systems, name, tracker)
+    for name, agent in systems.operations.agents.items():
+        try:
+            price(agent.model, 1, 1, provider=agent.provider)
+        except GuardianError as error:
+            yield f"agents.{name}.model", error.message
 
 
 def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Iterator[tuple[str, str]]:
@@ -86,7 +94,7 @@ def _monitor_problems(systems: Systems, name: str, monitor: DriftMonitor) -> Ite
 
 
 def _batch_problems(systems: Systems, name: str, infra: ServingInfra, batch: Batch) -> Iterator[tuple[str, str]]:
-    operations, place = systems.operations, f"serving_infra.{name}.patterns.{batch.name}"
+    operations, place = systems.operations, f"serving_infra.{name}.patterns[{infra.patterns.index(batch)}]"
     served = [binding for model, binding in operations.models.items() if operations.serving_of(model) is infra]
     for binding in served:
         wanted = [binding.id, binding.time, *binding.features.names]
@@ -99,11 +107,11 @@ def _kpi_problems(systems: Systems, name: str, tracker: BusinessKpiTracker) -> I
     known: dict[str, object] = {"current": "1", "since_deploy": now}
     with suppress(GuardianError):  # a registry that does not answer is a problem of its own
         known |= parameters(systems, tracker.model, now)
-    for kpi in tracker.kpis:
+    for number, kpi in enumerate(tracker.kpis):
         try:
             systems.warehouse.check(kpi.query, known)
         except GuardianError as error:
-            yield f"business_kpi_trackers.{name}.kpis.{kpi.name}.query", error.message
+            yield f"business_kpi_trackers.{name}.kpis[{number}].query", error.message
 
 
 def _written_table_problems(

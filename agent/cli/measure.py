@@ -76,8 +76,11 @@ def triage(
 ) -> None:
     """The nightly run, once: measures everything, and wakes the planner only where something was found."""
     from agent.triage import triage as run_triage
+    from tools.systems.clock import looked_back_from
 
     session: Session = context.obj
+    if at is not None:
+        at = looked_back_from(session.systems.clock, at)
     result = run_triage(session.systems, model=model, planner=planner, at=at, progress=session.say)
     session.emit(result, render.triage)
 

@@ -65,11 +65,24 @@ Duration = Annotated[
 
 
 def _check_cron(text: str) -> str:
-    from croniter import croniter
+    from croniter import CroniterError, croniter
 
-    if not croniter.is_valid(text):
+    if len(text.split()) != 5:
         raise ValueError(f"{text!r} is not a cron expression: five fields, for example '0 2 * * 0' (Sunday, 2 AM)")
+    for number, (name, low, high) in enumerate(_CRON_FIELDS):
+        alone = ["*"] * 5
+        alone[number] = text.split()[number]
+        try:
+            croniter(" ".join(alone))
+        except CroniterError:
+            allowed = f"{low} to {high}, *, a list, a range or a step such as */5"
+            raise ValueError(
+                f"{text!r} is not a cron expression: {name} is {alone[number]!r}; allowed: {allowed}"
+            ) from None
     return text
+
+
+_CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 
 
 Cron = Annotated[str, AfterValidator(_check_cron)]
@@ -80,8 +93,10 @@ def _check_frequency(text: str) -> str:
         return text
     try:
         return _check_cron(text)
-    except ValueError:
+    except ValueError as error:
         allowed = ", ".join([*FREQUENCIES, "on_ingestion"])
+        if " " in text.strip():
+            raise ValueError(f"{error}; or one of {allowed}") from None
         raise ValueError(f"{text!r} is not a frequency: one of {allowed}, or a cron expression") from None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,15 @@ def parse(text: str, file: str) -> Operations:
     """Declarations from YAML text; `file` is named in problems. Raises DeclarationError."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
         lines: dict[Place, int] = {}
         repeated = [] if root is None else list(_walk(root, (), lines))
+        unreadable = [] if root is None else list(_unreadable(root, (), file))
+        if unreadable:
+            raise DeclarationError(unreadable)
+        data = yaml.safe_load(text)
     except RecursionError:
-        raise DeclarationError([Problem(file, 0, "", "an anchor refers to itself")]) from None
-    except ValueError as error:  # a date that is none, say
-        raise DeclarationError([Problem(file, 0, "", f"holds a value that cannot be read: {error}")]) from None
+        line = next((number for number, each in enumerate(text.splitlines(), 1) if "*" in each), 0)
+        raise DeclarationError([Problem(file, line, "", "an anchor refers to itself")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         cause = f"not YAML: {getattr(error, 'problem', None) or error}"
@@ -52,11 +55,84 @@ def parse(text: str, file: str) -> Operations:
         operations = Operations.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:
         problems += [_problem(file, lines, each) for each in error.errors()]
+        sound = _sound_part(data)
+        problems += [] if sound is None else _references(sound, data, file, lines)
         raise DeclarationError(problems) from None
-    problems += [Problem(file, _line(lines, at), _dotted(at), cause) for at, cause in check_references(operations)]
+    problems += _references(operations, data, file, lines)
     if problems:
         raise DeclarationError(problems)
     return operations
+
+
+def line_of(path: Path) -> Callable[[str], int]:
+    """Looks up the line at which a dotted place of the file stands, or the nearest place above it; 0 for none."""
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    lines: dict[Place, int] = {}
+    for _ in () if root is None else _walk(root, (), lines):
+        pass
+    dotted = {_dotted(place): line for place, line in lines.items()}
+
+    def line(place: str) -> int:
+        while place and place not in dotted:
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        return dotted.get(place, 0) if place else 0
+
+    return line
+
+
+def _references(operations: Operations, data: dict[str, Any], file: str, lines: dict[Place, int]) -> list[Problem]:
+    """Dangling names; one that the file does declare, in a body with problems of its own, does not dangle."""
+    written = {str(name) for body in data.values() if isinstance(body, dict) for name in body}
+    found = []
+    for at, cause in check_references(operations):
+        named = cause.split("'")[1] if cause.startswith("'") else ""
+        if named not in written:
+            found.append(Problem(file, _line(lines, at), _dotted(at), cause))
+    return found
+
+
+def _sound_part(data: dict[str, Any]) -> Operations | None:
+    """The declarations without what is wrong in itself, so that the names in the rest can be checked too."""
+    kept = copy.deepcopy(data)
+    while True:
+        try:
+            return Operations.model_validate({key: value for key, value in kept.items() if value is not None})
+        except ValidationError as error:
+            pruned = [_prune(kept, each["loc"]) for each in error.errors()]
+            if not any(pruned):
+                return None
+
+
+def _prune(data: dict[str, Any], loc: tuple[str | int, ...]) -> bool:
+    """Takes away the innermost key on the way to `loc` that a mapping holds; tells whether there was one."""
+    path: list[tuple[dict[str, Any], str]] = []
+    at: Any = data
+    for part in loc:
+        if isinstance(at, dict) and part in at:
+            path.append((at, str(part)))
+            at = at[part]
+        elif isinstance(at, list):
+            break
+    if path:
+        holder, key = path[-1]
+        del holder[key]
+    return bool(path)
+
+
+def _unreadable(node: yaml.Node, place: Place, file: str) -> Iterator[Problem]:
+    """Scalars that look like a date or number and are none."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _unreadable(value, (*place, str(key.value)), file)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _unreadable(value, (*place, number), file)
+    else:
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError as error:
+            cause = f"{node.value!r} cannot be read: {error}"
+            yield Problem(file, node.start_mark.line + 1, _dotted(place), cause)
 
 
 def _walk(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Iterator[tuple[Place, int]]:

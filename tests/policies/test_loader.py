@@ -35,6 +35,8 @@ def _line(text: str) -> int:
         ("error_rate > 0.01", "errors > 0.01", "rollback.conditions[0]", "one of error_rate"),
         ("error_rate > 0.01", "__import__('os')", "rollback.conditions[0]", "is not a condition"),
         ("0 2 * * 0", "0 2 * *", "triggers[2].cron", "not a cron expression"),
+        ("0 2 * * 0", "0 99 * * 0", "triggers[2].cron", "hour is '99'; allowed: 0 to 23"),
+        ("2025-12-31", "2025-13-31", "ChurnDrift.baseline.timestamp", "month must be in 1..12"),
         ("frequency: weekly", "frequency: wekly", "kpis[0].frequency", "hourly, daily"),
         ("duration: 1h", "duration: 1x", "stages[0].duration", "for example '12h'"),
         ("model: ChurnModel\n    baseline", "model: Other\n    baseline", "ChurnDrift.model", "allowed: ChurnModel"),
@@ -79,3 +81,20 @@ def test_what_is_no_declarations_file_is_refused(text: str) -> None:
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--operations"):
         load(tmp_path / "none.yaml")
+
+
+def test_dangling_names_are_told_beside_faults_of_other_places() -> None:
+    text = TEXT.replace("0 2 * * 0", "0 99 * * 0").replace("budget: MLOpsBudget", "budget: Money")
+    text = text.replace("deployment_strategy: CanaryDeploy", "deployment_strategy: Big")
+    with pytest.raises(DeclarationError) as refused:
+        parse(text, "operations.yaml")
+    told = "\n".join(map(str, refused.value.problems))
+    assert "hour is '99'" in told
+    assert "'Money' is not declared" in told
+    assert "'Big' is not declared" in told
+    assert len(refused.value.problems) == 3 + TEXT.count("deployment_strategy: CanaryDeploy") - 1
+
+
+def test_what_is_declared_with_a_fault_does_not_dangle() -> None:
+    problems = _problems("traffic_pct: 25", "traffic_pct: 8")
+    assert len(problems) == 1

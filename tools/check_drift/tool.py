@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +30,7 @@ from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
 from tools.check_drift.predicted import SCORE
 from tools.check_drift.result import BaselineUsed, Check, Diagnosis, DriftReport, MonitorStarted, Window
+from tools.systems.clock import looked_back_from
 from tools.systems.store import Kind
 from tools.systems.tool import Effect, Tool
 
@@ -59,12 +60,12 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     a broken pipeline or a changed world. `at` is the time to look back from; null means now.
 
     Stores the report as evidence. A check that cannot be made is `unknown` with its reason and the report `failed`;
-    nothing unreadable is ever reported as ok. Raises InputError for a monitor that is not declared.
+    nothing unreadable is ever reported as ok. Raises InputError for a monitor that is not declared, or a time
+    yet to come.
     """
     monitor = systems.operations.named("drift_monitors", arguments.monitor)
     assert isinstance(monitor, DriftMonitor)
-    now = systems.clock.now()
-    at = _naive(arguments.at) if arguments.at else now
+    at = looked_back_from(systems.clock, arguments.at)
     features = [each for each in monitor.monitors if not isinstance(each, ConceptDrift | LabelDrift)]
     reach = max((_window(each) for each in features), default=_DAY)
     material = Material(systems, monitor, at, reach)
@@ -161,13 +162,6 @@ def _alpha(monitor: DriftMonitor, declared: Declared) -> float:
     """A check's share of the monitor's false alarms a day."""
     a_day = max(_DAY / frequency_period(declared.frequency), 1.0)
     return DAILY_FALSE_ALARMS / len(monitor.monitors) / a_day
-
-
-def _naive(at: datetime) -> datetime:
-    """A time as naive UTC."""
-    if at.tzinfo is None:
-        return at
-    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def _failure(declared: Declared, error: Exception) -> Check:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import select
 
+from policies.errors import InputError
 from tools.systems.tables import ClockRow
 
 if TYPE_CHECKING:
@@ -27,6 +28,17 @@ class WallClock:
     def now(self) -> datetime:
         """The current time, naive UTC."""
         return datetime.now(UTC).replace(tzinfo=None)
+
+
+def looked_back_from(clock: Clock, at: datetime | None) -> datetime:
+    """The time to look back from, naive UTC: `at`, or now for None. Raises InputError for a time yet to come."""
+    now = clock.now()
+    if at is None:
+        return now
+    naive = at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+    if naive > now:
+        raise InputError(f"{naive:%Y-%m-%d %H:%M} is yet to come; name a time up to {now:%Y-%m-%d %H:%M}", where="at")
+    return naive
 
 
 class VirtualClock:

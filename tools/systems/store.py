@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -83,7 +84,10 @@ class Store:
         try:
             Base.metadata.create_all(self._engine)
         except SQLAlchemyError as error:
-            raise SystemDown(f"cannot be opened: {error.__cause__ or error}", where="state store") from error
+            cause = error.__cause__ or error
+            closed = sqlite and parsed.database and not os.access(Path(parsed.database).parent, os.W_OK)
+            hint = f"; {parsed.database} lies where nothing can be written" if closed else ""
+            raise SystemDown(f"cannot be opened: {cause}{hint}", where="state store") from error
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

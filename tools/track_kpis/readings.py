@@ -30,7 +30,7 @@ def parameters(systems: Systems, model: str, at: datetime) -> dict[str, object]:
         "current_quarter": f"{at.year}-Q{(at.month + 2) // 3}",
         "current_month": f"{at:%Y-%m}",
     }
-    split = systems.traffic.split(model)
+    split = systems.traffic.split(model, at)
     current = (
         split.champion if split else systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
     )

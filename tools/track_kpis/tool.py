@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from policies.declarations import Severity, frequency_period
 from policies.declarations.base import worst
 from policies.declarations.kpis import BusinessKpiTracker
+from tools.systems.clock import looked_back_from
 from tools.systems.store import Kind
 from tools.systems.tool import Effect, Tool
 from tools.track_kpis.degradation import Point, Reading, disconnect, judge
-from tools.track_kpis.readings import parameters, read
+from tools.track_kpis.readings import Read, parameters, read
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -48,18 +49,19 @@ def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
     its baseline, which ones worsened, and whether the business suffers although the model's own metrics are sound.
     `at` is the time that quarters and months are counted by; null means now.
 
-    Stores the readings as evidence. A query that fails or gives no number is a reading with an error. Raises InputError
-    for a tracker that is not declared.
+    Stores the readings as evidence. A query that fails or gives no number is a reading with an error, as is one that
+    takes no time where the past is asked for. Raises InputError for an undeclared tracker, or a time yet to come.
     """
     tracker = systems.operations.named("business_kpi_trackers", arguments.tracker)
     assert isinstance(tracker, BusinessKpiTracker)
-    at = _naive(arguments.at) if arguments.at else systems.clock.now()
+    at = looked_back_from(systems.clock, arguments.at)
+    back = at < systems.clock.now()
     bound = parameters(systems, tracker.model, at)
     past = _history(systems, tracker.model, arguments.tracker, at)
     limit = tracker.alerts.kpi_degradation_pct
     readings = []
     for kpi in tracker.kpis:
-        found = read(systems, kpi.query, bound)
+        found = read(systems, kpi.query, bound) if _tells_past(kpi.query) or not back else _ONLY_NOW
         period = frequency_period(kpi.frequency)
         readings.append(judge(kpi, found.value, found.error, past.get(kpi.name, []), at, limit, period))
     told = disconnect(readings, _sound_metrics(systems, tracker.model, at))
@@ -103,8 +105,11 @@ def _sound_metrics(systems: Systems, model: str, at: datetime) -> str | None:
     return report.id if Severity.ok in severities and not found else None
 
 
-def _naive(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+_ONLY_NOW = Read(None, "its query takes no time ($current_quarter, $current_month): it can only be read as of now")
+
+
+def _tells_past(query: str) -> bool:
+    return "$current_quarter" in query or "$current_month" in query
 
 
 TOOL = Tool(

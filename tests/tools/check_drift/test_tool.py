@@ -293,7 +293,7 @@ def test_too_few_labels_are_unknown_never_ok(world: World) -> None:
 def test_an_empty_window_is_insufficient_data(world: World) -> None:
     live = world.settle()
     world.write("features.live", live)
-    report = check(world, NOW + timedelta(days=30))
+    report = check(world, NOW - timedelta(days=30))
     assert (report.status, report.drift_detected, report.window.rows) == ("insufficient_data", False, 0)
     assert report.severity is Severity.unknown
 
@@ -355,3 +355,10 @@ def test_the_arguments_fit_a_strict_tool_schema() -> None:
     assert set(shown["required"]) == set(shown["properties"])
     assert shown["additionalProperties"] is False
     assert not any("default" in field for field in shown["properties"].values())
+
+
+def test_a_time_yet_to_come_is_bad_input_and_no_report(world: World) -> None:
+    world.write("features.live", world.settle())
+    with pytest.raises(InputError, match="yet to come"):
+        check(world, NOW + timedelta(days=30))
+    assert not world.systems.store.list(Kind.drift_report)

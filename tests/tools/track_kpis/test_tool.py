@@ -172,3 +172,17 @@ def test_the_baseline_is_the_first_reading_ever_stored(systems: Systems) -> None
     found = by_name(track(systems))["intervention_roi"]
     assert (found.baseline, found.severity) == (4.5, "warning")
     assert found.change_pct == pytest.approx(-13.33, abs=0.01)
+
+
+def test_a_query_without_a_time_cannot_be_asked_for_the_past(systems: Systems) -> None:
+    report = run(systems, TOOL.arguments(tracker="ChurnKPIs", at=NOW - timedelta(days=31)))
+    found = by_name(report)
+    assert found["churn_rate"].value is None
+    assert "only be read as of now" in found["churn_rate"].error
+    assert found["net_revenue_retention"].error == ""
+    assert by_name(track(systems))["churn_rate"].value is not None
+
+
+def test_a_time_yet_to_come_is_bad_input(systems: Systems) -> None:
+    with pytest.raises(InputError, match="yet to come"):
+        run(systems, TOOL.arguments(tracker="ChurnKPIs", at=NOW + timedelta(days=1)))
