@@ -82,6 +82,16 @@ def test_broken_data_block_every_run(world: TinyWorld, force: str | None) -> Non
     assert "48 h late" in (result.skipped_because or "")
 
 
+def test_another_monitor_of_the_same_data_blocks_too_until_it_is_sound_again(world: TinyWorld) -> None:
+    world.report(broken="column is missing", monitor="LoanContractWatch", status="failed")
+    world.report()
+    result = _retrain(world, "drift_detected")
+    assert (result.started, result.policy) == (False, "no_retraining_on_broken_data")
+    assert "column is missing" in (result.skipped_because or "")
+    world.report(detected=False, monitor="LoanContractWatch", checked_contract=True)
+    assert _retrain(world).policy is None
+
+
 def test_a_running_rollout_blocks(world: TinyWorld) -> None:
     world.report()
     systems = world.systems
@@ -105,8 +115,10 @@ def test_a_dead_run_is_marked_failed(world: TinyWorld) -> None:
     systems = world.systems
     body = {"pipeline": PIPELINE, "process": 2**22 + 1, "host": socket.gethostname()}
     dead = systems.store.add(Kind.training_run, MODEL, body, at=systems.clock.now(), status="running")
-    _retrain(world)
-    assert systems.store.get(dead.id).status == "failed"
+    assert _retrain(world).policy == "retraining_cooldown"
+    row = systems.store.get(dead.id)
+    assert row.status == "failed"
+    assert row.body["failure"] == "its process was killed, and max_training_hours have passed since it began"
 
 
 def test_a_drift_with_rows_to_learn_from_ends_in_a_challenger(world: TinyWorld) -> None:
@@ -131,6 +143,14 @@ def test_a_drift_with_rows_to_learn_from_ends_in_a_challenger(world: TinyWorld) 
     assert version.tags["guardian.run"] == result.run_id
     assert version.tags["guardian.train_end"] < holdout_start.isoformat()
     assert version.params.keys() >= {"threshold", "learning_rate", "half_life_days", "data_window"}
+    assert version.params["recipe"] == "Loans"
+    assert (version.tags["guardian.data_digest"], result.stopped) == (window.digest, None)
+    assert "+sha256." in version.tags["guardian.code_version"]
+    client = systems.registry.client
+    logged = {each.path for folder in ("", "plots") for each in client.list_artifacts(version.run_id, folder)}
+    assert logged >= {"example.json", "data_window.json", "trials.json", "environment.json"}
+    assert logged >= {f"plots/{name}.svg" for name in ("roc", "calibration", "trials")}
+    assert client.get_run(version.run_id).info.status == "FINISHED"
 
     for force in (None, "scheduled"):
         again = _retrain(world, force)
@@ -156,18 +176,3 @@ def test_a_run_that_fails_says_why_and_counts_for_the_cooldown(world: TinyWorld)
     assert row is not None
     assert "nothing to train on" in row.body["failure"]
     assert TOOL.run(world.systems, arguments).policy == "retraining_cooldown"  # type: ignore[attr-defined]
-
-
-def test_of_two_that_start_at_once_one_runs(world: TinyWorld) -> None:
-    from tools.retrain.case import Case
-    from tools.retrain.tool import _start
-
-    world.report()
-    case = Case.open(world.systems, PIPELINE)
-    asked = case.ask("drift_detected")
-    opening = {"pipeline": PIPELINE, "process": 1, "host": "another"}
-    other = world.systems.store.add(Kind.training_run, MODEL, opening, at=case.now, status="running")
-    result = _start(case, asked)
-    assert not result.started
-    assert result.skipped_because == f"{other.id} started first"
-    assert [row.id for row in case.runs()] == [other.id]

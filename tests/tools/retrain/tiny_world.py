@@ -142,15 +142,25 @@ class TinyWorld:
         assert isinstance(clock, VirtualClock)
         clock.set(FIRST + day * DAY)
 
-    def report(self, *, detected: bool = True, severity: str = "critical", broken: str = "") -> Evidence:
-        """Stores a drift report of now."""
+    def report(
+        self,
+        *,
+        detected: bool = True,
+        severity: str = "critical",
+        broken: str = "",
+        monitor: str = MONITOR,
+        status: str = "checked",
+        checked_contract: bool = False,
+    ) -> Evidence:
+        """Stores a drift report of now; `checked_contract`: with a schema check that found all well."""
         contract = {"type": "schema_drift", "subject": "debt", "severity": "critical", "detail": broken}
+        sound = {"type": "schema_drift", "subject": "debt", "severity": "ok", "detail": ""}
         body: dict[str, Any] = {
-            "monitor": MONITOR,
-            "status": "checked",
+            "monitor": monitor,
+            "status": status,
             "drift_detected": detected,
             "severity": severity if detected else "ok",
-            "checks": [contract] if broken else [],
+            "checks": [contract] if broken else [sound] if checked_contract else [],
         }
         return self.systems.store.add(Kind.drift_report, MODEL, body, at=self.systems.clock.now())
 
