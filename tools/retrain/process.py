@@ -60,6 +60,11 @@ class TrainingProcess:
             )
         return self
 
+    @property
+    def pid(self) -> int:
+        """Its process id, and that of its group."""
+        return self._process.pid
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop()
         self._parent.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from policies.errors import InputError
-from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld
+from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld, lost_pipeline
 from tools.retrain.result import RetrainResult
 from tools.retrain.tool import TOOL, train_first_champion
 from tools.systems import datasets
@@ -166,10 +166,7 @@ def test_a_drift_with_rows_to_learn_from_ends_in_a_challenger(world: TinyWorld) 
 
 def test_a_run_that_fails_says_why_and_counts_for_the_cooldown(world: TinyWorld) -> None:
     world.report()
-    pipeline = world.systems.operations.retraining_pipelines[PIPELINE]
-    lost = pipeline.training.model_copy(update={"data_window": "rolling_0_days"})
-    world.systems.operations.retraining_pipelines["Lost"] = pipeline.model_copy(update={"training": lost})
-    arguments = TOOL.arguments(pipeline="Lost", force_trigger="drift_detected")
+    arguments = TOOL.arguments(pipeline=lost_pipeline(world.systems), force_trigger="drift_detected")
     with pytest.raises(InputError, match="nothing to train on"):
         TOOL.run(world.systems, arguments)
     row = world.systems.store.latest(Kind.training_run, MODEL, status="failed")

@@ -166,3 +166,11 @@ class TinyWorld:
 
     def _rows(self, day: int) -> pa.Table:
         return rows_of(day, self.change_on is not None and day >= self.change_on)
+
+
+def lost_pipeline(systems: Systems) -> str:
+    """Declares, and names, a pipeline whose runs start and then find no rows to train on."""
+    pipeline = systems.operations.retraining_pipelines[PIPELINE]
+    training = pipeline.training.model_copy(update={"data_window": "rolling_0_days", "min_new_rows": 0})
+    systems.operations.retraining_pipelines["Lost"] = pipeline.model_copy(update={"training": training})
+    return "Lost"
