@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 
 from policies.promotion import Decision
 
+BROKEN_DATA = "no_retraining_on_broken_data"
+
 
 def pipeline_is_sound(broken: Sequence[str]) -> Decision:
     """A broken data pipeline is no reason to retrain: `broken` lists the critical schema findings."""
     reasons = tuple(f"the data is broken, not the world: {each}; mend the source first" for each in broken)
-    return Decision(policy="no_retraining_on_broken_data", allowed=not broken, reasons=reasons)
+    return Decision(policy=BROKEN_DATA, allowed=not broken, reasons=reasons)
 
 
 def cooldown_over(last_started: datetime | None, cooldown: timedelta, now: datetime) -> Decision:

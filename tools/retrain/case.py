@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, ScheduledTrigger, Trigger
-from policies.errors import InputError
+from policies.errors import InputError, SystemDown
 from policies.promotion import Decision
 from policies.retraining import cooldown_over, no_rollout_running, one_run_at_a_time, pipeline_is_sound
 from tools.evaluate.metrics import Direction, metric
@@ -87,7 +89,7 @@ class Case:
         rollouts = self.systems.store.list(Kind.rollout, self.model, limit=20)
         open_rollout = next((row.id for row in rollouts if row.status not in _ROLLOUT_ENDED), None)
         return [
-            pipeline_is_sound(evidence.broken_data(self.systems, self.model)),
+            pipeline_is_sound(tuple(map(str, evidence.broken_data(self.systems, self.model)))),
             no_rollout_running(open_rollout),
         ]
 
@@ -97,6 +99,15 @@ class Case:
         running = next((row.id for row in ours if row.status == RUNNING), None)
         last = max((row.created_at for row in ours), default=None)
         return [one_run_at_a_time(running), cooldown_over(last, self.cooldown, now)]
+
+    def alert_owners(self) -> None:
+        """Tells those who own the broken data that their model waits for it."""
+        findings = evidence.broken_data(self.systems, self.model)
+        for owner, theirs in evidence.owners(self.systems, self.model, findings).items():
+            told = f"{self.model} is not retrained until its data are mended. " + "; ".join(theirs)
+            # What could not be delivered stays in the audit log; the refusal holds either way.
+            with contextlib.suppress(SystemDown):
+                self.systems.notifications.notify(owner, Severity.critical, told)
 
     def until(self, decision: Decision) -> datetime | None:
         """Until when a refusal holds; None: until the evidence changes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def seen(row: Evidence) -> DriftSeen:
         checked_at=row.created_at,
         detected=bool(body.get("drift_detected")),
         severity=Severity(body.get("severity", "unknown")),
-        broken=broken(row),
+        broken=tuple(map(str, broken(row))),
         first_seen=_first_seen(body.get("diagnosis") or {}),
     )
 
@@ -50,23 +51,43 @@ def _first_seen(diagnosis: Mapping[str, Any]) -> datetime | None:
     return datetime.fromisoformat(day) if day and diagnosis.get("kind") in ("world", "both") else None
 
 
-def broken_data(systems: Systems, model: str) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Broken:
+    """A critical finding of a schema check: what is broken, and how."""
+
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.detail}"
+
+
+def broken_data(systems: Systems, model: str) -> list[Broken]:
     """The critical findings of the newest schema check of each of the model's monitors, whatever else failed there."""
-    rows = systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
     newest: dict[str, Evidence] = {}
-    for row in rows:
+    for row in systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ):
         if any(check.get("type") == "schema_drift" for check in row.body.get("checks", ())):
             newest.setdefault(str(row.body.get("monitor")), row)
-    return tuple(dict.fromkeys(finding for row in newest.values() for finding in broken(row)))
+    return list(dict.fromkeys(finding for row in newest.values() for finding in broken(row)))
 
 
-def broken(row: Evidence) -> tuple[str, ...]:
-    """The critical schema findings of a drift report in plain words."""
-    return tuple(
-        f"{check.get('subject')}: {check.get('detail')}"
+def broken(row: Evidence) -> list[Broken]:
+    """The critical schema findings of a drift report."""
+    return [
+        Broken(str(check.get("subject")), str(check.get("detail")))
         for check in row.body.get("checks", ())
         if check.get("type") == "schema_drift" and check.get("severity") == Severity.critical
-    )
+    ]
+
+
+def owners(systems: Systems, model: str, findings: list[Broken]) -> dict[str, list[str]]:
+    """Who owns what is broken, by the model's declared sources: owner → what is broken of theirs, in plain words."""
+    told: dict[str, list[str]] = {}
+    for name, source in systems.operations.model(model).sources.items():
+        for each in findings:
+            if each.subject in source.features or each.subject == source.loaded_at:
+                told.setdefault(source.owner, []).append(f"{name}: {each}")
+    return told
 
 
 def runs(systems: Systems, pipeline: str, model: str) -> list[Evidence]:

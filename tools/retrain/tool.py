@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from policies.declarations.training import RetrainingPipeline, Training
 from policies.errors import InputError, PolicyRefusal
 from policies.promotion import Decision
-from policies.retraining import one_run_at_a_time
+from policies.retraining import BROKEN_DATA, one_run_at_a_time
 from tools.retrain import claim, evidence, training
 from tools.retrain.case import Case
 from tools.retrain.claim import RUNNING, Claim
@@ -60,6 +60,8 @@ def _settled(systems: Systems, name: str) -> Settled:
 
 
 def _refused(case: Case, decision: Decision, asked: list[TriggerAnswer]) -> RetrainResult:
+    if decision.policy == BROKEN_DATA:
+        case.alert_owners()
     return case.skipped("; ".join(decision.reasons), asked, policy=decision.policy, until=case.until(decision))
 
 

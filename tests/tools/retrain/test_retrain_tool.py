@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 
 from policies.errors import InputError
 from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld, lost_pipeline
@@ -12,6 +13,7 @@ from tools.retrain.result import RetrainResult
 from tools.retrain.tool import TOOL, train_first_champion
 from tools.systems import datasets
 from tools.systems.store import Kind
+from tools.systems.tables import AuditRow
 
 
 def _retrain(world: TinyWorld, force: str | None = None) -> RetrainResult:
@@ -56,6 +58,24 @@ def test_the_first_champion_is_adopted_as_such(world: TinyWorld) -> None:
         train_first_champion(world.systems, MODEL, world.systems.clock.now())
 
 
+def _audit(world: TinyWorld) -> list[AuditRow]:
+    with world.systems.store.reading() as session:
+        return list(session.scalars(select(AuditRow).order_by(AuditRow.number)))
+
+
+def test_labels_are_counted_since_the_data_the_champion_was_trained_on(world: TinyWorld) -> None:
+    from tools.retrain import evidence
+    from tools.retrain.training import AS_OF_TAG
+
+    world.live(max(world.today, 33))
+    since = evidence.moment(evidence.champion(world.systems, MODEL), AS_OF_TAG)
+    assert since == FIRST + 30 * DAY
+    for day, arrived in ((30, 0), (30.5, 150), (31, 300), (33, 900)):
+        # A label is known two hours after its row: 25 of them still come of the days the champion knew.
+        found = evidence.labels_since(world.systems, MODEL, "outcomes", since, FIRST + day * DAY)
+        assert found == pytest.approx(arrived, abs=1)
+
+
 def test_without_evidence_no_trigger_fires(world: TinyWorld) -> None:
     result = _retrain(world)
     assert (result.started, result.run_id, result.policy) == (False, None, None)
@@ -80,6 +100,10 @@ def test_broken_data_block_every_run(world: TinyWorld, force: str | None) -> Non
     result = _retrain(world, force)
     assert (result.started, result.policy) == (False, "no_retraining_on_broken_data")
     assert "48 h late" in (result.skipped_because or "")
+    told = [row.detail for row in _audit(world) if row.action == "notify"]
+    assert "bureau: debt: 48 h late" in told[-1]
+    assert '"to": "credit-data"' in told[-1]
+    assert not any("web-team" in each for each in told)
 
 
 def test_another_monitor_of_the_same_data_blocks_too_until_it_is_sound_again(world: TinyWorld) -> None:

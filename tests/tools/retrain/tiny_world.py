@@ -29,6 +29,9 @@ models:
     table: loans
     holdout: loans_holdout
     features: {numeric: [income, debt, age], categorical: [region]}
+    sources:
+      bureau: {owner: credit-data, features: [income, debt]}
+      forms: {owner: web-team, features: [age, region]}
     labels: {table: outcomes, id: loan, time: at, value: defaulted, arrived: known_at}
 schemas:
   LoanContract:
