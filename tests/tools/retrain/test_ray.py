@@ -15,7 +15,9 @@ import pytest
 
 from policies.errors import InputError
 from tests.tools.retrain.samples import built_in, some_rows
+from tests.tools.retrain.test_process import job
 from tools.retrain.compute import RayTasks, Threads
+from tools.retrain.process import TrainingProcess
 from tools.retrain.recipes import BuiltIn
 from tools.retrain.search import TrialRecord, search
 
@@ -41,7 +43,9 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 @pytest.mark.skipif(not INSTALLED, reason="the extra ray is not installed")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.timeout(180)
-def test_a_node_killed_in_the_middle_costs_no_trial_and_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_killed_in_the_middle_costs_no_trial_and_changes_no_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
@@ -80,6 +84,23 @@ def test_a_node_killed_in_the_middle_costs_no_trial_and_changes_no_result(monkey
         assert killed[0] < ended
         assert records == expected
         assert (found.number, found.attempt.value) == (best.number, best.attempt.value)
+        ray.shutdown()
+        _trains_as_declared(cluster.address, tmp_path)
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def _trains_as_declared(address: str, home: Path) -> None:
+    """The training process joins the cluster that the declaration names."""
+    local = job(home, "Loans", trials=2)
+    remote = local.training.model_copy(update={"compute": "ray", "address": address})
+    records: list[TrialRecord] = []
+    with TrainingProcess() as process:
+        made = process.train(replace(local, training=remote), 90, records.extend)
+    assert made.stopped is None
+    assert [record.state for record in records] == ["complete"] * 2
+    with TrainingProcess() as process:
+        alone = process.train(local, 90, lambda records: None)
+    assert made.parameters == alone.parameters
+    assert made.scores.tolist() == alone.scores.tolist()
