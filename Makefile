@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test test-ray lint bench lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/guardian demo --dir simshop-demo $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/pytest $(ARGS)
+
+# The tests that need the extra `ray`, in an environment of their own.
+test-ray: $(INSTALLED)
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[ray]"
+	.venv-ray/bin/pytest tests/tools/retrain/test_ray.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -34,4 +40,4 @@ lock:
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

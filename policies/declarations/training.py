@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from policies.declarations.base import Cron, Declared, Duration
 
@@ -47,16 +47,32 @@ Trigger = Annotated[DriftTrigger | DecayTrigger | ScheduledTrigger | VolumeTrigg
 
 
 class Training(Declared):
-    """How the challenger is trained. `max_rows` bounds the rows a fit sees (evenly thinned)."""
+    """How the challenger is trained.
 
-    use_experiment: str
+    `use_experiment` names where the recipe comes from: `module:function` a user's own, a folder with an `MLproject`
+    file or the address of one an MLflow Project, any other name the built-in recipe with what the champion's run
+    recorded.
+    `max_rows` bounds the rows a fit sees (evenly thinned), `max_training_hours` and `memory_limit_gb` the process that
+    trains. `compute: ray` runs the trials as tasks on the Ray cluster at `address` (`auto`: the one of this machine).
+    """
+
+    use_experiment: str = Field(min_length=1)
     data_window: str = Field(pattern=r"^(rolling_\d+_(months|days)|expanding)$")
     validation: Literal["temporal_split"] = "temporal_split"
     auto_hyperparameter_tune: bool = True
     max_training_hours: float = Field(default=4, gt=0)
+    memory_limit_gb: float = Field(default=8, gt=0)
+    compute: Literal["local", "ray"] = "local"
+    address: str | None = None
     max_rows: int = Field(default=200_000, gt=0)
     trials: int = Field(default=6, gt=0)
     min_new_rows: int = Field(default=5_000, ge=0)
+
+    @model_validator(mode="after")
+    def _ray_has_an_address(self) -> Training:
+        if (self.compute == "ray") != (self.address is not None):
+            raise ValueError("compute: ray needs the cluster's address (auto: this machine's), and only ray takes one")
+        return self
 
 
 class RetrainPromotion(Declared):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, ScheduledTrigger, Trigger
-from policies.errors import InputError
+from policies.errors import InputError, SystemDown
 from policies.promotion import Decision
-from policies.retraining import cooldown_over, no_rollout_running, pipeline_is_sound
+from policies.retraining import cooldown_over, no_rollout_running, one_run_at_a_time, pipeline_is_sound
 from tools.evaluate.metrics import Direction, metric
 from tools.retrain import evidence, readiness, training, triggers
+from tools.retrain.claim import COMPLETED, RUNNING
 from tools.retrain.result import RetrainResult, TriggerAnswer
 from tools.retrain.triggers import DriftSeen, Fired, Refused
 from tools.systems import datasets
@@ -51,7 +54,6 @@ class Case:
         seconds = training.stopwatch()
         pipeline = systems.operations.named("retraining_pipelines", name)
         assert isinstance(pipeline, RetrainingPipeline)
-        evidence.bury_the_dead(systems, name, pipeline.model)
         sources = [each.source for each in pipeline.triggers if isinstance(each, DriftTrigger)]
         monitors = sources or systems.operations.monitors_of(pipeline.model)
         seen = evidence.reports(systems, pipeline.model, monitors)
@@ -80,13 +82,32 @@ class Case:
 
     def policies(self) -> list[Decision]:
         """What the policies say, in the order in which they are asked."""
+        return [*self.circumstances(), *self.permitted(self.runs(), self.now)]
+
+    def circumstances(self) -> list[Decision]:
+        """May any run of this model be at work now, one that was interrupted too?"""
         rollouts = self.systems.store.list(Kind.rollout, self.model, limit=20)
         open_rollout = next((row.id for row in rollouts if row.status not in _ROLLOUT_ENDED), None)
         return [
-            pipeline_is_sound(self.seen[0].broken if self.seen else ()),
+            pipeline_is_sound(tuple(map(str, evidence.broken_data(self.systems, self.model)))),
             no_rollout_running(open_rollout),
-            cooldown_over(self.last_started(), self.cooldown, self.now),
         ]
+
+    def permitted(self, started: list[Evidence], now: datetime) -> list[Decision]:
+        """May a further run start `now`, these being the model's runs so far?"""
+        ours = [row for row in started if row.body.get("pipeline") == self.name]
+        running = next((row.id for row in ours if row.status == RUNNING), None)
+        last = max((row.created_at for row in ours), default=None)
+        return [one_run_at_a_time(running), cooldown_over(last, self.cooldown, now)]
+
+    def alert_owners(self) -> None:
+        """Tells those who own the broken data that their model waits for it."""
+        findings = evidence.broken_data(self.systems, self.model)
+        for owner, theirs in evidence.owners(self.systems, self.model, findings).items():
+            told = f"{self.model} is not retrained until its data are mended. " + "; ".join(theirs)
+            # What could not be delivered stays in the audit log; the refusal holds either way.
+            with contextlib.suppress(SystemDown):
+                self.systems.notifications.notify(owner, Severity.critical, told)
 
     def until(self, decision: Decision) -> datetime | None:
         """Until when a refusal holds; None: until the evidence changes."""
@@ -141,7 +162,7 @@ class Case:
             if began is None or (trigger == "scheduled" and self._always_runs()):
                 return None
         else:
-            done = next((row for row in self.runs() if row.status == evidence.COMPLETED), None)
+            done = next((row for row in self.runs() if row.status == COMPLETED), None)
             window = done.body.get("data_window") if done else None
             if window:
                 known_until = datetime.fromisoformat(window["end"])

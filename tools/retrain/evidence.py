@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tools.systems.registry import ModelVersion
     from tools.systems.systems import Systems
 
-RUNNING, COMPLETED, FAILED, WITHDRAWN = "running", "completed", "failed", "withdrawn"
 _REPORTS_READ = 200
 _FEWEST_LABELLED = 200
 
@@ -38,17 +36,12 @@ def reports(systems: Systems, model: str, monitors: list[str]) -> list[DriftSeen
 def seen(row: Evidence) -> DriftSeen:
     """A drift report's row as triggers read it."""
     body = row.body
-    broken = tuple(
-        f"{check.get('subject')}: {check.get('detail')}"
-        for check in body.get("checks", ())
-        if check.get("type") == "schema_drift" and check.get("severity") == Severity.critical
-    )
     return DriftSeen(
         report_id=row.id,
         checked_at=row.created_at,
         detected=bool(body.get("drift_detected")),
         severity=Severity(body.get("severity", "unknown")),
-        broken=broken,
+        broken=tuple(map(str, broken(row))),
         first_seen=_first_seen(body.get("diagnosis") or {}),
     )
 
@@ -58,30 +51,48 @@ def _first_seen(diagnosis: Mapping[str, Any]) -> datetime | None:
     return datetime.fromisoformat(day) if day and diagnosis.get("kind") in ("world", "both") else None
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A critical finding of a schema check: what is broken, and how."""
+
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.detail}"
+
+
+def broken_data(systems: Systems, model: str) -> list[Broken]:
+    """The critical findings of the newest schema check of each of the model's monitors, whatever else failed there."""
+    newest: dict[str, Evidence] = {}
+    for row in systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ):
+        if any(check.get("type") == "schema_drift" for check in row.body.get("checks", ())):
+            newest.setdefault(str(row.body.get("monitor")), row)
+    return list(dict.fromkeys(finding for row in newest.values() for finding in broken(row)))
+
+
+def broken(row: Evidence) -> list[Broken]:
+    """The critical schema findings of a drift report."""
+    return [
+        Broken(str(check.get("subject")), str(check.get("detail")))
+        for check in row.body.get("checks", ())
+        if check.get("type") == "schema_drift" and check.get("severity") == Severity.critical
+    ]
+
+
+def owners(systems: Systems, model: str, findings: list[Broken]) -> dict[str, list[str]]:
+    """Who owns what is broken, by the model's declared sources: owner → what is broken of theirs, in plain words."""
+    told: dict[str, list[str]] = {}
+    for name, source in systems.operations.model(model).sources.items():
+        for each in findings:
+            if each.subject in source.features or each.subject == source.loaded_at:
+                told.setdefault(source.owner, []).append(f"{name}: {each}")
+    return told
+
+
 def runs(systems: Systems, pipeline: str, model: str) -> list[Evidence]:
-    """Started runs of a pipeline, newest first; a run that lost a race to start does not count as one."""
-    rows = systems.store.list(Kind.training_run, model)
-    return [row for row in rows if row.body.get("pipeline") == pipeline and row.status != WITHDRAWN]
-
-
-def bury_the_dead(systems: Systems, pipeline: str, model: str) -> None:
-    """Marks runs as failed whose process on this host is gone: nothing is left `running` for ever."""
-    for row in runs(systems, pipeline, model):
-        if row.status != RUNNING or row.body.get("host") != socket.gethostname():
-            continue
-        if not _alive(int(row.body.get("process", 0))):
-            reason = "its process ended before it did"
-            systems.store.update(row.id, status=FAILED, body={**row.body, "failure": reason})
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process > 0
+    """Started runs of a pipeline, newest first."""
+    return [row for row in systems.store.list(Kind.training_run, model) if row.body.get("pipeline") == pipeline]
 
 
 def champion(systems: Systems, model: str) -> ModelVersion | None:

@@ -53,7 +53,8 @@ class RetrainResult(BaseModel):
     """One retraining, or why there was none.
 
     `policy` names the policy that refused it; it is null where no trigger fired or there is nothing to learn yet.
-    `triggers` holds every trigger asked, in order, up to the one that fired.
+    `triggers` holds every trigger asked, in order, up to the one that fired. `stopped` says which limit ended the work
+    early: the version is then the best trial until there, fitted on the training slice alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,3 +74,4 @@ class RetrainResult(BaseModel):
     best_params: dict[str, str]
     seconds: float
     triggers: list[TriggerAnswer] = []
+    stopped: str | None = None

@@ -12,7 +12,8 @@ import numpy as np
 from policies.errors import InputError
 from tools.retrain import recipe, sampling
 from tools.retrain.recipe import Floats
-from tools.retrain.search import HALF_LIVES, Rows
+from tools.retrain.recipes import HALF_LIVES
+from tools.retrain.sampling import Rows
 from tools.systems import datasets
 from tools.systems.warehouse import quote
 
@@ -71,7 +72,7 @@ def read(
 ) -> TrainingRows:
     """Labelled rows in [start, end), as many as any half-life of the search needs to fill `max_rows`.
 
-    A day is read at the highest share that one of `search.HALF_LIVES` would keep of it; which of its rows are read is
+    A day is read at the highest share that one of `recipes.HALF_LIVES` would keep of it; which of its rows are read is
     a hash of id and time, so that the same table always gives the same rows.
 
     Raises:

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows sorted by time.
+
+    Attributes:
+        frame: the model's input (`recipe.feature_frame`).
+        outcomes: 0 or 1, shape (rows,).
+        ages: days to the end of the training window, shape (rows,).
+        stands_for: how many rows of the table each stands for, shape (rows,).
+    """
+
+    frame: pd.DataFrame
+    outcomes: Floats
+    ages: Floats
+    stands_for: Floats
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def at(self, chosen: Any) -> Rows:
+        """The rows that an index array, a mask or a slice names."""
+        return Rows(self.frame.iloc[chosen], self.outcomes[chosen], self.ages[chosen], self.stands_for[chosen])
+
+    def thinned(self, half_life_days: float | None, cap: int) -> Rows:
+        """At most `cap` rows that stand for all, recent ones the more the shorter the half-life (`thin`)."""
+        return self.at(thin(self.stands_for * recency(self.ages, half_life_days), cap))
 
 
 def ages_in_days(times: npt.NDArray[np.datetime64], end: datetime) -> Floats:

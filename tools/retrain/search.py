@@ -1,144 +1,232 @@
-"""The search for hyper-parameters: a seeded Optuna study judged on the temporal validation slice."""
+"""The search for hyper-parameters: a seeded Optuna study judged on the temporal validation slice, and resumable."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tools.retrain import recipe, sampling
-from tools.retrain.recipe import Floats, Hyperparameters
+from policies.errors import InputError
+from tools.evaluate.metrics import Scored, metric
+from tools.retrain import recipe
+from tools.retrain.recipe import Floats
+from tools.retrain.recipes import Recipe
+from tools.retrain.sampling import Rows
 
 if TYPE_CHECKING:
     import optuna
-    import pandas as pd
 
-    from policies.declarations.binding import Features
+    from tools.retrain.compute import Compute
 
 FIT_ROWS = 30_000
 VALIDATION_ROWS = 30_000
-AT_ONCE = 2
-HALF_LIVES: tuple[float | None, ...] = (None, 30.0, 14.0, 7.0)
-_LEARNING_RATES, _LEAF_ROWS, _PENALTIES = (0.04, 0.25), (20, 400), (0.1, 30.0)
-Objective = Callable[[Floats, Floats], float]
-"""(outcomes, scores) → a number to maximise."""
+PRUNED_FROM = 10
+"""Searches of fewer trials have too little to compare a bad start with: they are not pruned."""
+EARLY_SHARE = 0.25
+"""Share of the rows that a trial is first fitted on where searches are pruned."""
+_STARTUP_TRIALS = 4
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows sorted by time.
+class Task:
+    """What all trials of a search share. `judged` are the validation rows."""
 
-    Attributes:
-        frame: the model's input (`recipe.feature_frame`).
-        outcomes: 0 or 1, shape (rows,).
-        ages: days to the end of the training window, shape (rows,).
-        stands_for: how many rows of the table each stands for, shape (rows,).
+    recipe: Recipe
+    train: Rows
+    judged: Rows
+    objective: str
+    seed: int
+    fit_rows: int = FIT_ROWS
+
+    @classmethod
+    def of(cls, recipe: Recipe, train: Rows, validation: Rows, objective: str, seed: int) -> Task:
+        """A task judged on at most `VALIDATION_ROWS` rows."""
+        return cls(recipe, train, validation.thinned(None, VALIDATION_ROWS), objective, seed)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One fit: its pickled model and scores on the judged rows, and the objective, to be maximised; or its error."""
+
+    value: float = float("nan")
+    model: bytes = b""
+    scores: Floats = field(default_factory=lambda: np.zeros(0))
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A finished trial, enough of it to go on with its study: `early` is its value on the first share of the rows.
+
+    A complete trial without a value was judged on rows on which the objective is undefined.
     """
 
-    frame: pd.DataFrame
-    outcomes: Floats
-    ages: Floats
-    stands_for: Floats
-
-    def __len__(self) -> int:
-        return len(self.outcomes)
-
-    def at(self, chosen: Any) -> Rows:
-        """The rows that an index array or a mask names."""
-        return Rows(self.frame.iloc[chosen], self.outcomes[chosen], self.ages[chosen], self.stands_for[chosen])
-
-    def thinned(self, half_life_days: float | None, cap: int) -> Rows:
-        """At most `cap` rows that stand for all, recent ones the more the shorter the half-life (`sampling.thin`)."""
-        return self.at(sampling.thin(self.stands_for * sampling.recency(self.ages, half_life_days), cap))
+    number: int
+    state: Literal["complete", "pruned", "failed"]
+    parameters: dict[str, Any]
+    distributions: dict[str, str]
+    value: float | None = None
+    early: float | None = None
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """The best trial: its parameters, its objective and scores on the validation rows; how many trials ran."""
+class Best:
+    """The best trial so far, with its model fitted on the training slice."""
 
-    parameters: Hyperparameters
-    value: float
-    validation: Rows
-    validation_scores: Floats
-    trials: int
+    number: int
+    parameters: dict[str, Any]
+    attempt: Attempt
+
+    @property
+    def rank(self) -> float:
+        """Its objective; an undefined one ranks below all."""
+        return -np.inf if np.isnan(self.attempt.value) else self.attempt.value
 
 
-def fitted(features: Features, rows: Rows, parameters: Hyperparameters, cap: int, seed: int) -> Any:
-    """The recipe fitted on `rows`, thinned to `cap` by the parameters' half-life."""
-    part = rows.thinned(parameters.half_life_days, cap)
-    # However few rows there are, the trees must still be able to split them.
-    leaf = max(1, min(parameters.min_leaf_rows, len(part) // 50))
-    pipeline = recipe.build(features, replace(parameters, min_leaf_rows=leaf), seed)
-    return recipe.fit(pipeline, part.frame, part.outcomes)
+def attempt(task: Task, parameters: dict[str, Any], share: float = 1.0) -> Attempt:
+    """Fits and judges one set of parameters on `share` of the rows. An error is an answer, never raised."""
+    import cloudpickle
+
+    try:
+        model = task.recipe.fit(parameters, task.train, max(1, round(task.fit_rows * share)), task.seed)
+        scores = recipe.score(model, task.judged.frame)
+        judge = metric(task.objective)
+        value = judge(Scored(task.judged.outcomes, scores))
+        return Attempt(value if judge.direction == "higher" else -value, cloudpickle.dumps(model), scores)
+    except MemoryError:
+        return Attempt(error="there was not enough memory under the declared memory_limit_gb")
+    except Exception as error:  # a recipe is the user's code: whatever it raises is told
+        return Attempt(error=str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}")
 
 
 def search(
-    features: Features,
-    train: Rows,
-    validation: Rows,
-    objective: Objective,
+    task: Task,
+    compute: Compute,
     *,
-    base: Hyperparameters,
     trials: int,
-    seed: int,
     max_seconds: float,
-    fit_rows: int = FIT_ROWS,
+    earlier: Sequence[TrialRecord] = (),
+    on_trials: Callable[[list[TrialRecord]], None] = lambda records: None,
+    on_best: Callable[[Best], None] = lambda best: None,
     timer: Callable[[], float] = time.monotonic,
-) -> SearchResult:
-    """Tries `trials` sets of parameters (TPE, seeded) and returns the best on the validation rows.
+) -> Best:
+    """Tries up to `trials` sets of parameters (TPE, seeded), `earlier` ones included, and returns the best.
 
-    The first trials are the champion's parameters with each half-life in turn, because after a change how much to
-    forget matters more than anything else; TPE goes on from there. Two trials run at a time and are reported in their
-    order, so that the same rows and seed give the same result as long as time does not run out. The first two always
-    run; after `max_seconds` no further ones start.
+    `compute.at_once` trials run at a time and are reported in their order; the sampler is seeded by a trial's place in
+    the study. So the same rows and seed give the same result, in one go or interrupted and gone on with, as long as
+    time does not run out. The first batch always runs; after `max_seconds` no further one starts.
+
+    Raises:
+        InputError: every trial failed.
     """
+    started = timer()
+    starts = task.recipe.starts()
+    study = _study(starts, earlier)
+    done = list(earlier)
+    best = _best_of(task, earlier)
+    if best is not None:
+        on_best(best)
+    failure = ""
+    while len(done) < trials and (best is None or timer() - started < max_seconds):
+        # Free trials draw from the seed as in a study of their own.
+        study.sampler = _sampler(task.seed + max(0, len(done) - len(starts)))
+        asked = [study.ask() for _ in range(min(compute.at_once, trials - len(done)))]
+        given = [task.recipe.suggest(trial) for trial in asked]
+        pruned = _pruned(task, compute, asked, given) if trials >= PRUNED_FROM else [False] * len(asked)
+        kept = [parameters for parameters, out in zip(given, pruned, strict=True) if not out]
+        attempts = iter(compute.map(task, kept, 1.0))
+        records = []
+        for trial, parameters, out in zip(asked, given, pruned, strict=True):
+            result = None if out else next(attempts)
+            records.append(_told(study, trial, parameters, result))
+            if result is None or result.error is not None:
+                failure = failure or (result.error or "" if result else "")
+                continue
+            candidate = Best(trial.number, parameters, result)
+            if best is None or candidate.rank > best.rank:
+                best = candidate
+                on_best(best)
+        done += records
+        on_trials(records)
+        if best is None and failure:
+            break
+    if best is None:
+        raise InputError(f"no trial could be fitted: {failure or 'all of them failed before'}", where="training")
+    return best
+
+
+def _sampler(seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def _study(starts: list[dict[str, Any]], earlier: Sequence[TrialRecord]) -> optuna.Study:
+    """A study that knows the earlier trials and has the remaining starts queued."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    started = timer()
-    judged = validation.thinned(None, VALIDATION_ROWS)
-
-    def attempt(parameters: Hyperparameters) -> tuple[float, Hyperparameters, Floats]:
-        scores = recipe.score(fitted(features, train, parameters, fit_rows, seed), judged.frame)
-        return objective(judged.outcomes, scores), parameters, scores
-
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    lives = sorted(HALF_LIVES, key=lambda life: life != base.half_life_days)
-    for life in lives:
-        study.enqueue_trial(_as_trial(base, life))
-    done: list[tuple[float, Hyperparameters, Floats]] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        while len(done) < trials and (not done or timer() - started < max_seconds):
-            asked = [study.ask() for _ in range(min(AT_ONCE, trials - len(done)))]
-            results = list(pool.map(attempt, [_suggested(trial, base) for trial in asked]))
-            for trial, result in zip(asked, results, strict=True):
-                state = optuna.trial.TrialState.FAIL if np.isnan(result[0]) else optuna.trial.TrialState.COMPLETE
-                study.tell(trial, None if np.isnan(result[0]) else result[0], state=state)
-            done += results
-    # One class only on the validation rows gives NaN everywhere: then the first trial, the champion's, stands.
-    value, parameters, scores = max(done, key=lambda each: -np.inf if np.isnan(each[0]) else each[0])
-    return SearchResult(parameters, value, judged, scores, len(done))
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for record in earlier:
+        study.add_trial(_frozen(record))
+    for parameters in starts[len(earlier) :]:
+        study.enqueue_trial(parameters)
+    return study
 
 
-def _as_trial(base: Hyperparameters, half_life_days: float | None) -> dict[str, Any]:
-    return {
-        "half_life_days": half_life_days,
-        "learning_rate": float(np.clip(base.learning_rate, *_LEARNING_RATES)),
-        "min_leaf_rows": int(np.clip(base.min_leaf_rows, *_LEAF_ROWS)),
-        "l2": float(np.clip(base.l2, *_PENALTIES)),
-    }
+def _frozen(record: TrialRecord) -> optuna.trial.FrozenTrial:
+    import optuna
+    from optuna.distributions import json_to_distribution
+    from optuna.trial import TrialState
 
-
-def _suggested(trial: optuna.Trial, base: Hyperparameters) -> Hyperparameters:
-    life = trial.suggest_categorical("half_life_days", HALF_LIVES)
-    return replace(
-        base,
-        half_life_days=None if life is None else float(life),
-        learning_rate=trial.suggest_float("learning_rate", *_LEARNING_RATES, log=True),
-        min_leaf_rows=trial.suggest_int("min_leaf_rows", *_LEAF_ROWS, log=True),
-        l2=trial.suggest_float("l2", *_PENALTIES, log=True),
+    state = TrialState.COMPLETE if record.value is not None else TrialState.FAIL
+    if record.state == "pruned":
+        state = TrialState.PRUNED
+    return optuna.trial.create_trial(
+        state=state,
+        value=record.value if state == TrialState.COMPLETE else record.early if state == TrialState.PRUNED else None,
+        params=record.parameters,
+        distributions={name: json_to_distribution(text) for name, text in record.distributions.items()},
+        intermediate_values={} if record.early is None else {0: record.early},
     )
+
+
+def _pruned(task: Task, compute: Compute, asked: list[optuna.Trial], given: list[dict[str, Any]]) -> list[bool]:
+    """Whether each trial, fitted on the first share of the rows, is behind the median of those before it."""
+    firsts = compute.map(task, given, EARLY_SHARE)
+    for trial, first in zip(asked, firsts, strict=True):
+        if not np.isnan(first.value):
+            trial.report(first.value, 0)
+    return [trial.should_prune() for trial in asked]
+
+
+def _told(study: optuna.Study, trial: optuna.Trial, parameters: dict[str, Any], result: Attempt | None) -> TrialRecord:
+    """Tells the study how a trial ended (None: pruned)."""
+    from optuna.distributions import distribution_to_json
+    from optuna.trial import TrialState
+
+    state: Literal["complete", "pruned", "failed"]
+    value = None if result is None or np.isnan(result.value) else result.value
+    if result is None:
+        study.tell(trial, state=TrialState.PRUNED)
+        state = "pruned"
+    else:
+        study.tell(trial, value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
+        state = "complete" if result.error is None else "failed"
+    early = study.trials[trial.number].intermediate_values.get(0)
+    names = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
+    return TrialRecord(trial.number, state, parameters, names, value, early)
+
+
+def _best_of(task: Task, earlier: Sequence[TrialRecord]) -> Best | None:
+    """The best of the trials of an interrupted search, fitted anew."""
+    complete = [record for record in earlier if record.state == "complete"]
+    if not complete:
+        return None
+    record = max(complete, key=lambda each: -np.inf if each.value is None else each.value)
+    again = attempt(task, record.parameters)
+    return None if again.error is not None else Best(record.number, record.parameters, again)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import socket
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from policies.declarations.training import Training
-from policies.errors import InputError
-from tools.retrain import evidence, training
+from policies.declarations.training import RetrainingPipeline, Training
+from policies.errors import InputError, PolicyRefusal
+from policies.promotion import Decision
+from policies.retraining import BROKEN_DATA, one_run_at_a_time
+from tools.retrain import claim, evidence, training
 from tools.retrain.case import Case
-from tools.retrain.evidence import COMPLETED, FAILED, RUNNING, WITHDRAWN
-from tools.retrain.recipe import Hyperparameters
+from tools.retrain.claim import RUNNING, Claim
 from tools.retrain.result import RetrainArguments, RetrainResult, TriggerAnswer
-from tools.systems.registry import CHALLENGER, CHAMPION
-from tools.systems.store import Evidence, Kind
+from tools.retrain.settle import Settled, complete, fail, settle
+from tools.retrain.training import Order
+from tools.systems.registry import CHALLENGER, CHAMPION, RUN_TAG
+from tools.systems.store import Evidence
 from tools.systems.tool import Effect, Tool
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from tools.retrain.training import Trained
-    from tools.systems.registry import ModelVersion
     from tools.systems.systems import Systems
 
 
@@ -36,11 +35,15 @@ def run(systems: Systems, arguments: RetrainArguments) -> RetrainResult:
     Raises:
         InputError: the pipeline is unknown, or there are no rows to learn from.
     """
+    settled = _settled(systems, arguments.pipeline)
     case = Case.open(systems, arguments.pipeline)
+    if settled.resumable is not None:
+        return _go_on(case, settled.resumable)
+    if settled.finished is not None:
+        return settled.finished
     for decision in case.policies():
         if not decision.allowed:
-            why = "; ".join(decision.reasons)
-            return case.skipped(why, [], policy=decision.policy, until=case.until(decision))
+            return _refused(case, decision, [])
     asked = case.ask(arguments.force_trigger)
     if not asked[-1].fired:
         why = "no trigger fired: " + "; ".join(f"{each.trigger}: {each.reason}" for each in asked)
@@ -50,53 +53,58 @@ def run(systems: Systems, arguments: RetrainArguments) -> RetrainResult:
     return _start(case, asked)
 
 
+def _settled(systems: Systems, name: str) -> Settled:
+    pipeline = systems.operations.named("retraining_pipelines", name)
+    assert isinstance(pipeline, RetrainingPipeline)
+    return settle(systems, pipeline.model, name, timedelta(hours=pipeline.training.max_training_hours))
+
+
+def _refused(case: Case, decision: Decision, asked: list[TriggerAnswer]) -> RetrainResult:
+    if decision.policy == BROKEN_DATA:
+        case.alert_owners()
+    return case.skipped("; ".join(decision.reasons), asked, policy=decision.policy, until=case.until(decision))
+
+
 def _start(case: Case, asked: list[TriggerAnswer]) -> RetrainResult:
-    """Stores the run as started, trains, registers the challenger. A failure is stored with its reason, and raised."""
-    store, opening = case.systems.store, {"pipeline": case.name, "process": os.getpid(), "host": socket.gethostname()}
+    """Stores the run as started, unless another process was faster, and carries it out."""
+    about = {
+        "pipeline": case.name,
+        "alias": CHALLENGER,
+        "changed_at": case.began,
+        "triggers": [each.model_dump(mode="json") for each in asked],
+    }
     rests_on = case.seen[0].report_id if case.seen else None
-    row = store.add(Kind.training_run, case.model, opening, at=case.now, status=RUNNING, rests_on=rests_on)
-    if (rival := _rival(case, row)) is not None:
-        store.update(row.id, status=WITHDRAWN)
-        until = rival.created_at + case.cooldown
-        return case.skipped(f"{rival.id} started first", asked, policy="retraining_cooldown", until=until)
-    try:
-        result = _train(case, row.id, asked)
-    except BaseException as error:
-        store.update(row.id, status=FAILED, body={**opening, "failure": str(error) or type(error).__name__})
-        raise
-    store.update(row.id, status=COMPLETED, version=result.version, body=result)
-    return result
+    started = claim.start(case.systems, case.model, about, case.permitted, rests_on=rests_on)
+    if isinstance(started, Decision):
+        return _refused(case, started, asked)
+    return _carry_out(case.systems, started, _ordered(case, started.row))
 
 
-def _rival(case: Case, row: Evidence) -> Evidence | None:
-    """A run that another process started between our look at the store and our row; the lowest number goes on."""
-    for other in case.runs():
-        recent = other.status == RUNNING or case.now - other.created_at < case.cooldown
-        if _number(other) < _number(row) and recent:
-            return other
-    return None
+def _go_on(case: Case, held: Claim) -> RetrainResult:
+    """Goes on with a run whose process was killed, as long as the circumstances allow it; else it failed."""
+    systems, row = case.systems, held.row
+    for decision in case.circumstances():
+        if not decision.allowed:
+            fail(systems, row, f"its process was killed, and now {decision.policy}: {'; '.join(decision.reasons)}")
+            held.release()
+            return _refused(case, decision, [])
+    body = {**row.body, **claim.here(), "attempt": int(row.body["attempt"]) + 1}
+    resumed = replace(held, row=systems.store.update(row.id, body=body))
+    return _carry_out(systems, resumed, _ordered(case, resumed.row))
 
 
-def _number(row: Evidence) -> int:
-    return int(row.id.rpartition("-")[2])
-
-
-def _train(case: Case, run_id: str, asked: list[TriggerAnswer]) -> RetrainResult:
-    systems, declared = case.systems, case.pipeline.training
-    trained = training.train(
-        systems,
-        case.model,
-        declared,
+def _ordered(case: Case, row: Evidence) -> Order:
+    declared, changed_at = case.pipeline.training, row.body["changed_at"]
+    return Order(
+        model=case.model,
+        training=declared,
         objective=case.pipeline.promotion.metric,
-        as_of=case.now,
-        base=Hyperparameters.from_params(case.serving.params if case.serving else {}),
-        changed_at=case.began,
+        as_of=row.created_at,
+        known=case.serving.params if case.serving else {},
+        changed_at=datetime.fromisoformat(changed_at) if changed_at else None,
         trials=declared.trials if declared.auto_hyperparameter_tune else 1,
+        seconds=claim.seconds_left(row, timedelta(hours=declared.max_training_hours)),
     )
-    tags = {"guardian.run": run_id, "guardian.triggered_by": asked[-1].trigger}
-    version = training.register(systems, case.model, trained, as_of=case.now, metrics={}, tags=tags)
-    systems.registry.set_alias(version.name, CHALLENGER, version.version)
-    return _completed(run_id, case.name, case.model, asked, trained, trained.metrics, version, case.seconds())
 
 
 def train_first_champion(systems: Systems, model: str, at: datetime) -> RetrainResult:
@@ -108,57 +116,74 @@ def train_first_champion(systems: Systems, model: str, at: datetime) -> RetrainR
     Raises:
         InputError: the model has a champion already, or there are no rows to learn from.
     """
-    seconds = training.stopwatch()
-    standing = evidence.champion(systems, model)
-    if standing is not None:
-        raise InputError(f"version {standing.version} is its champion already; retrain it instead", where=model)
     name = systems.operations.pipeline_of(model)
     declared = (
         systems.operations.retraining_pipelines[name].training
         if name
         else Training(use_experiment=model, data_window="expanding")
     )
-    trained = training.train(
-        systems, model, declared, objective="auc_roc", as_of=at, base=Hyperparameters(), changed_at=None, trials=1
-    )
-    judged = training.holdout_metrics(systems, model, trained)
-    tags = {"guardian.adopted_by": "a person, as the first champion"}
-    version = training.register(systems, model, trained, as_of=at, metrics=judged, tags=tags)
-    systems.registry.set_alias(version.name, CHAMPION, version.version)
-    asked = [TriggerAnswer(trigger="first_champion", fired=True, reason="adopted by a person: there was none before")]
-    opening = {"pipeline": None}
-    row = systems.store.add(Kind.training_run, model, opening, at=at, version=version.version, status=RUNNING)
-    metrics = {**trained.metrics, **judged}
-    result = _completed(row.id, None, model, asked, trained, metrics, version, seconds())
-    systems.store.update(row.id, status=COMPLETED, body=result)
-    return result
+    limit = timedelta(hours=declared.max_training_hours)
+    settled = settle(systems, model, None, limit)
+    if settled.finished is not None:
+        return settled.finished
+    standing = evidence.champion(systems, model)
+    if standing is not None:
+        raise InputError(f"version {standing.version} is its champion already; retrain it instead", where=model)
+    held = settled.resumable or _first(systems, model)
+    order = Order(model, declared, "auc_roc", at, {}, None, 1, claim.seconds_left(held.row, limit))
+    return _carry_out(systems, held, order)
 
 
-def _completed(
-    run_id: str,
-    name: str | None,
-    model: str,
-    asked: list[TriggerAnswer],
-    trained: Trained,
-    metrics: dict[str, float],
-    version: ModelVersion,
-    seconds: float,
-) -> RetrainResult:
-    return RetrainResult(
-        run_id=run_id,
-        pipeline=name,
-        triggered_by=asked[-1].trigger,
-        started=True,
-        skipped_because=None,
-        model=model,
-        version=version.version,
-        mlflow_run_id=version.run_id,
-        metrics=metrics,
-        data_window=trained.window,
-        best_params=trained.parameters.as_params(),
-        seconds=seconds,
-        triggers=asked,
-    )
+def _first(systems: Systems, model: str) -> Claim:
+    asked = TriggerAnswer(trigger="first_champion", fired=True, reason="adopted by a person: there was none before")
+    about = {"pipeline": None, "alias": CHAMPION, "triggers": [asked.model_dump(mode="json")]}
+
+    def permitted(rows: list[Evidence], _: datetime) -> list[Decision]:
+        first = (row.id for row in rows if row.status == RUNNING and row.body.get("pipeline") is None)
+        return [one_run_at_a_time(next(first, None))]
+
+    started = claim.start(systems, model, about, permitted, rests_on=None)
+    if isinstance(started, Decision):
+        raise PolicyRefusal(started.policy, "; ".join(started.reasons), where=model)
+    return started
+
+
+def _carry_out(systems: Systems, held: Claim, order: Order) -> RetrainResult:
+    """Trains and registers for a claimed run. A failure is stored with its reason, and raised."""
+    row, seconds = held.row, training.stopwatch()
+    try:
+        trained = training.train(systems, row.id, order)
+        adopted = row.body["alias"] == CHAMPION
+        judged = training.holdout_metrics(systems, order.model, trained) if adopted else {}
+        asked = [TriggerAnswer.model_validate(each) for each in row.body["triggers"]]
+        result = RetrainResult(
+            run_id=row.id,
+            pipeline=row.body["pipeline"],
+            triggered_by=asked[-1].trigger,
+            started=True,
+            skipped_because=None,
+            model=order.model,
+            version=None,
+            mlflow_run_id=None,
+            metrics={**trained.metrics, **judged},
+            data_window=trained.window,
+            best_params=trained.parameters,
+            seconds=seconds(),
+            triggers=asked,
+            stopped=trained.stopped,
+        )
+        # Kept before the registry is touched: a restart that finds a version there can finish the run with it.
+        row = systems.store.update(row.id, body={**row.body, "trained": result.model_dump(mode="json")})
+        tags = {RUN_TAG: row.id, "guardian.triggered_by": asked[-1].trigger}
+        if adopted:
+            tags["guardian.adopted_by"] = "a person, as the first champion"
+        version = training.register(systems, order.model, trained, as_of=order.as_of, metrics=judged, tags=tags)
+        return complete(systems, row, version)
+    except BaseException as error:
+        fail(systems, row, str(error) or type(error).__name__)
+        raise
+    finally:
+        held.release()
 
 
 TOOL = Tool(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policies.declarations.training import Training
-from tools.evaluate.metrics import METRICS, Scored, best_f1_threshold, metric
-from tools.retrain import recipe, rows, search, window
-from tools.retrain.recipe import Hyperparameters
+from tools.evaluate.metrics import METRICS, Scored, best_f1_threshold
+from tools.retrain import plots, provenance, recipe, rows, study, window
+from tools.retrain.job import Job
+from tools.retrain.process import TrainingProcess
+from tools.retrain.recipes import RECIPE_PARAM, resolve
 from tools.retrain.result import DataWindow
+from tools.retrain.sampling import Rows
+from tools.retrain.search import TrialRecord
 from tools.systems import datasets
 
 if TYPE_CHECKING:
@@ -31,68 +36,112 @@ THRESHOLD_PARAM = "threshold"
 TRAIN_END_TAG = "guardian.train_end"
 AS_OF_TAG = "guardian.as_of"
 _FEWEST_OF_A_CLASS = 20
+_SEARCH_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted model and what it is to be judged by: validation metrics, its F1 threshold, where its data came from."""
+    """A fitted model and what it is to be judged by: validation metrics, its F1 threshold, where its data came from.
+
+    `judged` are the validation rows it was chosen on; `stopped` says what ended the work early, None where nothing did.
+    """
 
     pipeline: Any
-    parameters: Hyperparameters
+    recipe: str
+    parameters: dict[str, str]
     threshold: float
+    judged: Scored
     metrics: dict[str, float]
     window: DataWindow
     last_row: datetime
     example: pd.DataFrame
     example_scores: Floats
+    trials: tuple[TrialRecord, ...]
+    stopped: str | None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run asks for.
+
+    Attributes:
+        objective: the metric that chooses between trials.
+        as_of: labels that arrived later are not known.
+        known: what the champion's run recorded; empty without one.
+        changed_at: when the world changed, None where it did not.
+        seconds: what may be taken for it.
+    """
+
+    model: str
+    training: Training
+    objective: str
+    as_of: datetime
+    known: dict[str, str]
+    changed_at: datetime | None
     trials: int
+    seconds: float
 
 
-def train(
-    systems: Systems,
-    model: str,
-    training: Training,
-    *,
-    objective: str,
-    as_of: datetime,
-    base: Hyperparameters,
-    changed_at: datetime | None,
-    trials: int,
-) -> Trained:
+def train(systems: Systems, run_id: str, order: Order) -> Trained:
     """Trains on labelled rows earlier than the holdout; what is judged later was never seen.
 
-    Parameters are chosen on the validation slice by `objective` (a metric's name), and so is the F1 threshold; the
-    model is then fitted once more on train and validation together.
+    Parameters are chosen on the validation slice by the objective, and so is the F1 threshold; the model is then fitted
+    once more on train and validation together. All of it happens in a process of its own (`process`), whose trials are
+    kept as they end: the same run, called again after an interruption, goes on from there.
 
     Raises:
-        InputError: the holdout or the window has no usable rows, or they overlap.
+        InputError: the holdout or the window has no usable rows, they overlap, or the recipe does not work.
+        GuardianError: a limit was reached before the first trial ended.
     """
+    model, training = order.model, order.training
     binding = systems.operations.model(model)
-    holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
-    start = window.window_start(training.data_window, holdout_start)
-    found = rows.read(systems, model, start, holdout_start, as_of, training.max_rows)
-    split = _split(training.data_window, found, holdout_start, changed_at)
-    judge = metric(objective)
-    sign = 1 if judge.direction == "higher" else -1
-    best = search.search(
-        binding.features,
-        found.between(split.start, split.cut),
-        found.between(split.cut, split.end),
-        lambda outcomes, scores: sign * judge(Scored(outcomes, scores)),
-        base=base,
-        trials=trials,
-        seed=SEED,
-        max_seconds=timedelta(hours=training.max_training_hours).total_seconds(),
-    )
-    pipeline = search.fitted(binding.features, found.rows, best.parameters, training.max_rows, SEED)
-    threshold = best_f1_threshold(best.validation.outcomes, best.validation_scores)
-    judged = Scored(best.validation.outcomes, best.validation_scores, threshold)
+    scratch = systems.state / "training" / run_id
+    resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
+    deadline = time.monotonic() + order.seconds
+    with TrainingProcess() as process:
+        holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
+        start = window.window_start(training.data_window, holdout_start)
+        found = rows.read(systems, model, start, holdout_start, order.as_of, training.max_rows)
+        split = _split(training.data_window, found, holdout_start, order.changed_at)
+        cut = split.place_of_cut(found.times)
+        task = study.digest(found.digest, cut, training, order.known, order.objective, order.trials, SEED)
+        earlier = study.earlier(systems.store, run_id, task)
+        trials = list(earlier)
+
+        def keep(records: list[TrialRecord]) -> None:
+            study.keep(systems.store, run_id, task, records)
+            trials.extend(records)
+
+        left = deadline - time.monotonic()
+        job = Job(
+            training=training,
+            home=systems.home,
+            features=binding.features,
+            target=binding.target,
+            rows=found.rows,
+            cut=cut,
+            objective=order.objective,
+            known=order.known,
+            trials=order.trials,
+            seed=SEED,
+            earlier=earlier,
+            search_seconds=left * _SEARCH_SHARE,
+            scratch=scratch,
+        )
+        try:
+            made = process.train(job, left, keep)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    threshold = best_f1_threshold(made.outcomes, made.scores)
+    judged = Scored(made.outcomes, made.scores, threshold)
     computed = {name: entry(judged) for name, entry in METRICS.items() if entry.task == "binary"}
     example = _example(found.rows.frame)
     return Trained(
-        pipeline=pipeline,
-        parameters=best.parameters,
+        pipeline=made.model,
+        recipe=training.use_experiment,
+        parameters=made.parameters,
         threshold=threshold,
+        judged=judged,
         metrics={f"validation_{name}": value for name, value in computed.items() if np.isfinite(value)},
         window=DataWindow(
             declared=training.data_window,
@@ -102,14 +151,16 @@ def train(
             holdout_start=holdout_start,
             rows=len(found.rows),
             labelled_rows=found.labelled,
-            changed_at=changed_at,
-            new_rows=0 if changed_at is None else round(float(_since(found, changed_at).stands_for.sum())),
+            changed_at=order.changed_at,
+            new_rows=0 if order.changed_at is None else round(float(_since(found, order.changed_at).stands_for.sum())),
             digest=found.digest,
         ),
-        last_row=found.last,
+        # Stopped early, the model knows the training slice alone.
+        last_row=found.last if made.stopped is None else found.times[cut - 1].astype("datetime64[us]").item(),
         example=example,
-        example_scores=recipe.score(pipeline, example),
-        trials=best.trials,
+        example_scores=recipe.score(made.model, example),
+        trials=tuple(trials),
+        stopped=made.stopped,
     )
 
 
@@ -124,11 +175,12 @@ def register(
         trained.pipeline,
         example=trained.example,
         params={
-            **trained.parameters.as_params(),
+            **trained.parameters,
             THRESHOLD_PARAM: f"{trained.threshold!r}",
+            RECIPE_PARAM: trained.recipe,
             "data_window": trained.window.declared,
             "seed": SEED,
-            "trials": trained.trials,
+            "trials": len(trained.trials),
         },
         metrics={**trained.metrics, **metrics},
         tags={
@@ -137,21 +189,18 @@ def register(
             TRAIN_END_TAG: trained.last_row.isoformat(),
             AS_OF_TAG: as_of.isoformat(),
             "guardian.data_digest": trained.window.digest,
-            "guardian.code_version": code_version(),
+            "guardian.code_version": provenance.code_version(),
+            **({"guardian.stopped": trained.stopped} if trained.stopped else {}),
             **tags,
         },
-        artifacts={EXAMPLE_FILE: json.dumps(example).encode()},
+        artifacts={
+            EXAMPLE_FILE: json.dumps(example).encode(),
+            "data_window.json": trained.window.model_dump_json(indent=1).encode(),
+            "trials.json": json.dumps([asdict(each) for each in trained.trials], indent=1).encode(),
+            "environment.json": json.dumps(provenance.environment(), indent=1).encode(),
+            **plots.drawn(trained.judged, trained.trials),
+        },
     )
-
-
-def code_version() -> str:
-    """The installed version of this package, `0` where it runs from a folder."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("mlops-guardian")
-    except PackageNotFoundError:
-        return "0"
 
 
 def holdout_metrics(systems: Systems, model: str, trained: Trained) -> dict[str, float]:
@@ -182,7 +231,7 @@ def _split(
     return window.temporal_split(data_window, first, holdout_start, None)
 
 
-def _since(found: rows.TrainingRows, moment: datetime) -> search.Rows:
+def _since(found: rows.TrainingRows, moment: datetime) -> Rows:
     return found.rows.at(np.flatnonzero(found.times >= np.datetime64(moment, "us")))
 
 

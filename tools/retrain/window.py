@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
+
 from policies.errors import InputError
 
 VALIDATION_SHARE = 1 / 3
@@ -34,6 +37,24 @@ class TemporalSplit:
                 f"{self.holdout_start} must follow each other in time",
                 where="temporal_split",
             )
+
+    def place_of_cut(self, times: npt.NDArray[np.datetime64]) -> int:
+        """The place of the first validation row among rows with these times, in order.
+
+        Rows before it are trained on. Since every one of them is earlier than any after it, and all are earlier than
+        the holdout, no customer's future is in its past.
+
+        Raises:
+            InputError: a row lies out of order or in the holdout's time, or a slice is empty: a leak, or no split.
+        """
+        cut = int(np.searchsorted(times, np.datetime64(self.cut, "us")))
+        if not 0 < cut < len(times):
+            found = f"{cut} of {len(times)} rows are earlier than {self.cut}, where validation begins"
+            raise InputError(f"{found}; rows are needed on both sides", where="temporal_split")
+        if (times[1:] < times[:-1]).any() or times[-1] >= np.datetime64(self.holdout_start, "us"):
+            found = f"rows up to {times.max()} are not in order, or not before the holdout from {self.holdout_start}"
+            raise InputError(f"{found}: the model would learn what it is judged by", where="temporal_split")
+        return cut
 
 
 def window_start(data_window: str, end: datetime) -> datetime | None:

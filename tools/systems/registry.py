@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
+RUN_TAG = "guardian.run"
 _DIGEST_TAG = "guardian.digest"
 _SIZE_TAG = "guardian.size_mb"
 
@@ -170,12 +171,12 @@ class Registry:
         from mlflow.models import infer_signature
 
         run_name = f"{name} {len(self._numbers(name)) + 1}"
-        with mlflow.start_run(experiment_id=self._experiment(name), run_name=run_name) as run:
+        with mlflow.start_run(experiment_id=self._experiment(name), run_name=run_name, tags=dict(tags)) as run:
             mlflow.log_params({key: str(value) for key, value in params.items()})
             mlflow.log_metrics({key: float(value) for key, value in metrics.items()})
-            mlflow.set_tags(dict(tags))
             with tempfile.TemporaryDirectory() as folder:
                 for artifact, content in (artifacts or {}).items():
+                    (Path(folder) / artifact).parent.mkdir(parents=True, exist_ok=True)
                     (Path(folder) / artifact).write_bytes(content)
                 mlflow.log_artifacts(folder)
             info = mlflow.sklearn.log_model(
@@ -187,15 +188,32 @@ class Registry:
                 pyfunc_predict_fn="predict_proba",
             )
         self._ensure_model(name)
-        found = client.create_model_version(_safe(name), info.model_uri, run.info.run_id, tags=dict(tags))
         path = self._download(info.model_uri)
         try:
             file = next(path.glob("model.pkl"))
-            self.tag(name, found.version, _DIGEST_TAG, digest_file(file))
-            self.tag(name, found.version, _SIZE_TAG, f"{file.stat().st_size / 1e6:.6f}")
+            about = {_DIGEST_TAG: digest_file(file), _SIZE_TAG: f"{file.stat().st_size / 1e6:.6f}"}
         finally:
             shutil.rmtree(path, ignore_errors=True)
+        # The last step, with everything it needs at once: a version that is there is whole.
+        found = client.create_model_version(_safe(name), info.model_uri, run.info.run_id, tags={**tags, **about})
         return self.get(name, found.version)
+
+    def made_by(self, name: str, run_id: str) -> ModelVersion | None:
+        """The version that the training run `run_id` registered, None where it registered none."""
+        found = self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)
+        return next((self.get(name, each.version) for each in found if each.tags.get(RUN_TAG) == run_id), None)
+
+    def give_up(self, name: str, run_id: str, reason: str) -> None:
+        """Ends what the training run `run_id` began to log and did not register: failed, with the reason as a tag."""
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None or self.made_by(name, run_id) is not None:
+            return
+        there = [str(experiment.experiment_id)]
+        for run in self.client.search_runs(there, f"tags.`{RUN_TAG}` = '{run_id}'"):
+            self.client.set_tag(run.info.run_id, "guardian.failure", reason)
+            self.client.set_terminated(run.info.run_id, "FAILED")
+            for model in self.client.search_logged_models(there, f"source_run_id = '{run.info.run_id}'"):
+                self.client.delete_logged_model(model.model_id)
 
     def fetch(self, name: str, version: str) -> LocalModel:
         """A version's files in the local cache, downloaded once and checked against the registered digest."""

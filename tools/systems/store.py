@@ -119,22 +119,7 @@ class Store:
     ) -> Evidence:
         """Appends a row; its id is the kind and the next number of that kind."""
         with self.writing() as session:
-            last = session.scalar(select(func.max(EvidenceRow.number)).where(EvidenceRow.kind == kind.value)) or 0
-            row = EvidenceRow(
-                id=f"{kind.value}-{last + 1}",
-                kind=kind.value,
-                number=last + 1,
-                model=model,
-                version=version,
-                status=status,
-                created_at=at,
-                rests_on=rests_on,
-                revision=1,
-                body=_json(body),
-            )
-            session.add(row)
-            session.flush()
-            return Evidence.model_validate(row)
+            return append(session, kind, model, body, at=at, version=version, status=status, rests_on=rests_on)
 
     def get(self, id: str) -> Evidence:
         """The row `id`. Raises InputError where there is none."""
@@ -229,6 +214,36 @@ class Store:
     def close(self) -> None:
         """Gives the connections back."""
         self._engine.dispose()
+
+
+def append(
+    session: Session,
+    kind: Kind,
+    model: str,
+    body: BaseModel | Mapping[str, Any],
+    *,
+    at: datetime,
+    version: str | None = None,
+    status: str | None = None,
+    rests_on: str | None = None,
+) -> Evidence:
+    """`Store.add` inside a write transaction, for a row that may be added only if what was read there still holds."""
+    last = session.scalar(select(func.max(EvidenceRow.number)).where(EvidenceRow.kind == kind.value)) or 0
+    row = EvidenceRow(
+        id=f"{kind.value}-{last + 1}",
+        kind=kind.value,
+        number=last + 1,
+        model=model,
+        version=version,
+        status=status,
+        created_at=at,
+        rests_on=rests_on,
+        revision=1,
+        body=_json(body),
+    )
+    session.add(row)
+    session.flush()
+    return Evidence.model_validate(row)
 
 
 def audit_digest(row: AuditRow, before: str) -> str:

@@ -79,6 +79,21 @@ class ActionRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(DateTime)
 
 
+class TrialRow(Base):
+    """A finished trial of a training run's search. `task` is the digest of what was searched: data, recipe, seed."""
+
+    __tablename__ = "trials"
+
+    run_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(20))
+    value: Mapped[float | None] = mapped_column(Float)
+    early: Mapped[float | None] = mapped_column(Float)
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    distributions: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
 class SpendRow(Base):
     """One model call's cost: reserved before it is made, settled after. An unsettled row counts as reserved."""
 

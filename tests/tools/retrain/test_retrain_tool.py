@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 
 from policies.errors import InputError
-from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld
+from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld, lost_pipeline
 from tools.retrain.result import RetrainResult
 from tools.retrain.tool import TOOL, train_first_champion
 from tools.systems import datasets
 from tools.systems.store import Kind
+from tools.systems.tables import AuditRow
 
 
 def _retrain(world: TinyWorld, force: str | None = None) -> RetrainResult:
@@ -56,6 +58,24 @@ def test_the_first_champion_is_adopted_as_such(world: TinyWorld) -> None:
         train_first_champion(world.systems, MODEL, world.systems.clock.now())
 
 
+def _audit(world: TinyWorld) -> list[AuditRow]:
+    with world.systems.store.reading() as session:
+        return list(session.scalars(select(AuditRow).order_by(AuditRow.number)))
+
+
+def test_labels_are_counted_since_the_data_the_champion_was_trained_on(world: TinyWorld) -> None:
+    from tools.retrain import evidence
+    from tools.retrain.training import AS_OF_TAG
+
+    world.live(max(world.today, 33))
+    since = evidence.moment(evidence.champion(world.systems, MODEL), AS_OF_TAG)
+    assert since == FIRST + 30 * DAY
+    for day, arrived in ((30, 0), (30.5, 150), (31, 300), (33, 900)):
+        # A label is known two hours after its row: 25 of them still come of the days the champion knew.
+        found = evidence.labels_since(world.systems, MODEL, "outcomes", since, FIRST + day * DAY)
+        assert found == pytest.approx(arrived, abs=1)
+
+
 def test_without_evidence_no_trigger_fires(world: TinyWorld) -> None:
     result = _retrain(world)
     assert (result.started, result.run_id, result.policy) == (False, None, None)
@@ -80,6 +100,20 @@ def test_broken_data_block_every_run(world: TinyWorld, force: str | None) -> Non
     result = _retrain(world, force)
     assert (result.started, result.policy) == (False, "no_retraining_on_broken_data")
     assert "48 h late" in (result.skipped_because or "")
+    told = [row.detail for row in _audit(world) if row.action == "notify"]
+    assert "bureau: debt: 48 h late" in told[-1]
+    assert '"to": "credit-data"' in told[-1]
+    assert not any("web-team" in each for each in told)
+
+
+def test_another_monitor_of_the_same_data_blocks_too_until_it_is_sound_again(world: TinyWorld) -> None:
+    world.report(broken="column is missing", monitor="LoanContractWatch", status="failed")
+    world.report()
+    result = _retrain(world, "drift_detected")
+    assert (result.started, result.policy) == (False, "no_retraining_on_broken_data")
+    assert "column is missing" in (result.skipped_because or "")
+    world.report(detected=False, monitor="LoanContractWatch", checked_contract=True)
+    assert _retrain(world).policy is None
 
 
 def test_a_running_rollout_blocks(world: TinyWorld) -> None:
@@ -105,8 +139,10 @@ def test_a_dead_run_is_marked_failed(world: TinyWorld) -> None:
     systems = world.systems
     body = {"pipeline": PIPELINE, "process": 2**22 + 1, "host": socket.gethostname()}
     dead = systems.store.add(Kind.training_run, MODEL, body, at=systems.clock.now(), status="running")
-    _retrain(world)
-    assert systems.store.get(dead.id).status == "failed"
+    assert _retrain(world).policy == "retraining_cooldown"
+    row = systems.store.get(dead.id)
+    assert row.status == "failed"
+    assert row.body["failure"] == "its process was killed, and max_training_hours have passed since it began"
 
 
 def test_a_drift_with_rows_to_learn_from_ends_in_a_challenger(world: TinyWorld) -> None:
@@ -131,6 +167,14 @@ def test_a_drift_with_rows_to_learn_from_ends_in_a_challenger(world: TinyWorld) 
     assert version.tags["guardian.run"] == result.run_id
     assert version.tags["guardian.train_end"] < holdout_start.isoformat()
     assert version.params.keys() >= {"threshold", "learning_rate", "half_life_days", "data_window"}
+    assert version.params["recipe"] == "Loans"
+    assert (version.tags["guardian.data_digest"], result.stopped) == (window.digest, None)
+    assert "+sha256." in version.tags["guardian.code_version"]
+    client = systems.registry.client
+    logged = {each.path for folder in ("", "plots") for each in client.list_artifacts(version.run_id, folder)}
+    assert logged >= {"example.json", "data_window.json", "trials.json", "environment.json"}
+    assert logged >= {f"plots/{name}.svg" for name in ("roc", "calibration", "trials")}
+    assert client.get_run(version.run_id).info.status == "FINISHED"
 
     for force in (None, "scheduled"):
         again = _retrain(world, force)
@@ -146,28 +190,10 @@ def test_a_drift_with_rows_to_learn_from_ends_in_a_challenger(world: TinyWorld) 
 
 def test_a_run_that_fails_says_why_and_counts_for_the_cooldown(world: TinyWorld) -> None:
     world.report()
-    pipeline = world.systems.operations.retraining_pipelines[PIPELINE]
-    lost = pipeline.training.model_copy(update={"data_window": "rolling_0_days"})
-    world.systems.operations.retraining_pipelines["Lost"] = pipeline.model_copy(update={"training": lost})
-    arguments = TOOL.arguments(pipeline="Lost", force_trigger="drift_detected")
+    arguments = TOOL.arguments(pipeline=lost_pipeline(world.systems), force_trigger="drift_detected")
     with pytest.raises(InputError, match="nothing to train on"):
         TOOL.run(world.systems, arguments)
     row = world.systems.store.latest(Kind.training_run, MODEL, status="failed")
     assert row is not None
     assert "nothing to train on" in row.body["failure"]
     assert TOOL.run(world.systems, arguments).policy == "retraining_cooldown"  # type: ignore[attr-defined]
-
-
-def test_of_two_that_start_at_once_one_runs(world: TinyWorld) -> None:
-    from tools.retrain.case import Case
-    from tools.retrain.tool import _start
-
-    world.report()
-    case = Case.open(world.systems, PIPELINE)
-    asked = case.ask("drift_detected")
-    opening = {"pipeline": PIPELINE, "process": 1, "host": "another"}
-    other = world.systems.store.add(Kind.training_run, MODEL, opening, at=case.now, status="running")
-    result = _start(case, asked)
-    assert not result.started
-    assert result.skipped_because == f"{other.id} started first"
-    assert [row.id for row in case.runs()] == [other.id]

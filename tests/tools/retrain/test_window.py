@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +56,25 @@ def test_a_leak_is_an_error() -> None:
         TemporalSplit(FIRST, datetime(2026, 1, 5), datetime(2026, 1, 12), HOLDOUT)
     with pytest.raises(InputError, match="no row lies before"):
         temporal_split("expanding", HOLDOUT, HOLDOUT)
+
+
+def test_rows_are_cut_where_validation_begins() -> None:
+    split = TemporalSplit(None, HOLDOUT - timedelta(days=7), HOLDOUT, HOLDOUT)
+    times = np.array([HOLDOUT - timedelta(days=days) for days in (20, 8, 7, 6, 1)], dtype="datetime64[us]")
+    assert split.place_of_cut(times) == 2
+
+
+@pytest.mark.parametrize(
+    ("days_before", "told"),
+    [
+        ((20, 8, 6, 0), "the model would learn what it is judged by"),
+        ((20, 8, 3, 6), "the model would learn what it is judged by"),
+        ((6, 3, 1), "rows are needed on both sides"),
+        ((30, 20, 8), "rows are needed on both sides"),
+    ],
+)
+def test_a_row_on_the_wrong_side_is_a_leak(days_before: tuple[int, ...], told: str) -> None:
+    split = TemporalSplit(None, HOLDOUT - timedelta(days=7), HOLDOUT, HOLDOUT)
+    times = np.array([HOLDOUT - timedelta(days=days) for days in days_before], dtype="datetime64[us]")
+    with pytest.raises(InputError, match=told):
+        split.place_of_cut(times)

@@ -29,6 +29,9 @@ models:
     table: loans
     holdout: loans_holdout
     features: {numeric: [income, debt, age], categorical: [region]}
+    sources:
+      bureau: {owner: credit-data, features: [income, debt]}
+      forms: {owner: web-team, features: [age, region]}
     labels: {table: outcomes, id: loan, time: at, value: defaulted, arrived: known_at}
 schemas:
   LoanContract:
@@ -142,17 +145,35 @@ class TinyWorld:
         assert isinstance(clock, VirtualClock)
         clock.set(FIRST + day * DAY)
 
-    def report(self, *, detected: bool = True, severity: str = "critical", broken: str = "") -> Evidence:
-        """Stores a drift report of now."""
+    def report(
+        self,
+        *,
+        detected: bool = True,
+        severity: str = "critical",
+        broken: str = "",
+        monitor: str = MONITOR,
+        status: str = "checked",
+        checked_contract: bool = False,
+    ) -> Evidence:
+        """Stores a drift report of now; `checked_contract`: with a schema check that found all well."""
         contract = {"type": "schema_drift", "subject": "debt", "severity": "critical", "detail": broken}
+        sound = {"type": "schema_drift", "subject": "debt", "severity": "ok", "detail": ""}
         body: dict[str, Any] = {
-            "monitor": MONITOR,
-            "status": "checked",
+            "monitor": monitor,
+            "status": status,
             "drift_detected": detected,
             "severity": severity if detected else "ok",
-            "checks": [contract] if broken else [],
+            "checks": [contract] if broken else [sound] if checked_contract else [],
         }
         return self.systems.store.add(Kind.drift_report, MODEL, body, at=self.systems.clock.now())
 
     def _rows(self, day: int) -> pa.Table:
         return rows_of(day, self.change_on is not None and day >= self.change_on)
+
+
+def lost_pipeline(systems: Systems) -> str:
+    """Declares, and names, a pipeline whose runs start and then find no rows to train on."""
+    pipeline = systems.operations.retraining_pipelines[PIPELINE]
+    training = pipeline.training.model_copy(update={"data_window": "rolling_0_days", "min_new_rows": 0})
+    systems.operations.retraining_pipelines["Lost"] = pipeline.model_copy(update={"training": training})
+    return "Lost"
