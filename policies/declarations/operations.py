@@ -11,14 +11,9 @@ from policies.declarations.drift import ConceptDrift, DataDrift, DriftMonitor, F
 from policies.declarations.evaluation import ChampionChallenger, QualityGate
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
-from policies.declarations.training import DriftTrigger, RetrainingPipeline
+from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline
 from policies.errors import InputError
-
-METRICS = (
-    "auc_roc", "average_precision", "f1", "log_loss", "brier", "accuracy", "calibration_error",
-    "precision_at_10", "recall_at_10", "inference_ms", "latency_p99", "model_size_mb",
-)  # fmt: skip
-"""Metric names a declaration may use."""
+from policies.metrics import ALLOWED, direction_of
 
 Place = tuple[str | int, ...]
 
@@ -103,7 +98,7 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
         yield from _dangling(("agents", name, "budget"), agent.budget, operations.budgets)
     for name, gate in operations.quality_gates.items():
         for metric in gate.metrics:
-            yield from _dangling(("quality_gates", name, "metrics"), metric, METRICS)
+            yield from _unknown_metric(("quality_gates", name, "metrics"), metric)
         if gate.model in operations.models and gate.segments:
             known = operations.models[gate.model].features.names
             for column in gate.segments.columns:
@@ -134,7 +129,7 @@ def _check_monitors(operations: Operations) -> Iterator[tuple[Place, str]]:
             if isinstance(check, SchemaDrift):
                 yield from _dangling((*at, "expected_schema"), check.expected_schema, operations.schemas)
             if isinstance(check, ConceptDrift):
-                yield from _dangling((*at, "metric"), check.metric, METRICS)
+                yield from _unknown_metric((*at, "metric"), check.metric)
             if isinstance(check, DataDrift | FeatureDrift) and check.features != "all" and binding:
                 for feature in check.features:
                     yield from _dangling((*at, "features"), feature, binding.features.names)
@@ -145,8 +140,10 @@ def _check_monitors(operations: Operations) -> Iterator[tuple[Place, str]]:
 
 def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
     for name, pipeline in operations.retraining_pipelines.items():
-        yield from _dangling(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric, METRICS)
+        yield from _unknown_metric(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
         for number, trigger in enumerate(pipeline.triggers):
+            if isinstance(trigger, DecayTrigger):
+                yield from _unknown_metric(("retraining_pipelines", name, "triggers", number, "metric"), trigger.metric)
             if isinstance(trigger, DriftTrigger):
                 at = ("retraining_pipelines", name, "triggers", number, "source")
                 yield from _dangling(at, trigger.source, operations.drift_monitors)
@@ -160,7 +157,16 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
         for number, metric in enumerate(challenge.evaluation.metrics):
-            yield from _dangling((*at, "evaluation", "metrics", number, "name"), metric.name, METRICS)
+            place = (*at, "evaluation", "metrics", number)
+            yield from _unknown_metric((*place, "name"), metric.name)
+            good = direction_of(metric.name)
+            if good is not None and metric.direction != good:
+                yield (*place, "direction"), f"{metric.name} improves when it is {good.value}, not {metric.direction}"
+
+
+def _unknown_metric(place: Place, name: str) -> Iterator[tuple[Place, str]]:
+    if direction_of(name) is None:
+        yield place, f"{name!r} is no metric; allowed: {', '.join(ALLOWED)}"
 
 
 def _dangling(place: Place, name: str, known: object) -> Iterator[tuple[Place, str]]:
