@@ -26,7 +26,10 @@ class Decision(BaseModel):
 
 
 class GateEvidence(BaseModel):
-    """A stored gate result: for which artifact and holdout, how it ended, when, and until when it holds at most."""
+    """A stored gate result: for which artifact and holdout, how it ended, when, and until when it holds at most.
+
+    `overruled_by` names a later evaluation of the same version that it did not win, empty where there is none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +41,7 @@ class GateEvidence(BaseModel):
     holdout_digest: str
     judged_at: datetime
     expires_at: datetime | None = None
+    overruled_by: str = ""
 
 
 def may_deploy(
@@ -81,6 +85,8 @@ def _gate_faults(
         reasons.append(f"gate {gate.gate_id} of version {version} is {gate.status}, not passed")
     if not digest or gate.artifact_digest != digest:
         reasons.append(f"gate {gate.gate_id} judged another artifact than the registry now holds for version {version}")
+    if gate.overruled_by:
+        reasons.append(f"since gate {gate.gate_id}, {gate.overruled_by}")
     if not gate.holdout_digest:
         reasons.append(f"gate {gate.gate_id} does not say on which holdout it judged")
     if now - gate.judged_at > max_age:

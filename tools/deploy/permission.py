@@ -28,7 +28,7 @@ def require_promotable(systems: Systems, model: str, version: str) -> Evidence |
     """
     running = unfinished(systems, model)
     may_start_rollout(model, running.id if running else None).enforce()
-    row = _newest_gate(systems, model, version)
+    row = _newest(systems, Kind.gate, model, version)
     gate_holds(systems, model, version).enforce()
     _refuse_rolled_back(systems, model, version, row)
     return row
@@ -45,12 +45,12 @@ def gate_holds(systems: Systems, model: str, version: str) -> Decision:
         reason = f"no quality gate is declared for {model}"
         return Decision(policy="promotion_needs_passed_gate", allowed=False, reasons=(reason,))
     registered = systems.registry.get(systems.operations.model(model).registry_name, version)
-    row = _newest_gate(systems, model, version)
+    row = _newest(systems, Kind.gate, model, version)
     return may_deploy(
         model,
         version,
         registered.digest,
-        None if row is None else gate_evidence(row),
+        None if row is None else gate_evidence(row, _newest(systems, Kind.evaluation, model, version)),
         now=systems.clock.now(),
         max_age=timedelta() if declared is None else declared.max_age,
         waived_by=waiver,
@@ -74,8 +74,9 @@ def waived_by(systems: Systems, model: str, version: str) -> str:
     return ""
 
 
-def gate_evidence(row: Evidence) -> GateEvidence:
-    """A gate row as the policy reads it; what the row does not say matches nothing."""
+def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
+    """A gate row as the policy reads it, with the version's newest evaluation; what a row does not say matches nothing."""
+    since = evaluation is not None and evaluation.id != row.rests_on and evaluation.status in ("tie", "champion_wins")
     return GateEvidence(
         gate_id=row.id,
         model=row.model,
@@ -85,12 +86,13 @@ def gate_evidence(row: Evidence) -> GateEvidence:
         holdout_digest=str(row.body.get("holdout_digest") or ""),
         judged_at=row.created_at,
         expires_at=row.body.get("expires_at"),
+        overruled_by=f"{evaluation.id} ended as {evaluation.status}" if since and evaluation else "",
     )
 
 
-def _newest_gate(systems: Systems, model: str, version: str) -> Evidence | None:
-    """The gate result stored last, whatever a clock that jumped says: a later failure is not outdone by a date."""
-    rows = systems.store.list(Kind.gate, model, version=version)
+def _newest(systems: Systems, kind: Kind, model: str, version: str) -> Evidence | None:
+    """The row stored last, whatever a clock that jumped says: a later failure is not outdone by a date."""
+    rows = systems.store.list(kind, model, version=version)
     return max(rows, key=lambda row: int(row.id.rpartition("-")[2]), default=None)
 
 

@@ -159,7 +159,7 @@ def no_overlap(train_end: datetime | None, holdout_start: datetime | None) -> Ch
 def artifact_replays(
     logged: Sequence[float] | None, replayed: Sequence[float] | None, digest_matches: bool, error: str = ""
 ) -> Check:
-    """The stored artifact loads, is the one that was registered, and predicts what it predicted when logged.
+    """The stored artifact loads in a clean process, is the one registered, and predicts what it did when logged.
 
     Compares scores of the logged example rows to 1e-6; `error` says why nothing could be replayed.
     """
