@@ -100,7 +100,9 @@ def _gate_faults(
 
 def may_promote_unasked(challenge: str, auto_promote: bool) -> Decision:
     """Whether the Guardian may start a rollout by itself; where it may not, a person still may."""
-    reason = f"champion_challengers.{challenge}.promotion.auto_promote is false: a person deploys, with `guardian deploy`"
+    reason = (
+        f"champion_challengers.{challenge}.promotion.auto_promote is false: a person deploys, with `guardian deploy`"
+    )
     return Decision(policy="auto_promote", allowed=auto_promote, reasons=() if auto_promote else (reason,))
 
 

@@ -1,4 +1,4 @@
-"""SimShop over 20 seeds: who promotes a challenger when the world changed, and when nothing did, against "new AUC is higher".
+"""SimShop, 20 seeds: challengers promoted after a change and after none, against the rule "new AUC is higher".
 
 Each seed grows one shop, adopts one champion and then lives twice: through the seed's story, watched every night, where
 the pipeline's own triggers decide when a challenger is trained; and through the same weeks in which nothing changes,
@@ -76,7 +76,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--customers", type=int, default=CUSTOMERS, metavar="N")
     given = parser.parse_args(arguments)
     started = time.monotonic()
-    print(f"SimShop of {given.customers:,} customers, {given.seeds} seeds. Improvement is weighted, with its 95% interval.")
+    print(
+        f"SimShop of {given.customers:,} customers, {given.seeds} seeds. Improvement is weighted, with its 95% interval."
+    )
     lived = []
     for seed in range(1, given.seeds + 1):
         with tempfile.TemporaryDirectory(prefix="promotions-") as folder:

@@ -244,9 +244,7 @@ _COMPUTED: dict[str, tuple[str, Callable[[Scored, Floats | None], float] | None]
     "latency_p99": ("system", None),
     "model_size_mb": ("system", None),
 }
-METRICS: dict[str, Metric] = {
-    name: Metric(name, direction, *_COMPUTED[name]) for name, direction in DIRECTIONS.items()
-}
+METRICS: dict[str, Metric] = {name: Metric(name, direction, *_COMPUTED[name]) for name, direction in DIRECTIONS.items()}
 
 
 def metric(name: str) -> Metric:
