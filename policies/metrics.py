@@ -1,4 +1,4 @@
-"""The metrics a declaration may name, each with its good direction; how they are computed is `tools.evaluate.metrics`."""
+"""The metrics a declaration may name, each with its good direction; `tools.evaluate.metrics` computes them."""
 
 from __future__ import annotations
 

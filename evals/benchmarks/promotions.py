@@ -76,9 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--customers", type=int, default=CUSTOMERS, metavar="N")
     given = parser.parse_args(arguments)
     started = time.monotonic()
-    print(
-        f"SimShop of {given.customers:,} customers, {given.seeds} seeds. Improvement is weighted, with its 95% interval."
-    )
+    print(f"SimShop of {given.customers:,} customers, {given.seeds} seeds. Weighted improvement with its 95% interval.")
     lived = []
     for seed in range(1, given.seeds + 1):
         with tempfile.TemporaryDirectory(prefix="promotions-") as folder:

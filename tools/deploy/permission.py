@@ -75,7 +75,7 @@ def waived_by(systems: Systems, model: str, version: str) -> str:
 
 
 def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
-    """A gate row as the policy reads it, with the version's newest evaluation; what a row does not say matches nothing."""
+    """A gate row as the policy reads it, beside the version's newest evaluation; what a row lacks matches nothing."""
     since = evaluation is not None and evaluation.id != row.rests_on and evaluation.status in ("tie", "champion_wins")
     return GateEvidence(
         gate_id=row.id,

@@ -1,4 +1,4 @@
-"""What a stored artifact predicts in a process that has nothing but the file: no fitted object, no import of the trainer.
+"""What a stored artifact predicts in a process that has nothing but the file: no fitted object is in its memory.
 
 Run as a module it is that process: it reads the question (JSON) on stdin and writes the answer to the file it is given.
 """
