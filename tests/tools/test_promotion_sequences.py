@@ -181,8 +181,11 @@ class Promotions(RuleBasedStateMachine):
     def _proven(self, version: str) -> bool:
         """As the rule says it, from rows alone."""
         gate, now = self._gate(version), self.world.now
+        judged = max(self.world.systems.store.list(Kind.evaluation, MODEL, version=version), key=_number, default=None)
         return (
             gate is not None
+            and judged is not None
+            and (judged.id == gate.rests_on or judged.status not in ("tie", "champion_wins"))
             and gate.status == "passed"
             and gate.body["artifact_digest"] == self.world.registry.digests[version]
             and bool(gate.body["holdout_digest"])
