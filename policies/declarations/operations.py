@@ -79,6 +79,16 @@ class Operations(Declared):
                 return infra
         return None
 
+    def gate_off_by(self, model: str) -> list[str]:
+        """The declarations that switch the model's quality gate off, for all its versions or for retrained ones."""
+        challenge, pipeline = self.challenge_of(model), self.pipeline_of(model)
+        found = []
+        if challenge and not self.champion_challengers[challenge].promotion.require_quality_gate:
+            found.append(f"champion_challengers.{challenge}.promotion.require_quality_gate: false")
+        if pipeline and not self.retraining_pipelines[pipeline].promotion.require_gate:
+            found.append(f"retraining_pipelines.{pipeline}.promotion.require_gate: false")
+        return found
+
     def monitors_of(self, model: str) -> list[str]:
         """Names of the drift monitors of a model."""
         return [name for name, monitor in self.drift_monitors.items() if monitor.model == model]

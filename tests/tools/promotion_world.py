@@ -1,4 +1,4 @@
-"""A small world in which promotions may go wrong: a real store and warehouse, a registry in memory, and seams that crash."""
+"""A small world where promotions may go wrong: a real store and warehouse, a registry in memory, crashing seams."""
 
 from __future__ import annotations
 
@@ -182,9 +182,7 @@ class PromotionWorld:
         store = Store(f"sqlite:///{self.home / 'state.db'}")
         clock = VirtualClock(store)
         traffic, notifications = Traffic(store), Notifications(store, clock)
-        systems = Systems(
-            self._parsed, self.home, clock, store, self.warehouse, self.registry, traffic, notifications
-        )
+        systems = Systems(self._parsed, self.home, clock, store, self.warehouse, self.registry, traffic, notifications)
         for owner, names in (
             (store, ("add", "update")),
             (traffic, ("set",)),
