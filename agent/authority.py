@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.declarations import Operations
 from policies.errors import GuardianError, PolicyRefusal
-from policies.promotion import Decision
+from policies.promotion import Decision, may_promote_unasked
 from policies.retraining import no_rollout_running
 from tools.deploy.permission import require_promotable, unfinished
 from tools.systems.systems import Systems
@@ -74,13 +74,26 @@ def promotion_needs_passed_gate(systems: Systems, call: Call) -> Decision:
     return Decision(policy=policy, allowed=True)
 
 
+def promotion_is_automatic(systems: Systems, call: Call) -> Decision:
+    """`deploy` by a planner only where `auto_promote` says so; a person may deploy all the same."""
+    challenge = systems.operations.challenge_of(call.model)
+    if call.tool.name != "deploy" or challenge is None:
+        return may_promote_unasked(call.model, True)
+    return may_promote_unasked(challenge, systems.operations.champion_challengers[challenge].promotion.auto_promote)
+
+
 def retraining_waits_for_rollout(systems: Systems, call: Call) -> Decision:
     """`retrain` only while no rollout of the model runs."""
     running = unfinished(systems, call.model) if call.tool.name == "retrain" else None
     return no_rollout_running(running.id if running else None)
 
 
-RULES: tuple[Rule, ...] = (within_scope, promotion_needs_passed_gate, retraining_waits_for_rollout)
+RULES: tuple[Rule, ...] = (
+    within_scope,
+    promotion_needs_passed_gate,
+    promotion_is_automatic,
+    retraining_waits_for_rollout,
+)
 
 
 def _model_of(operations: Operations, block: str, name: str) -> str | None:

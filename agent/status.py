@@ -138,14 +138,7 @@ def _kpis(systems: Systems, model: str) -> list[dict[str, Any]]:
 
 
 def _warnings(systems: Systems, model: str) -> list[str]:
-    operations, found = systems.operations, []
-    challenge = operations.challenge_of(model)
-    if challenge and not operations.champion_challengers[challenge].promotion.require_quality_gate:
-        found.append(f"the quality gate is switched off by champion_challengers.{challenge}.promotion")
-    pipeline = operations.pipeline_of(model)
-    if pipeline and not operations.retraining_pipelines[pipeline].promotion.require_gate:
-        found.append(f"the quality gate is switched off by retraining_pipelines.{pipeline}.promotion")
-    return found
+    return [f"THE QUALITY GATE IS SWITCHED OFF by {switch}" for switch in systems.operations.gate_off_by(model)]
 
 
 def why(systems: Systems, model: str) -> Why:

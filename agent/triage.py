@@ -265,7 +265,12 @@ class _Triage:
         spent = spent_by_run(self._systems.store, self._run.id)
         cost = f"${spent.cost_usd:.4f}, {spent.tokens} tokens, {spent.llm_calls} model calls"
         head = f"{self._run.id}: triage of {', '.join(part.model for part in parts)}, planner {self._planner.name}"
-        return "\n".join([head, *(part.account for part in parts), f"Spent: {cost}."])
+        off = [
+            f"{part.model}: THE QUALITY GATE IS SWITCHED OFF by {switch}"
+            for part in parts
+            for switch in self._systems.operations.gate_off_by(part.model)
+        ]
+        return "\n".join([head, *off, *(part.account for part in parts), f"Spent: {cost}."])
 
 
 def _actions(ending: Ending) -> list[Action]:

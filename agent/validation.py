@@ -150,11 +150,9 @@ def _notes(systems: Systems) -> Iterator[str]:
             held = f"version {version} of {registry_name}" if version else "no version yet"
             if label != f"{registry_name}_v{version}":
                 yield f"champion_challengers.{name}: the label {label!r} is for people; alias {role!r} is {held}"
-        if not challenge.promotion.require_quality_gate:
-            yield f"champion_challengers.{name}: THE QUALITY GATE IS SWITCHED OFF (require_quality_gate: false)"
-    for name, pipeline in operations.retraining_pipelines.items():
-        if not pipeline.promotion.require_gate:
-            yield f"retraining_pipelines.{name}: THE QUALITY GATE IS SWITCHED OFF (require_gate: false)"
+    for model in operations.models:
+        for switch in operations.gate_off_by(model):
+            yield f"models.{model}: THE QUALITY GATE IS SWITCHED OFF by {switch}"
     for name, monitor in operations.drift_monitors.items():
         if "slack" in monitor.alerts.channels and not _credential("SLACK_BOT_TOKEN"):
             yield f"drift_monitors.{name}: alerts go to slack, but SLACK_BOT_TOKEN is not set; they are only recorded"

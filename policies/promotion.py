@@ -26,7 +26,10 @@ class Decision(BaseModel):
 
 
 class GateEvidence(BaseModel):
-    """A stored gate result: for which artifact and holdout, how it ended, and when."""
+    """A stored gate result: for which artifact and holdout, how it ended, when, and until when it holds at most.
+
+    `overruled_by` names a later evaluation of the same version that it did not win, empty where there is none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +40,8 @@ class GateEvidence(BaseModel):
     artifact_digest: str
     holdout_digest: str
     judged_at: datetime
+    expires_at: datetime | None = None
+    overruled_by: str = ""
 
 
 def may_deploy(
@@ -47,15 +52,20 @@ def may_deploy(
     *,
     now: datetime,
     max_age: timedelta,
-    gate_required: bool = True,
+    waived_by: str = "",
 ) -> Decision:
-    """Whether a rollout of `version` may start: only on a passed gate for that very artifact, not older than `max_age`.
+    """Whether `version` may be given traffic: only on a passed gate for that very artifact that has not expired.
 
-    `gate` is the newest gate result of this model and version, None where there is none.
+    A result expires when it is older than `max_age` as declared now, or at the moment it named itself, whichever comes
+    first.
+
+    Args:
+        gate: the result stored last for this model and version, None where there is none.
+        waived_by: the declaration that switches the gate off, empty where none does.
     """
     policy = "promotion_needs_passed_gate"
-    if not gate_required:
-        return Decision(policy=policy, allowed=True, reasons=("the quality gate is switched off by declaration",))
+    if waived_by:
+        return Decision(policy=policy, allowed=True, reasons=(f"the quality gate is switched off by {waived_by}",))
     return Decision(
         policy=policy,
         allowed=not (reasons := _gate_faults(model, version, artifact_digest, gate, now, max_age)),
@@ -73,13 +83,27 @@ def _gate_faults(
     reasons = []
     if gate.status != "passed":
         reasons.append(f"gate {gate.gate_id} of version {version} is {gate.status}, not passed")
-    if gate.artifact_digest != digest:
+    if not digest or gate.artifact_digest != digest:
         reasons.append(f"gate {gate.gate_id} judged another artifact than the registry now holds for version {version}")
+    if gate.overruled_by:
+        reasons.append(f"since gate {gate.gate_id}, {gate.overruled_by}")
+    if not gate.holdout_digest:
+        reasons.append(f"gate {gate.gate_id} does not say on which holdout it judged")
     if now - gate.judged_at > max_age:
         reasons.append(f"gate {gate.gate_id} is older than {show_duration(max_age)}; evaluate again")
+    elif gate.expires_at is not None and now > gate.expires_at:
+        reasons.append(f"gate {gate.gate_id} expired {gate.expires_at}; evaluate again")
     if gate.judged_at > now:
         reasons.append(f"gate {gate.gate_id} is dated in the future, {gate.judged_at}")
     return reasons
+
+
+def may_promote_unasked(challenge: str, auto_promote: bool) -> Decision:
+    """Whether the Guardian may start a rollout by itself; where it may not, a person still may."""
+    reason = (
+        f"champion_challengers.{challenge}.promotion.auto_promote is false: a person deploys, with `guardian deploy`"
+    )
+    return Decision(policy="auto_promote", allowed=auto_promote, reasons=() if auto_promote else (reason,))
 
 
 def may_start_rollout(model: str, running: str | None) -> Decision:

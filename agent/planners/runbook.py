@@ -65,8 +65,11 @@ class RunbookPlanner:
         gate = evaluated.get("gate", {})
         if evaluated.get("verdict") != "challenger_wins":
             return Finish(summary=f"The champion stays: {headline(evaluated)}.")
-        if gate.get("status") != "passed":
-            return Finish(summary=f"Version {version} is not promoted: {headline(evaluated)}; investigate the gate.")
+        if gate.get("status") != "passed" and not self._operations.gate_off_by(conversation.briefing.model):
+            found = evaluated.get("investigation", {})
+            told = ". ".join(map(str, found.get("findings", ()))) or "investigate the gate"
+            opened = f"{found.get('investigation_id', '')}: {told}".removeprefix(": ")
+            return Finish(summary=f"Version {version} is not promoted: {headline(evaluated)}. {opened}.")
         if conversation.last("deploy") is None:
             strategy = self._operations.champion_challengers[challenge].promotion.deployment_strategy
             judged = evaluated.get("challenger", {}).get("version", version)

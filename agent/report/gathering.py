@@ -154,6 +154,7 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
     content = ReportContent(
         headline="",
         model=found.model,
+        gate_off_by=tuple(operations.gate_off_by(found.model)),
         period_start=found.start,
         period_end=found.end,
         waiting=_waiting(found, rollout),

@@ -115,6 +115,9 @@ def _found(content: ReportContent) -> int:
 
 
 def _facts(content: ReportContent) -> Iterator[Fact]:
+    if content.gate_off_by:
+        by = f"by {' and '.join(content.gate_off_by)}"
+        yield Fact(label="Quality gate", value="SWITCHED OFF", note=by, severity=Severity.critical)
     guarded = [week.with_guardian for week in content.weeks if week.with_guardian is not None]
     alone = [week.without_guardian for week in content.weeks if week.without_guardian is not None]
     if guarded:

@@ -338,6 +338,8 @@ class ReportContent(Part):
     period_start: datetime | None = None
     period_end: datetime | None = None
     facts: tuple[Fact, ...] = ()
+    gate_off_by: tuple[str, ...] = ()
+    """The declarations that switch the quality gate off."""
     waiting: tuple[Waiting, ...] = ()
     story: tuple[Event, ...] = ()
     drift_latest: DriftReport | None = None

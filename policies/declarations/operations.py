@@ -20,14 +20,9 @@ from policies.declarations.drift import (
 from policies.declarations.evaluation import ChampionChallenger, QualityGate
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
-from policies.declarations.training import DriftTrigger, RetrainingPipeline
+from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline
 from policies.errors import InputError
-
-METRICS = (
-    "auc_roc", "average_precision", "f1", "log_loss", "brier", "accuracy", "calibration_error",
-    "precision_at_10", "recall_at_10", "inference_ms", "latency_p99", "model_size_mb",
-)  # fmt: skip
-"""Metric names a declaration may use."""
+from policies.metrics import ALLOWED, direction_of
 
 Place = tuple[str | int, ...]
 
@@ -93,6 +88,16 @@ class Operations(Declared):
                 return infra
         return None
 
+    def gate_off_by(self, model: str) -> list[str]:
+        """The declarations that switch the model's quality gate off, for all its versions or for retrained ones."""
+        challenge, pipeline = self.challenge_of(model), self.pipeline_of(model)
+        found = []
+        if challenge and not self.champion_challengers[challenge].promotion.require_quality_gate:
+            found.append(f"champion_challengers.{challenge}.promotion.require_quality_gate: false")
+        if pipeline and not self.retraining_pipelines[pipeline].promotion.require_gate:
+            found.append(f"retraining_pipelines.{pipeline}.promotion.require_gate: false")
+        return found
+
     def monitors_of(self, model: str) -> list[str]:
         """Names of the drift monitors of a model."""
         return [name for name, monitor in self.drift_monitors.items() if monitor.model == model]
@@ -112,7 +117,7 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
         yield from _dangling(("agents", name, "budget"), agent.budget, operations.budgets)
     for name, gate in operations.quality_gates.items():
         for metric in gate.metrics:
-            yield from _dangling(("quality_gates", name, "metrics"), metric, METRICS)
+            yield from _unknown_metric(("quality_gates", name, "metrics"), metric)
         if gate.model in operations.models and gate.segments:
             known = operations.models[gate.model].features.names
             for column in gate.segments.columns:
@@ -165,8 +170,10 @@ def _check_task(at: Place, check: ConceptDrift | LabelDrift, task: str) -> Itera
 
 def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
     for name, pipeline in operations.retraining_pipelines.items():
-        yield from _dangling(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric, METRICS)
+        yield from _unknown_metric(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
         for number, trigger in enumerate(pipeline.triggers):
+            if isinstance(trigger, DecayTrigger):
+                yield from _unknown_metric(("retraining_pipelines", name, "triggers", number, "metric"), trigger.metric)
             if isinstance(trigger, DriftTrigger):
                 at = ("retraining_pipelines", name, "triggers", number, "source")
                 yield from _dangling(at, trigger.source, operations.drift_monitors)
@@ -180,7 +187,16 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
         for number, metric in enumerate(challenge.evaluation.metrics):
-            yield from _dangling((*at, "evaluation", "metrics", number, "name"), metric.name, METRICS)
+            place = (*at, "evaluation", "metrics", number)
+            yield from _unknown_metric((*place, "name"), metric.name)
+            good = direction_of(metric.name)
+            if good is not None and metric.direction != good:
+                yield (*place, "direction"), f"{metric.name} improves when it is {good.value}, not {metric.direction}"
+
+
+def _unknown_metric(place: Place, name: str) -> Iterator[tuple[Place, str]]:
+    if direction_of(name) is None:
+        yield place, f"{name!r} is no metric; allowed: {', '.join(ALLOWED)}"
 
 
 def _dangling(place: Place, name: str, known: object) -> Iterator[tuple[Place, str]]:

@@ -42,6 +42,14 @@ def _line(text: str) -> int:
         ("model: ChurnModel\n    baseline", "model: Other\n    baseline", "ChurnDrift.model", "allowed: ChurnModel"),
         ("deployment_strategy: CanaryDeploy", "deployment_strategy: Big", "deployment_strategy", "CanaryDeploy"),
         ('"> 0.80"', '"above 0.80"', "quality_gates.ChurnGate.metrics.auc_roc", "not a bound"),
+        (
+            "auc_roc, weight: 0.4, direction: higher",
+            "auc_roc, weight: 0.4, direction: lower",
+            "metrics[0].direction",
+            "higher",
+        ),
+        ("auc_roc, weight: 0.4", "auc, weight: 0.4", "metrics[0].name", "precision_at_N"),
+        ("metric: auc_roc, threshold: 0.80", "metric: auc, threshold: 0.80", "triggers[1].metric", "allowed: auc_roc"),
         ("budget: MLOpsBudget", "budget: Money", "agents.ChurnMLOps.budget", "allowed: MLOpsBudget"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.errors import PolicyRefusal
-from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout
+from policies.promotion import Decision, GateEvidence, may_deploy, may_promote_unasked, may_start_rollout
 from policies.retraining import cooldown_over, no_rollout_running, pipeline_is_sound
 
 NOW = datetime(2026, 2, 3)
@@ -24,7 +24,7 @@ def _gate(**changes: object) -> GateEvidence:
     return GateEvidence.model_validate({**body, **changes})
 
 
-def _decide(gate: GateEvidence | None, **changes: bool) -> Decision:
+def _decide(gate: GateEvidence | None, **changes: str) -> Decision:
     return may_deploy("M", "2", "aa", gate, now=NOW, max_age=WEEK, **changes)
 
 
@@ -41,7 +41,10 @@ def test_a_passed_gate_for_this_artifact_allows() -> None:
         (_gate(version="3"), "is for M version 3"),
         (_gate(model="Other"), "is for Other"),
         (_gate(artifact_digest="bb"), "another artifact"),
+        (_gate(artifact_digest=""), "another artifact"),
+        (_gate(holdout_digest=""), "on which holdout"),
         (_gate(judged_at=NOW - 2 * WEEK), "older than"),
+        (_gate(expires_at=NOW - timedelta(minutes=1)), "expired 2026-02-02 23:59:00"),
         (_gate(judged_at=NOW + WEEK), "in the future"),
     ],
 )
@@ -66,9 +69,20 @@ def test_allowed_only_if_every_condition_holds(status: str, version: str, digest
 
 
 def test_a_gate_switched_off_by_declaration_is_said_aloud() -> None:
-    decision = _decide(None, gate_required=False)
+    decision = _decide(None, waived_by="champion_challengers.C.promotion.require_quality_gate")
     assert decision.allowed
-    assert "switched off" in decision.reasons[0]
+    assert "switched off by champion_challengers.C" in decision.reasons[0]
+
+
+def test_an_artifact_without_a_digest_is_nobodys() -> None:
+    assert not may_deploy("M", "2", "", _gate(artifact_digest=""), now=NOW, max_age=WEEK).allowed
+
+
+def test_without_auto_promote_a_person_deploys() -> None:
+    assert may_promote_unasked("C", True).allowed
+    refused = may_promote_unasked("C", False)
+    assert not refused.allowed
+    assert "guardian deploy" in refused.reasons[0]
 
 
 def test_one_rollout_at_a_time() -> None:

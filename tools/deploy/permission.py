@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from policies.errors import PolicyRefusal
-from policies.promotion import GateEvidence, may_deploy, may_start_rollout
+from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout
 from tools.deploy.rollout import ENDED, Rollout, Status
 from tools.systems.store import Evidence, Kind
 
@@ -27,38 +28,72 @@ def require_promotable(systems: Systems, model: str, version: str) -> Evidence |
     """
     running = unfinished(systems, model)
     may_start_rollout(model, running.id if running else None).enforce()
-    operations = systems.operations
-    registered = systems.registry.get(operations.model(model).registry_name, version)
-    declared, challenge = operations.gate_of(model), operations.challenge_of(model)
-    required = challenge is None or operations.champion_challengers[challenge].promotion.require_quality_gate
-    row = systems.store.latest(Kind.gate, model, version=version)
-    if declared is None and required:
-        raise PolicyRefusal("promotion_needs_passed_gate", f"no quality gate is declared for {model}")
-    if declared is not None:
-        may_deploy(
-            model,
-            version,
-            registered.digest,
-            None if row is None else gate_evidence(row),
-            now=systems.clock.now(),
-            max_age=declared.max_age,
-            gate_required=required,
-        ).enforce()
+    row = _newest(systems, Kind.gate, model, version)
+    gate_holds(systems, model, version).enforce()
     _refuse_rolled_back(systems, model, version, row)
     return row
 
 
-def gate_evidence(row: Evidence) -> GateEvidence:
-    """A gate row as the policy reads it; what the row does not say matches nothing."""
+def gate_holds(systems: Systems, model: str, version: str) -> Decision:
+    """Whether the gate lets `version` have traffic now: asked before a rollout starts and before each larger share.
+
+    Raises SystemDown, InputError where the registry does not know the version.
+    """
+    waiver = waived_by(systems, model, version)
+    declared = systems.operations.gate_of(model)
+    if declared is None and not waiver:
+        reason = f"no quality gate is declared for {model}"
+        return Decision(policy="promotion_needs_passed_gate", allowed=False, reasons=(reason,))
+    registered = systems.registry.get(systems.operations.model(model).registry_name, version)
+    row = _newest(systems, Kind.gate, model, version)
+    return may_deploy(
+        model,
+        version,
+        registered.digest,
+        None if row is None else gate_evidence(row, _newest(systems, Kind.evaluation, model, version)),
+        now=systems.clock.now(),
+        max_age=timedelta() if declared is None else declared.max_age,
+        waived_by=waiver,
+    )
+
+
+def waived_by(systems: Systems, model: str, version: str) -> str:
+    """The declaration that switches the gate off for a version, empty where none does.
+
+    `require_quality_gate: false` covers every version of the challenge's model, `require_gate: false` those that the
+    pipeline trained.
+    """
+    operations = systems.operations
+    challenge = operations.challenge_of(model)
+    if challenge is not None and not operations.champion_challengers[challenge].promotion.require_quality_gate:
+        return f"champion_challengers.{challenge}.promotion.require_quality_gate"
+    trained = systems.store.latest(Kind.training_run, model, version=version)
+    pipeline = operations.retraining_pipelines.get(str(trained.body.get("pipeline"))) if trained else None
+    if trained is not None and pipeline is not None and not pipeline.promotion.require_gate:
+        return f"retraining_pipelines.{trained.body['pipeline']}.promotion.require_gate"
+    return ""
+
+
+def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
+    """A gate row as the policy reads it, beside the version's newest evaluation; what a row lacks matches nothing."""
+    since = evaluation is not None and evaluation.id != row.rests_on and evaluation.status in ("tie", "champion_wins")
     return GateEvidence(
         gate_id=row.id,
         model=row.model,
         version=row.version or "",
         status=row.status or "",
-        artifact_digest=str(row.body.get("artifact_digest", "")),
-        holdout_digest=str(row.body.get("holdout_digest", "")),
+        artifact_digest=str(row.body.get("artifact_digest") or ""),
+        holdout_digest=str(row.body.get("holdout_digest") or ""),
         judged_at=row.created_at,
+        expires_at=row.body.get("expires_at"),
+        overruled_by=f"{evaluation.id} ended as {evaluation.status}" if since and evaluation else "",
     )
+
+
+def _newest(systems: Systems, kind: Kind, model: str, version: str) -> Evidence | None:
+    """The row stored last, whatever a clock that jumped says: a later failure is not outdone by a date."""
+    rows = systems.store.list(kind, model, version=version)
+    return max(rows, key=lambda row: int(row.id.rpartition("-")[2]), default=None)
 
 
 def _refuse_rolled_back(systems: Systems, model: str, version: str, gate: Evidence | None) -> None:

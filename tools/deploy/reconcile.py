@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 from policies.declarations.base import Severity
 from policies.errors import GuardianError
 from tools.deploy.canary import assess
-from tools.deploy.rollout import Notice, Rollout, Status, Step, abort, transition, wanted
+from tools.deploy.permission import gate_holds
+from tools.deploy.rollout import (
+    Notice,
+    Rollout,
+    Status,
+    Step,
+    abort,
+    hold,
+    share_of,
+    transition,
+    wanted,
+    withdraw,
+)
 from tools.systems.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tools.systems.store import Evidence, StaleRevision
 
@@ -37,8 +49,11 @@ def advance_one(systems: Systems, row: Evidence, now: datetime) -> Rollout:
 
 
 def start(systems: Systems, row: Evidence, now: datetime) -> Rollout:
-    """Fetches the artifact and enters the first stage; aborts where there is no artifact to serve."""
+    """Fetches the artifact and enters the first stage; aborts where there is none to serve, or its gate has expired."""
     state = state_of(row)
+    if (refusal := _refusal(systems, state)) is not None:
+        _save_first(systems, row, abort(state, now, refusal))
+        return settle(systems, row.id, now)
     try:
         systems.registry.fetch(systems.operations.model(state.model).registry_name, state.version)
     except GuardianError as error:
@@ -59,6 +74,10 @@ def settle(systems: Systems, rollout_id: str, now: datetime) -> Rollout:
     while True:
         row = systems.store.get(rollout_id)
         state = state_of(row)
+        if not state.settled and _gives_more(systems, state) and (refusal := _refusal(systems, state)) is not None:
+            # Written down, not done, and too late now: a process died between the two.
+            _save_first(systems, row, withdraw(state, now, refusal))
+            continue
         _set_traffic(systems, state, now)
         if state.settled:
             # A row that changed meanwhile asks for other traffic than was just set.
@@ -90,7 +109,23 @@ def _step(systems: Systems, state: Rollout, now: datetime) -> Step:
         why = f"the champion was changed from {state.champion} to {split.champion} by someone else meanwhile"
         aborted = abort(state, now, why).model_copy(update={"champion": split.champion})
         return Step(state=aborted, notices=(Notice(severity=Severity.warning, text=f"{state.model}: {why}"),))
-    return transition(state, now, assess(systems, state, now))
+    step = transition(state, now, assess(systems, state, now))
+    if _gives_more(systems, step.state) and (refusal := _refusal(systems, state)) is not None:
+        return hold(state, now, refusal)
+    return step
+
+
+def _gives_more(systems: Systems, state: Rollout) -> bool:
+    """Whether a state asks for more traffic to its version than the split in force gives it."""
+    asked, split = wanted(state), systems.traffic.split(state.model)
+    now_given = share_of(state.version, split.champion, split.challenger, split.challenger_pct) if split else 0.0
+    return share_of(state.version, asked.champion, asked.challenger, asked.challenger_pct) > now_given
+
+
+def _refusal(systems: Systems, state: Rollout) -> str | None:
+    """Why the gate lets the version have no more traffic now, None where it does."""
+    decision = gate_holds(systems, state.model, state.version)
+    return None if decision.allowed else "; ".join(decision.reasons)
 
 
 def _set_traffic(systems: Systems, state: Rollout, now: datetime) -> None:

@@ -196,6 +196,27 @@ def abort(state: Rollout, now: datetime, why: str) -> Rollout:
     return _end(state, Status.ABORTED, now, why, None)
 
 
+def hold(state: Rollout, now: datetime, why: str) -> Step:
+    """The state that keeps its share because no larger one is allowed now; people are told once a stage."""
+    if any(each.event == "held" and each.stage == state.stage for each in state.events):
+        return Step(state=state)
+    text = f"{state.model}: the rollout of version {state.version} stays at {state.traffic_pct:g}%: {why}"
+    return Step(state=_told(state, now, "held", why), notices=(Notice(severity=Severity.warning, text=text),))
+
+
+def withdraw(state: Rollout, now: datetime, why: str) -> Rollout:
+    """The state of a rollout whose last step was written down, never took effect, and is not allowed any more."""
+    update = {"status": Status.ABORTED, "traffic_pct": 0.0, "reason": why, "settled": False}
+    return _told(state.model_copy(update=update), now, Status.ABORTED.value, why)
+
+
+def share_of(version: str, champion: str, challenger: str | None, challenger_pct: float) -> float:
+    """Percent of the traffic that a split gives a version."""
+    if champion == version:
+        return 100.0
+    return challenger_pct if challenger == version else 0.0
+
+
 def _enter(state: Rollout, stage: int, now: datetime, event: str, gate: GateVerdict | None = None) -> Rollout:
     entered = state.stages[stage].model_copy(update={"started_at": now})
     stages = (*state.stages[:stage], entered, *state.stages[stage + 1 :])

@@ -14,13 +14,15 @@ import numpy as np
 
 from policies.declarations.binding import ModelBinding
 from policies.errors import GuardianError, InputError
+from tools.evaluate import clean_process
+from tools.evaluate.clean_process import ReplayFailed
 from tools.evaluate.latency import LatencyComparison, measure
 from tools.evaluate.metrics import METRICS, Floats, Scored, metric
 from tools.evaluate.result import Holdout
 from tools.retrain import recipe, training
 from tools.retrain.evidence import threshold
 from tools.retrain.rows import digest
-from tools.systems.registry import CHALLENGER, CHAMPION, load_local
+from tools.systems.registry import CHALLENGER, CHAMPION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,20 +149,17 @@ class Replay:
 
 
 def replay(systems: Systems, version: ModelVersion, binding: ModelBinding) -> Replay:
-    """Loads the artifact from its file anew and scores the example rows its run logged."""
-    import pandas as pd
-
+    """Fetches the artifact's file and has a clean process score the example rows that its run logged."""
     logged = _logged_example(systems, version.run_id)
     try:
         local = systems.registry.fetch(version.name, version.version)
-        pipeline = load_local(local.path)
+        matches = local.digest == version.digest
         if logged is None:
-            return Replay([], [], local.digest == version.digest)
-        frame = recipe.feature_frame(pd.DataFrame(logged["rows"]), binding.features)
-        scores = recipe.score(pipeline, frame)
-    except Exception as error:  # a broken artifact is what this check looks for
-        return Replay([], [], True, f"the artifact does not load or predict: {error}")
-    return Replay(list(logged["scores"]), scores.tolist(), local.digest == version.digest)
+            return Replay([], [], matches)
+        scores = clean_process.scores_of(local.path, logged["rows"], binding.features)
+    except (ReplayFailed, GuardianError) as error:
+        return Replay([], [], True, f"the artifact does not load or predict in a clean process: {error}")
+    return Replay(list(logged["scores"]), scores, matches)
 
 
 def _logged_example(systems: Systems, run_id: str) -> Mapping[str, Any] | None:

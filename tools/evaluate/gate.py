@@ -123,9 +123,17 @@ def segments(readings: Iterable[SegmentReading], max_degradation: float, min_row
 
     A larger fall fails when its 95% interval (DeLong, paired) lies wholly below zero, and is inconclusive
     when it does not. Segments with fewer than `min_rows` rows or 20 rows of a class are skipped, with that
-    reason, for their AUC is mostly noise.
+    reason, for their AUC is mostly noise; a column of which every segment is skipped was not judged: inconclusive.
     """
-    return [_segment(reading, max_degradation, min_rows) for reading in readings]
+    columns: dict[str, list[Check]] = {}
+    for reading in readings:
+        columns.setdefault(reading.column, []).append(_segment(reading, max_degradation, min_rows))
+    found = []
+    for column, checks in columns.items():
+        found += checks
+        if all(each.verdict is Verdict.SKIPPED for each in checks):
+            found.append(_unknown(f"segment:{column}", f"<= {max_degradation:g} below champion", "all are too small"))
+    return found
 
 
 def _segment(reading: SegmentReading, bound: float, min_rows: int) -> Check:
@@ -159,7 +167,7 @@ def no_overlap(train_end: datetime | None, holdout_start: datetime | None) -> Ch
 def artifact_replays(
     logged: Sequence[float] | None, replayed: Sequence[float] | None, digest_matches: bool, error: str = ""
 ) -> Check:
-    """The stored artifact loads, is the one that was registered, and predicts what it predicted when logged.
+    """The stored artifact loads in a clean process, is the one registered, and predicts what it did when logged.
 
     Compares scores of the logged example rows to 1e-6; `error` says why nothing could be replayed.
     """

@@ -8,25 +8,20 @@ A metric that is undefined for its rows (AUC with one class, say) is NaN, never 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from policies.metrics import ALLOWED, AT_PERCENT, DIRECTIONS, Direction
+
+__all__ = ["METRICS", "Direction", "Floats", "Metric", "Scored", "best_f1_threshold", "metric"]
+
 Floats = npt.NDArray[np.float64]
 CALIBRATION_BINS = 10
 _LOG_FLOOR = 1e-15
-
-
-class Direction(StrEnum):
-    """Which way a metric improves."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
 
 
 @dataclass(frozen=True)
@@ -231,28 +226,25 @@ class Metric:
         return self.compute(scored, weights)
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("auc_roc", Direction.HIGHER, "binary", auc_roc),
-        Metric("average_precision", Direction.HIGHER, "binary", average_precision),
-        Metric("f1", Direction.HIGHER, "binary", f1),
-        Metric("accuracy", Direction.HIGHER, "binary", accuracy),
-        Metric("log_loss", Direction.LOWER, "binary", log_loss),
-        Metric("brier", Direction.LOWER, "binary", mse),
-        Metric("calibration_error", Direction.LOWER, "binary", calibration_error),
-        Metric("precision_at_k", Direction.HIGHER, "binary", precision_at(10)),
-        Metric("recall_at_k", Direction.HIGHER, "binary", recall_at(10)),
-        Metric("mae", Direction.LOWER, "regression", mae),
-        Metric("rmse", Direction.LOWER, "regression", rmse),
-        Metric("r2", Direction.HIGHER, "regression", r2),
-        Metric("inference_ms", Direction.LOWER, "system"),
-        Metric("inference_ms_p99", Direction.LOWER, "system"),
-        Metric("latency_p99", Direction.LOWER, "system"),
-        Metric("model_size_mb", Direction.LOWER, "system"),
-    )
+_COMPUTED: dict[str, tuple[str, Callable[[Scored, Floats | None], float] | None]] = {
+    "auc_roc": ("binary", auc_roc),
+    "average_precision": ("binary", average_precision),
+    "f1": ("binary", f1),
+    "accuracy": ("binary", accuracy),
+    "log_loss": ("binary", log_loss),
+    "brier": ("binary", mse),
+    "calibration_error": ("binary", calibration_error),
+    "precision_at_k": ("binary", precision_at(10)),
+    "recall_at_k": ("binary", recall_at(10)),
+    "mae": ("regression", mae),
+    "rmse": ("regression", rmse),
+    "r2": ("regression", r2),
+    "inference_ms": ("system", None),
+    "inference_ms_p99": ("system", None),
+    "latency_p99": ("system", None),
+    "model_size_mb": ("system", None),
 }
-_AT_PERCENT = re.compile(r"(precision|recall)_at_(\d{1,2}|100)")
+METRICS: dict[str, Metric] = {name: Metric(name, direction, *_COMPUTED[name]) for name, direction in DIRECTIONS.items()}
 
 
 def metric(name: str) -> Metric:
@@ -263,10 +255,10 @@ def metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    if (match := _AT_PERCENT.fullmatch(name)) and int(match[2]):
+    if match := AT_PERCENT.fullmatch(name):
         family = precision_at if match[1] == "precision" else recall_at
         return Metric(name, Direction.HIGHER, "binary", family(float(match[2])))
-    raise KeyError(f"no metric {name!r}; there are {', '.join(METRICS)}, precision_at_N and recall_at_N")
+    raise KeyError(f"no metric {name!r}; there are {', '.join(ALLOWED)}")
 
 
 def best_f1_threshold(outcomes: Floats, scores: Floats) -> float:

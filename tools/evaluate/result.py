@@ -64,8 +64,53 @@ class GateResult(_Result):
     expires_at: datetime | None = None
 
 
+class WeakSegment(_Result):
+    """One value of a column on which the challenger ranks badly: AUC of both models there."""
+
+    column: str
+    value: str
+    rows: int
+    champion_auc: float
+    challenger_auc: float
+
+
+class DataChange(_Result):
+    """One feature of the holdout that differs from the champion's training rows; `psi` by the drift engine."""
+
+    column: str
+    psi: float
+    detail: str
+
+
+class Investigation(_Result):
+    """What is known when a gate does not pass, for people and for the planner.
+
+    Attributes:
+        findings: the whole in sentences, most important first.
+        failed: the gate's checks that failed or could not be judged, as name and what was seen.
+        segments: the challenger's weakest segments, worst first.
+        since: end of the champion's training rows, None where it does not say.
+        changes: what changed in the data since then, worst first.
+        reports: drift reports that found drift since then, newest first.
+    """
+
+    investigation_id: str = ""
+    gate_id: str
+    version: str
+    champion: str
+    findings: list[str]
+    failed: list[str]
+    segments: list[WeakSegment]
+    since: datetime | None
+    changes: list[DataChange]
+    reports: list[str]
+
+
 class EvaluateResult(_Result):
-    """Champion against challenger. `interval` is the 95% interval of the weighted improvement."""
+    """Champion against challenger. `interval` is the 95% interval of the weighted improvement.
+
+    `investigation` is opened where the challenger won and its gate did not pass.
+    """
 
     evaluation_id: str
     challenge: str
@@ -80,5 +125,6 @@ class EvaluateResult(_Result):
     auc_test: AucDifference | None
     holdout: Holdout
     gate: GateResult
+    investigation: Investigation | None = None
     next: str
     seconds: float

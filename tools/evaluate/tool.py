@@ -7,11 +7,20 @@ import time
 from typing import TYPE_CHECKING
 
 from policies.declarations.evaluation import ChampionChallenger
+from tools.deploy.permission import waived_by
 from tools.evaluate import contenders, gate, quality
 from tools.evaluate.comparison import Comparison, Outcome, WeightedMetric, compare, judge, relative_improvement
 from tools.evaluate.contenders import HoldoutRows, Judged
+from tools.evaluate.investigation import investigate
 from tools.evaluate.metrics import Direction
-from tools.evaluate.result import AucDifference, Contender, EvaluateArguments, EvaluateResult, GateResult
+from tools.evaluate.result import (
+    AucDifference,
+    Contender,
+    EvaluateArguments,
+    EvaluateResult,
+    GateResult,
+    Investigation,
+)
 from tools.evaluate.significance import delong, improvement_interval
 from tools.systems.registry import CHALLENGER
 from tools.systems.store import Kind
@@ -81,9 +90,12 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
         status="running",
         rests_on=trained.id if trained else None,
     )
-    judged = GateResult(gate_id=None, status="not_run", checks=[])
+    judged, opened = GateResult(gate_id=None, status="not_run", checks=[]), None
     if verdict is Outcome.CHALLENGER_WINS:
         judged = _gate(systems, model, row.id, holdout, champion, challenger, ours, theirs, now)
+        if judged.gate_id is not None and judged.status != "passed":
+            checks = judged.checks
+            opened = investigate(systems, model, judged.gate_id, checks, holdout, champion, challenger, now)
     elif verdict is Outcome.CHAMPION_WINS:
         _archive(systems, challenger_version, row.id)
     result = EvaluateResult(
@@ -100,7 +112,8 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
         auc_test=_auc_test(champion, challenger, holdout),
         holdout=holdout.about,
         gate=judged,
-        next=_next(body, verdict, judged, challenger),
+        investigation=opened,
+        next=_next(systems, model, body, verdict, judged, challenger, opened),
         seconds=round(time.perf_counter() - started, 3),
     )
     systems.store.update(row.id, body=result, status=verdict.value)
@@ -185,11 +198,21 @@ def _gate(
 
 
 def _archive(systems: Systems, version: ModelVersion, evaluation_id: str) -> None:
-    systems.registry.delete_alias(version.name, CHALLENGER)
+    """Takes the alias `challenger` from a version that lost (unless another holds it by now) and says so on it."""
+    if systems.registry.alias(version.name, CHALLENGER) == version.version:
+        systems.registry.delete_alias(version.name, CHALLENGER)
     systems.registry.tag(version.name, version.version, ARCHIVED_TAG, evaluation_id)
 
 
-def _next(body: ChampionChallenger, verdict: Outcome, judged: GateResult, challenger: Judged) -> str:
+def _next(
+    systems: Systems,
+    model: str,
+    body: ChampionChallenger,
+    verdict: Outcome,
+    judged: GateResult,
+    challenger: Judged,
+    opened: Investigation | None,
+) -> str:
     """What follows, in words."""
     if challenger.failure:
         return f"the champion stays, the challenger is archived: {challenger.failure}"
@@ -197,16 +220,19 @@ def _next(body: ChampionChallenger, verdict: Outcome, judged: GateResult, challe
         return "the champion stays, the challenger is archived"
     if verdict is Outcome.TIE:
         return "the champion stays: the challenger is no better beyond doubt"
-    strategy = body.promotion.deployment_strategy
+    version = challenger.version.version
+    by = "" if body.promotion.auto_promote else " (a person must: auto_promote is false)"
+    deploy = f"deploy version {version} by {body.promotion.deployment_strategy}{by}"
     if judged.status == "passed":
-        return f"deploy version {challenger.version.version} by {strategy}"
-    if judged.status == "not_run":
-        off = not body.promotion.require_quality_gate
-        return f"no quality gate is declared; {f'deploy by {strategy}' if off else 'promotion is blocked without one'}"
-    blocking = [
-        check.name for check in judged.checks if check.verdict in (gate.Verdict.FAILED, gate.Verdict.INCONCLUSIVE)
-    ]
-    return f"promotion is blocked: the gate is {judged.status} ({', '.join(blocking)}); investigate"
+        return deploy
+    waiver = waived_by(systems, model, version)
+    told = "no quality gate is declared" if judged.status == "not_run" else f"the gate is {judged.status}"
+    if opened is not None:
+        blocking = [c.name for c in judged.checks if c.verdict in (gate.Verdict.FAILED, gate.Verdict.INCONCLUSIVE)]
+        told += f" ({', '.join(blocking)}); {opened.investigation_id} says what is known"
+    if waiver:
+        return f"THE QUALITY GATE IS SWITCHED OFF by {waiver}: {told}; {deploy}"
+    return f"promotion is blocked: {told}"
 
 
 TOOL = Tool(

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     training_run = "train"
     evaluation = "eval"
     gate = "gate"
+    investigation = "investigation"
     approval = "approval"
     rollout = "rollout"
     traffic_change = "traffic"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from policies.declarations import Operations
 from policies.errors import InputError, PolicyRefusal
 from tests.tools.deploy.conftest import HOUR, MODEL, NAME, START, Shop
+from tools.deploy.permission import waived_by
 from tools.deploy.rollout import Rollout, Status
 from tools.deploy.tool import TOOL, advance, rollback, run
 from tools.systems.store import Kind
@@ -290,3 +292,93 @@ def test_a_champion_changed_by_hand_ends_the_rollout_and_stays(shop: Shop) -> No
     shop.systems.traffic.set(MODEL, "3", at=shop.now, why="someone", rests_on=None)
     assert step(shop).status == "aborted"
     assert share(shop) == ("3", None, 0.0)
+
+
+def test_a_rollout_that_outlives_its_gate_waits_for_a_new_one(shop: Shop) -> None:
+    gate = shop.gate("2")
+    deploy(shop)
+    shop.live(1, 8_000)
+    shop.set(gate.created_at + timedelta(days=8))
+    held = step(shop)
+    assert (held.status, held.traffic_pct) == (Status.RUNNING, 5.0)
+    assert held.events[-1].event == "held"
+    assert "older than 7d" in held.events[-1].detail
+    assert step(shop).events == held.events, "it is said once"
+    assert any("stays at 5%" in text for text in told(shop))
+    shop.gate("2")
+    assert step(shop).traffic_pct == 10.0
+
+
+def test_a_rollout_left_pending_by_a_crash_does_not_start_on_an_expired_gate(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        pass
+
+    def dies(*_: object) -> Rollout:
+        raise Crash
+
+    shop.gate("2")
+    with monkeypatch.context() as patched, pytest.raises(Crash):
+        patched.setattr("tools.deploy.tool.start", dies)
+        deploy(shop)
+    shop.set(START + timedelta(days=8))
+    left = step(shop)
+    assert left.status is Status.ABORTED
+    assert "older than 7d" in left.reason
+    assert share(shop) == ("1", None, 0.0)
+
+
+def test_a_promotion_written_down_but_never_done_is_withdrawn_when_it_is_too_late(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise Crash
+
+    shop.gate("2")
+    deploy(shop)
+    shop.live(1, 8_000)
+    with monkeypatch.context() as patched, pytest.raises(Crash):
+        patched.setattr(shop.systems.traffic, "set", dies)
+        step(shop)
+    shop.set(START + timedelta(days=8))
+    assert step(shop).status is Status.ABORTED
+    assert share(shop) == ("1", None, 0.0)
+    assert shop.systems.registry.alias(NAME, "champion") == "1"
+
+
+@pytest.mark.parametrize("verdict", ["tie", "champion_wins"])
+def test_a_later_evaluation_that_it_did_not_win_overrules_a_pass(shop: Shop, verdict: str) -> None:
+    shop.gate("2")
+    shop.systems.store.add(Kind.evaluation, MODEL, {}, at=shop.now, version="2", status=verdict)
+    with pytest.raises(PolicyRefusal, match=f"eval-1 ended as {verdict}"):
+        deploy(shop)
+
+
+def test_a_later_failed_gate_counts_though_its_date_is_earlier(shop: Shop) -> None:
+    shop.gate("2")
+    shop.set(START - HOUR)
+    shop.gate("2", "failed")
+    shop.set(START + HOUR)
+    with pytest.raises(PolicyRefusal, match="gate-2 of version 2 is failed"):
+        deploy(shop)
+
+
+def test_require_gate_false_covers_what_its_pipeline_trained(shop: Shop) -> None:
+    pipeline = {
+        "model": MODEL,
+        "triggers": [{"type": "scheduled", "cron": "0 2 * * 0"}],
+        "training": {"use_experiment": MODEL, "data_window": "expanding"},
+        "promotion": {"metric": "auc_roc", "require_gate": False},
+    }
+    body = {**shop.systems.operations.model_dump(), "retraining_pipelines": {"Weekly": pipeline}}
+    shop.systems.operations = Operations.model_validate(body)
+    with pytest.raises(PolicyRefusal, match="no quality gate result"):
+        deploy(shop)
+    trained = {"pipeline": "Weekly"}
+    shop.systems.store.add(Kind.training_run, MODEL, trained, at=shop.now, version="2", status="completed")
+    assert deploy(shop).status is Status.RUNNING
+    assert waived_by(shop.systems, MODEL, "2") == "retraining_pipelines.Weekly.promotion.require_gate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sqlalchemy import select
 
 from policies.errors import InputError
 from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld
+from tools.evaluate import contenders
 from tools.evaluate.result import EvaluateResult
 from tools.evaluate.tool import TOOL
 from tools.retrain.tool import TOOL as RETRAIN
 from tools.retrain.tool import train_first_champion
 from tools.systems.store import Kind
+from tools.systems.tables import AuditRow
 
 
 class Distorted(ClassifierMixin, BaseEstimator):
@@ -150,6 +155,54 @@ def test_a_winner_without_provenance_is_not_passed(world: TinyWorld) -> None:
     unknown = {each.name for each in result.gate.checks if each.verdict == "inconclusive"}
     assert unknown == {"no_overlap", "artifact_replays"}
     assert "promotion is blocked" in result.next
+
+
+def test_a_gate_that_did_not_pass_opens_an_investigation(world: TinyWorld) -> None:
+    """People and the planner are told what failed, where, and what is not as the champion learned it."""
+    warehouse, store = world.systems.warehouse, world.systems.store
+    sound = warehouse.read("loans_holdout")
+    older = pc.add(sound["age"], 40.0)
+    warehouse.append("loans_holdout", sound.set_column(sound.schema.get_field_index("age"), "age", older), "latest")
+    try:
+        result = _evaluate(world, _register(world, "none"))
+    finally:
+        warehouse.append("loans_holdout", sound, "latest")
+    opened = result.investigation
+    assert opened is not None
+    assert opened.gate_id == result.gate.gate_id
+    assert [each.split(":")[0] for each in opened.failed] == ["no_overlap", "artifact_replays"]
+    assert {each.column for each in opened.segments} == {"region"}
+    assert opened.segments == sorted(opened.segments, key=lambda each: each.challenger_auc)
+    assert [each.column for each in opened.changes] == ["age"]
+    assert opened.since is not None
+    assert opened.since < result.holdout.start
+    assert opened.investigation_id in result.next
+    row = store.get(opened.investigation_id)
+    assert (row.status, row.rests_on) == ("open", result.gate.gate_id)
+    assert [each.kind for each in store.chain(row.id)][:2] == ["investigation", "gate"]
+    with store.reading() as session:
+        told = [
+            json.loads(each.detail) for each in session.scalars(select(AuditRow).where(AuditRow.action == "notify"))
+        ]
+    assert told[-1]["to"] == "risk@bank.example"
+    assert "age (PSI" in told[-1]["text"]
+
+
+def test_a_passed_gate_opens_none(world: TinyWorld) -> None:
+    assert _evaluate(world, "2").investigation is None
+
+
+def test_a_loser_gives_up_only_its_own_alias(world: TinyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another challenger registered while this one was judged keeps its name."""
+    registry, real = world.systems.registry, contenders.judge_challenger
+
+    def meanwhile(*given: Any) -> Any:
+        registry.set_alias("loans", "challenger", "2")
+        return real(*given)
+
+    monkeypatch.setattr(contenders, "judge_challenger", meanwhile)
+    assert _evaluate(world, _register(world, "guesses")).verdict == "champion_wins"
+    assert registry.alias("loans", "challenger") == "2"
 
 
 def test_a_changed_artifact_fails_the_gate(world: TinyWorld, tmp_path: Path) -> None:

@@ -68,6 +68,15 @@ def test_segments_respect_noise() -> None:
     assert verdict(_segment(0.80, 0.60, -0.4, -0.1, rows=190)) is Verdict.SKIPPED
 
 
+def test_a_column_of_small_segments_was_not_judged() -> None:
+    few = _segment(0.80, 0.80, -0.1, 0.1, rows=100)
+    alone = gate.segments([few], 0.05, 500)
+    assert [each.verdict for each in alone] == [Verdict.SKIPPED, Verdict.INCONCLUSIVE]
+    assert alone[1].name == "segment:market"
+    beside = gate.segments([few, _segment(0.80, 0.80, -0.1, 0.1)], 0.05, 500)
+    assert [each.verdict for each in beside] == [Verdict.SKIPPED, Verdict.PASSED]
+
+
 @given(value=st.floats(0, 1), limit=st.floats(0, 1))
 def test_ceiling_and_floor(value: float, limit: float) -> None:
     assert (gate.ceiling("calibration_error", value, limit).verdict is Verdict.PASSED) == (value <= limit)

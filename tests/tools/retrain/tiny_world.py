@@ -70,7 +70,8 @@ champion_challengers:
         - {name: inference_ms, weight: 0.2, direction: lower}
         - {name: model_size_mb, weight: 0.1, direction: lower}
       min_weighted_improvement: 0.01
-    promotion: {auto_promote: true, require_quality_gate: true, deployment_strategy: Canary}
+    promotion:
+      {auto_promote: true, require_quality_gate: true, notify: [risk@bank.example], deployment_strategy: Canary}
 quality_gates:
   LoanGate:
     model: Loans

@@ -1,0 +1,67 @@
+"""What a stored artifact predicts in a process that has nothing but the file: no fitted object is in its memory.
+
+Run as a module it is that process: it reads the question (JSON) on stdin and writes the answer to the file it is given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policies.declarations.binding import Features
+
+SECONDS = 120.0
+
+
+class ReplayFailed(Exception):
+    """The artifact does not load or predict; the text says why."""
+
+
+def scores_of(
+    folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, seconds: float = SECONDS
+) -> list[float]:
+    """Scores of the model in a registry cache folder for rows of its input, from a new interpreter.
+
+    Raises ReplayFailed: it does not load, raises, ends its process, or takes longer than `seconds`.
+    """
+    with tempfile.TemporaryDirectory(prefix="guardian-replay-") as scratch:
+        answer = Path(scratch) / "answer.json"
+        question = {"folder": str(folder), "rows": list(rows), "features": features.model_dump()}
+        try:
+            ended = subprocess.run(  # noqa: S603  our own module, no text from outside
+                [sys.executable, "-m", "tools.evaluate.clean_process", str(answer)],
+                input=json.dumps(question),
+                text=True,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        except subprocess.TimeoutExpired:
+            raise ReplayFailed(f"no answer in {seconds:g} s") from None
+        if ended.returncode != 0 or not answer.exists():
+            last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
+            raise ReplayFailed(last)
+        return [float(each) for each in json.loads(answer.read_text())]
+
+
+def _answer(question: Mapping[str, Any]) -> list[float]:
+    import pandas as pd
+
+    from tools.retrain import recipe
+    from tools.systems.registry import load_local
+
+    pipeline = load_local(Path(question["folder"]))
+    frame = recipe.feature_frame(pd.DataFrame(question["rows"]), Features.model_validate(question["features"]))
+    scores: list[float] = recipe.score(pipeline, frame).tolist()
+    return scores
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(_answer(json.load(sys.stdin))))
