@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evals.scratch import scratch_folder
+from evals.scratch import ScratchFolder
 from evals.simshop import ALL_CAUSES, DRIFT_TYPES, LIVE_FROM, QUIET, Cause, Story, World
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ class Look:
 
 def looks(seed: int, customers: int, names: Iterable[str] = ALL_CAUSES, quiet_hours: int = 24) -> list[Look]:
     """One seed's world with each of the causes, and the quiet one `quiet_hours` times."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "shop"
-        scratch_folder(home, "evals")
+    with tempfile.TemporaryDirectory() as folder, ScratchFolder(home := Path(folder) / "shop", "evals"):
         world, systems = _shop(home, seed, customers)
         try:
             night = datetime.combine(QUIET_DAY, NIGHT)

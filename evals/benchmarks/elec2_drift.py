@@ -21,7 +21,7 @@ import numpy as np
 
 from evals.elec2.example import ADOPTED, FEATURES, HALF_HOUR, LABEL_LAG, WEEK, adopt, read, week_passes
 from evals.elec2.picture import Walked, page
-from evals.scratch import scratch_folder
+from evals.scratch import ScratchFolder
 from policies.declarations import Severity
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def walk(data: Path, home: Path, most_weeks: int = 94) -> Iterator[Walked]:
     from tools.systems.systems import Systems
 
     rows = read(data)
-    scratch_folder(home, "evals.elec2")
+    folder = ScratchFolder(home, "evals.elec2")
     systems = Systems.open(home / "operations.yaml")
     try:
         adopt(systems, rows)
@@ -64,6 +64,7 @@ def walk(data: Path, home: Path, most_weeks: int = 94) -> Iterator[Walked]:
             start, number = end, number + 1
     finally:
         systems.close()
+        folder.close()
 
 
 def threshold() -> float:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.scratch import scratch_folder
+from evals.scratch import ScratchFolder
 from evals.simshop import FULL_STORY, Story, World
 from policies.errors import SystemDown
 from tools.serving.batch import score_window
@@ -49,6 +49,7 @@ class Shop:
         story: Story = FULL_STORY,
         customers: int = 100_000,
     ) -> None:
+        self._folder = ScratchFolder(home, "evals")
         self.home = home
         self.planner = planner
         self.world = World(seed, customers=customers, story=story)
@@ -57,7 +58,6 @@ class Shop:
         self._say = say
         self._told = ""
         self.gateway: GatewayProcess | None = None
-        scratch_folder(home, "evals")
         self.systems = Systems.open(home / "operations.yaml")
 
     @property
@@ -102,11 +102,12 @@ class Shop:
                 self._night(end)
 
     def close(self) -> None:
-        """Stops the gateway and gives connections back."""
+        """Stops the gateway, gives connections back and lets go of the folder."""
         if self.gateway is not None:
             self.gateway.stop()
             self.gateway = None
         self.systems.close()
+        self._folder.close()
 
     def top_flagged(self, at: datetime) -> list[int]:
         """The ids of the customers with the highest scores in the week before `at`."""

@@ -12,7 +12,7 @@ from policies.errors import GuardianError
 
 
 def main() -> int:
-    """Runs the example and prints its summary; 1 where it cannot be run."""
+    """Runs the example and prints its summary; the exit code is that of the command line."""
     parser = argparse.ArgumentParser(prog="python -m evals.elec2", description="The Guardian on the Elec2 data.")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="elec2.csv: 45,312 half hours.")
     parser.add_argument("--dir", type=Path, default=Path("elec2-example"), metavar="D", help="Where the world lives.")
@@ -26,7 +26,7 @@ def main() -> int:
         result = run_example(given.data, given.dir, say)
     except GuardianError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return error.exit_code
     sys.stdout.write(f"{show(result)}\n")
     return 0
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.scratch import scratch_folder
+from evals.scratch import ScratchFolder
 from policies.errors import InputError
 from tools.serving.batch import score_window
 from tools.systems import datasets
@@ -93,7 +93,7 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
     from tools.check_drift.tool import start_monitor
 
     rows = read(data)
-    scratch_folder(directory, "evals.elec2")
+    folder = ScratchFolder(directory, "evals.elec2")
     systems = Systems.open(directory / "operations.yaml")
     try:
         say(f"{DAYS_BEFORE_ADOPTION} days are there; training the first champion")
@@ -112,6 +112,7 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
         )
     finally:
         systems.close()
+        folder.close()
 
 
 def adopt(systems: Systems, rows: pd.DataFrame) -> float:

@@ -1,0 +1,82 @@
+"""The folder of a demo: one living process at a time, and what people keep there stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.cli.app import run as guardian
+from evals.scratch import ScratchFolder
+from policies.errors import InputError
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from evals.scratch import ScratchFolder
+folder = ScratchFolder(Path(sys.argv[1]), sys.argv[2])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("package", ["evals", "evals.elec2"])
+def test_a_folder_in_use_is_refused_and_left_untouched(tmp_path: Path, package: str) -> None:
+    home = tmp_path / "shop"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(home), package], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as first:
+        try:
+            assert first.stdout is not None and first.stdout.readline() == "held\n"
+            (home / "warehouse" / "rows.parquet").write_text("precious")
+            with pytest.raises(InputError, match=rf"a demo is running in this folder \(pid {first.pid}\)"):
+                ScratchFolder(home, package)
+            assert (home / "warehouse" / "rows.parquet").read_text() == "precious"
+        finally:
+            first.kill()
+    with ScratchFolder(home, package):  # the lock died with its process
+        assert (home / "operations.yaml").exists()
+
+
+def test_the_demo_in_a_folder_in_use_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ScratchFolder(tmp_path / "shop", "evals"):
+        assert guardian(["demo", "--dir", str(tmp_path / "shop")]) == 2
+    assert "a demo is running in this folder" in capsys.readouterr().err
+
+
+def _file(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("mine")
+    return tmp_path / "file"
+
+
+def _below_a_file(tmp_path: Path) -> Path:
+    return _file(tmp_path) / "shop"
+
+
+def _nowhere(tmp_path: Path) -> Path:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc")
+    return Path("/proc/guardian-demo")
+
+
+def _read_only(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o555)
+    try:
+        (tmp_path / "probe").touch()
+    except OSError:
+        return tmp_path / "shop"
+    pytest.skip("this user may write everywhere")
+
+
+@pytest.mark.parametrize("place", [_file, _below_a_file, _nowhere, _read_only])
+def test_a_folder_that_cannot_be_made_exits_with_2_and_is_named(
+    tmp_path: Path, place: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(place)
+    home = place(tmp_path)
+    assert guardian(["demo", "--dir", str(home)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{home}: ")
+    assert "is a file" in said or "cannot be made or written: " in said
