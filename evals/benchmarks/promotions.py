@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from evals.demo.shop import DEPLOYED, MODEL, MONITOR, STORY_ENDS
-from evals.scratch import scratch_folder
+from evals.scratch import ScratchFolder
 from evals.simshop import FULL_STORY, QUIET, World
 from policies.errors import PolicyRefusal
 from tools.systems.clock import VirtualClock
@@ -133,7 +133,7 @@ def _found(seed: int, customers: int, home: Path) -> None:
     """The shop on the morning of its deployment, its first champion adopted."""
     from tools.retrain.tool import train_first_champion
 
-    scratch_folder(home, "evals")
+    ScratchFolder(home, "evals").close()
     systems = Systems.open(home / "operations.yaml")
     _set(systems, DEPLOYED)
     World(seed, customers, QUIET).build_history(systems.warehouse)  # the story has not begun

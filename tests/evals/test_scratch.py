@@ -26,7 +26,10 @@ time.sleep(60)
 def test_a_folder_in_use_is_refused_and_left_untouched(tmp_path: Path, package: str) -> None:
     home = tmp_path / "shop"
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(home), package], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", _HOLD, str(home), package],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
     ) as first:
         try:
             assert first.stdout is not None and first.stdout.readline() == "held\n"
