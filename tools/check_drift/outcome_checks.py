@@ -40,7 +40,7 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     baseline = material.baseline_scores()
     current = profile({SCORE: scores}, like=baseline)
     (change,) = compare(baseline, current)
-    value, p_value = statistic(declared.method, change, baseline, current)
+    value, p_value = statistic(declared.method, change)
     detail = f"version {material.champion()}, {origin}: {change.reason}; {len(scores):,} rows"
     if declared.method == "kl_divergence":
         detail += f"; KL(current ‖ baseline), the reverse is {change.psi - change.kl:.3f}"
