@@ -12,11 +12,13 @@ from agent.cli.app import run as guardian
 from evals.scratch import ScratchFolder
 from policies.errors import InputError
 
+TABLES = ("customers", "ml_features.customer_360")
+
 _HOLD = """
 import sys, time
 from pathlib import Path
 from evals.scratch import ScratchFolder
-folder = ScratchFolder(Path(sys.argv[1]), sys.argv[2])
+folder = ScratchFolder(Path(sys.argv[1]), sys.argv[2], ())
 print("held", flush=True)
 time.sleep(60)
 """
@@ -26,24 +28,64 @@ time.sleep(60)
 def test_a_folder_in_use_is_refused_and_left_untouched(tmp_path: Path, package: str) -> None:
     home = tmp_path / "shop"
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(home), package], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", _HOLD, str(home), package],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
     ) as first:
         try:
             assert first.stdout is not None and first.stdout.readline() == "held\n"
             (home / "warehouse" / "rows.parquet").write_text("precious")
             with pytest.raises(InputError, match=rf"a demo is running in this folder \(pid {first.pid}\)"):
-                ScratchFolder(home, package)
+                ScratchFolder(home, package, TABLES)
             assert (home / "warehouse" / "rows.parquet").read_text() == "precious"
         finally:
             first.kill()
-    with ScratchFolder(home, package):  # the lock died with its process
+    with ScratchFolder(home, package, TABLES):  # the lock died with its process
         assert (home / "operations.yaml").exists()
 
 
 def test_the_demo_in_a_folder_in_use_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with ScratchFolder(tmp_path / "shop", "evals"):
+    with ScratchFolder(tmp_path / "shop", "evals", TABLES):
         assert guardian(["demo", "--dir", str(tmp_path / "shop")]) == 2
     assert "a demo is running in this folder" in capsys.readouterr().err
+
+
+def test_what_people_keep_in_the_folder_stays(tmp_path: Path) -> None:
+    home, told = tmp_path / "shop", list[str]()
+    ScratchFolder(home, "evals", TABLES, told.append).close()
+    mine = [home / "run-26.html", home / "notes" / "todo.txt", home / "warehouse" / "mine" / "rows.parquet"]
+    mine.append(home / "warehouse" / "ml_features" / "mine" / "rows.parquet")
+    made = [home / "report.html", home / ".guardian" / "state.db", home / "warehouse" / "customers" / "all.parquet"]
+    made.append(home / "warehouse" / "ml_features" / "customer_360" / "all.parquet")
+    for each in (*mine, *made):
+        each.parent.mkdir(parents=True, exist_ok=True)
+        each.write_text("written")
+    ScratchFolder(home, "evals", TABLES, told.append).close()
+    assert [each.exists() for each in mine] == [True] * len(mine)
+    assert [each.exists() for each in made] == [False] * len(made)
+    assert told == []
+
+
+def test_edited_declarations_are_kept_aside_and_told(tmp_path: Path) -> None:
+    home, told = tmp_path / "shop", list[str]()
+    ScratchFolder(home, "evals", TABLES).close()
+    declarations = home / "operations.yaml"
+    shipped = declarations.read_text()
+    for edited in ("models: {}\n", "budgets: {}\n"):
+        declarations.write_text(edited)
+        ScratchFolder(home, "evals", TABLES, told.append).close()
+        assert declarations.read_text() == shipped
+    assert (home / "operations.yaml.bak").read_text() == "models: {}\n"
+    assert (home / "operations.yaml.bak2").read_text() == "budgets: {}\n"
+    assert [line.rpartition(" ")[2] for line in told] == ["operations.yaml.bak", "operations.yaml.bak2"]
+
+
+def test_declarations_that_an_older_example_wrote_are_not_taken_for_edited(tmp_path: Path) -> None:
+    home = tmp_path / "shop"
+    ScratchFolder(home, "evals.elec2", ()).close()
+    ScratchFolder(home, "evals", TABLES).close()
+    assert [each.name for each in home.glob("operations*")] == ["operations.yaml"]
 
 
 def _file(tmp_path: Path) -> Path:
