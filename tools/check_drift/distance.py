@@ -46,7 +46,7 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
         low_f, low_g = float(below_f[0]), float(below_g[0])
         high_f, high_g = float(f[-1]), float(g[-1])
         gaps = np.abs((f - low_f) / (high_f - low_f) - (g - low_g) / (high_g - low_g))
-        moved = float(np.dot(gaps[:-1], np.diff(middle_values(ranks))))
+        moved = float(np.add.reduce(gaps[:-1] * np.diff(middle_values(ranks))))
     return Distances(ks, max(float(at_most.max(initial=0.0)) - ks, 0.0), moved)
 
 
