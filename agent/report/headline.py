@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from agent.report.model import Fact, ReportContent
 from agent.report.numbers import count, day, fixed, money, signed_percent, words
+from agent.report.reasons import rule
 from policies.declarations import Severity
 
 _FOUND = (Severity.warning, Severity.critical)
@@ -88,7 +89,7 @@ def _measured(content: ReportContent, model: str, skipped: str, failures: int) -
     drift = content.drift_triggering or content.drift_latest
     found = _found(content)
     if drift is not None and found:
-        why = f"; not retrained: {skipped.rstrip('.')}" if skipped else ""
+        why = f"; not retrained: {rule(skipped)}" if skipped else ""
         said = f"{model} drifted: {found} of {len(drift.checks)} checks found something{why}."
         return said, "Needs a look", drift.severity
     if off := [words(each.kpi) for each in content.kpis if each.severity in _FOUND]:

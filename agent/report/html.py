@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from agent.report import numbers, plots
+from agent.report import gates, numbers, plots, reasons, targets
 from agent.report.model import DriftCheck, DriftReport, Evaluation, ReportContent
 from agent.report.origin import origin
 from agent.report.plots.canvas import NARROW, WIDE
@@ -119,10 +119,13 @@ def _environment() -> Environment:
         for each in (
             numbers.number, numbers.fixed, numbers.percent, numbers.signed_percent, numbers.money, numbers.count,
             numbers.p_value, numbers.kpi, numbers.day, numbers.full_day, numbers.moment, numbers.short_moment,
-            numbers.words,
+            numbers.words, reasons.trigger, reasons.refusal, reasons.sentence,
         )
     }  # fmt: skip
-    environment.globals |= {"measured": numbers.measured, "span": numbers.span, "signs": SIGNS}
+    environment.globals |= {
+        "measured": numbers.measured, "span": numbers.span, "signs": SIGNS, "shown": gates.shown,
+        "why_open": gates.why_open, "business": targets.business,
+    }  # fmt: skip
     environment.finalize = _plain
     return environment
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from agent.report.gates import shown, why_open
 from agent.report.html import count_found, found_checks
-from agent.report.model import Evaluation, Event, Gate, ReportContent, Rollout
+from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout, Stage
 from agent.report.numbers import (
     count,
     fixed,
@@ -22,6 +23,7 @@ from agent.report.numbers import (
     words,
 )
 from agent.report.origin import origin
+from agent.report.targets import business
 from agent.untrusted import clean
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!])")
@@ -45,7 +47,10 @@ def render_markdown(content: ReportContent) -> str:
         _spend(content),
         _listed(
             "What it rests on",
-            (f"{_code(e.id)} {_t(words(e.kind))}{_after(words(e.status))} {_t(e.text)}" for e in content.evidence),
+            (
+                f"{_code(e.id)} {_t(e.text or words(e.kind))}{f' Now: {_t(words(e.status))}.' if e.status else ''}"
+                for e in content.evidence
+            ),
         ),
         "\n\n".join(_t(note) for note in content.notes),
     ]
@@ -141,13 +146,19 @@ def _rollout(rollout: Rollout | None) -> str:
         [
             f"{stage.traffic_pct:g}%",
             _t(stage.verdict) or "–",
-            "; ".join(f"{_t(words(m.name))} {_t(measured(m.name, m.value))}" for m in stage.measurements) or "–",
+            "; ".join(_measurement(stage, m) for m in stage.measurements) or "–",
         ]
         for stage in rollout.stages
     ]
     said = f"{_t(rollout.strategy)} of version {_t(rollout.version)}: **{_t(words(rollout.status))}**"
     said += f"{_after(rollout.reason)} {_code(rollout.rollout_id)}"
     return "\n\n".join(["## How it went live", said, _table("", ["Traffic", "Gate", "Measured"], rows)])
+
+
+def _measurement(stage: Stage, m: Measurement) -> str:
+    name, value, _ = shown(m)
+    why = why_open(stage, m)
+    return _t(f"{name} {value}{f' ({m.verdict}: {why})' if why else ''}")
 
 
 def _kpis(content: ReportContent) -> str:
@@ -161,8 +172,11 @@ def _kpis(content: ReportContent) -> str:
         ]
         for k in content.kpis
     ]
-    table = _table("Does the business see it?", ["KPI", "Value", "Target", "Baseline", "Severity"], rows)
-    return "\n\n".join(part for part in (table, _t(content.kpi_disconnect)) if part)
+    table = _table("", ["KPI", "Value", "Target", "Baseline", "Severity"], rows)
+    if not table:
+        return _t(content.kpi_disconnect)
+    said = _t(f"{business(content.kpis)} {content.kpi_disconnect}")
+    return "\n\n".join(["## Does the business see it?", said, table])
 
 
 def _spend(content: ReportContent) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agent.report.model import (
+    BrokenSource,
     Diagnosis,
     Direction,
     DriftCheck,
@@ -53,12 +54,12 @@ def drift_report(row: Evidence) -> DriftReport:
 
 
 def _diagnosis(body: Body) -> Diagnosis:
-    sources = body.get("sources")
-    listed = [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, Mapping)]
+    listed = _sources(body)
     first, sudden = moment(body, "first_seen"), body.get("sudden")
     return Diagnosis(
         kind=text(body, "kind"),
         sources=tuple(name for each in listed if (name := text(each, "source"))),
+        broken=tuple(each for each in parts(BrokenSource, listed) if each.signs),
         first_seen=first.date() if first else None,
         sudden=sudden if isinstance(sudden, bool) else None,
         renamed={str(old): str(new) for old, new in mapping(body, "renamed").items()},
@@ -69,9 +70,12 @@ def _diagnosis(body: Body) -> Diagnosis:
 
 def broken_sources(row: Evidence) -> set[str]:
     """The sources that a drift report holds to be broken; none for another kind of row."""
-    sources = mapping(row.body, "diagnosis").get("sources")
-    listed = [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, dict)]
-    return {text(each, "source") for each in listed if each.get("signs")}
+    return {text(each, "source") for each in _sources(mapping(row.body, "diagnosis")) if each.get("signs")}
+
+
+def _sources(body: Body) -> list[Body]:
+    sources = body.get("sources")
+    return [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, Mapping)]
 
 
 def training(row: Evidence) -> Training:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
 from agent.report.model import KpiReading
@@ -24,7 +26,7 @@ def kpi_bullet(reading: KpiReading, *, key: str) -> Markup:
     if not known:
         canvas.text(WIDTH / 2, trend + 30, "no reading", "mute", "middle")
         return canvas.svg()
-    x = Scale(*widened(known, margin=0.14), 4, WIDTH - 4)
+    x = Scale(*widened(known, least=_least(known), margin=0.14), 4, WIDTH - 4)
     up = trend + 30
     canvas.line(4, up, WIDTH - 4, up, "rail")
     if reading.target is not None:
@@ -40,6 +42,11 @@ def kpi_bullet(reading: KpiReading, *, key: str) -> Markup:
     return canvas.svg()
 
 
+def _least(values: Sequence[float]) -> float:
+    """The least range drawn: a tenth of the values' size, so that a change of a fraction of a percent looks small."""
+    return max((abs(value) for value in values), default=0.0) / 10
+
+
 def _named(canvas: Canvas, left: float, up: float, label: str) -> None:
     half = text_width(label) / 2
     canvas.text(min(max(left, half), WIDTH - half), up, label, "mute halo", "middle")
@@ -49,7 +56,8 @@ def _history(canvas: Canvas, reading: KpiReading, height: float) -> None:
     first, last = reading.history[0], reading.history[-1]
     length = max((last.at - first.at).total_seconds(), 1.0)
     x = Scale(0, length, 5, WIDTH - 8)
-    y = Scale(*widened([point.value for point in reading.history]), height - 22, 6)
+    values = [point.value for point in reading.history]
+    y = Scale(*widened(values, least=_least(values)), height - 22, 6)
     canvas.polyline([(x((p.at - first.at).total_seconds()), y(p.value)) for p in reading.history], "now stroke")
     canvas.circle(x(length), y(last.value), 3, "now dot")
     canvas.text(4, height - 4, day(first.at), "mute")
