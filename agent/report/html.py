@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -34,6 +35,8 @@ def render_html(content: ReportContent) -> str:
             found=_worst_first(drift),
             origin=origin(drift.diagnosis if drift else None),
             counted=(count_found(drift), len(drift.checks) if drift else 0),
+            looked_back=looked_back(drift),
+            shared=shared_rows(drift),
             Severity=Severity,
         )
     )
@@ -47,6 +50,24 @@ def found_checks(report: DriftReport | None) -> list[DriftCheck]:
 def count_found(report: DriftReport | None) -> int:
     """How many of a report's checks found something; what could not be judged is no finding."""
     return sum(check.severity in (Severity.warning, Severity.critical) for check in report.checks) if report else 0
+
+
+def looked_back(report: DriftReport | None) -> str:
+    """How far back the checks looked, where not all looked as far: the last 1 h for data drift, …; empty otherwise."""
+    lengths: dict[timedelta, list[str]] = {}
+    for kind, length in report.looked_back.items() if report else ():
+        lengths.setdefault(length, []).append(numbers.words(kind))
+    if len(lengths) < 2:
+        return ""
+    told = [f"the last {numbers.span(length)} for {targets.listed(lengths[length])}" for length in sorted(lengths)]
+    return f"Each check looks at the window that is declared for it: {'; '.join(told)}."
+
+
+def shared_rows(report: DriftReport | None) -> str:
+    """Why a table of a report's findings has fewer rows than there are findings; empty where it has as many."""
+    found = sum(check.severity is not Severity.ok for check in report.checks) if report else 0
+    rows = len(found_checks(report))
+    return f"{found} findings in {rows} rows: what two checks measured alike shares one" if rows < found else ""
 
 
 def has_bars(evaluation: Evaluation) -> bool:
@@ -76,7 +97,14 @@ def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
     pictures: dict[str, Markup | list[Markup]] = dict.fromkeys(("auc", "comparison", "traffic", "spend"), Markup())
     if content.weeks:
         drawn = [
-            plots.auc_by_week(content.weeks, content.markers, content.auc_floor, width=width, key=f"auc{width}")
+            plots.auc_by_week(
+                content.weeks,
+                content.markers,
+                content.auc_floor,
+                content.auc_deployed,
+                width=width,
+                key=f"auc{width}",
+            )
             for width in (WIDE, NARROW)
         ]
         pictures["auc"] = _both(*drawn)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from agent.report.gates import shown, why_open
-from agent.report.html import count_found, found_checks
+from agent.report.html import count_found, found_checks, looked_back, shared_rows
 from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout, Stage
 from agent.report.numbers import (
     count,
@@ -80,7 +80,10 @@ def _weeks(content: ReportContent) -> str:
     rows = [[full_day(w.week_start), fixed(w.with_guardian), fixed(w.without_guardian)] for w in content.weeks]
     alone = any(week.without_guardian is not None for week in content.weeks)
     head = ["Week of", "With guardian", "Without"] if alone else ["Week of", "AUC"]
-    return _table("Live AUC by week", head, [row[: len(head)] for row in rows])
+    table = _table("", head, [row[: len(head)] for row in rows])
+    first = content.auc_deployed
+    said = f"At its deployment the model scored {fixed(first)} on its holdout." if first is not None else ""
+    return "\n\n".join(part for part in ("## Live AUC by week", said, table) if part) if table else ""
 
 
 def _flagged(content: ReportContent) -> str:
@@ -102,6 +105,8 @@ def _drift(content: ReportContent) -> str:
     ]
     table = _table("", ["Severity", "Type", "Subject", "Value", "Threshold", "Detail"], rows)
     said = f"{_code(report.report_id)} {count_found(report)} of {len(report.checks)} checks found something."
+    shared = shared_rows(report)
+    said = " ".join(part for part in (said, _t(f"{shared}." if shared else ""), _t(looked_back(report))) if part)
     cause = _t(origin(report.diagnosis))
     return "\n\n".join(part for part in ("## What changed in the data", said, cause, table) if part)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +27,8 @@ from agent.report.model import (
 )
 from agent.report.numbers import is_share
 from policies.declarations import Operations, Severity
+from policies.declarations.base import frequency_period
+from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import Kpi
 from tools.systems.store import Evidence
 
@@ -34,8 +36,8 @@ Body = Mapping[str, Any]
 P = TypeVar("P", bound=BaseModel)
 
 
-def drift_report(row: Evidence) -> DriftReport:
-    """A row of kind `drift`."""
+def drift_report(row: Evidence, operations: Operations | None = None) -> DriftReport:
+    """A row of kind `drift`; how far back its checks looked is told where the declared monitor is given."""
     body, window, baseline = row.body, mapping(row.body, "window"), mapping(row.body, "baseline")
     return DriftReport(
         report_id=row.id,
@@ -49,8 +51,17 @@ def drift_report(row: Evidence) -> DriftReport:
         status=text(body, "status") or "checked",
         severity=severity(body),
         checks=tuple(parts(DriftCheck, body.get("checks"))),
+        looked_back=_looked_back(operations.drift_monitors.get(text(body, "monitor"))) if operations else {},
         diagnosis=_diagnosis(mapping(body, "diagnosis")),
     )
+
+
+def _looked_back(monitor: DriftMonitor | None) -> dict[str, timedelta]:
+    found: dict[str, timedelta] = {}
+    for each in monitor.monitors if monitor else ():
+        length = each.window or frequency_period(each.frequency)
+        found[each.type] = min(length, found.get(each.type, length))
+    return found
 
 
 def _diagnosis(body: Body) -> Diagnosis:
