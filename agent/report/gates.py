@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from agent.report.model import Measurement, Stage
-from agent.report.numbers import MINUS, fixed, measured, words
+from agent.report.numbers import fixed, measured, words
 
 
 def shown(m: Measurement) -> tuple[str, str, str]:
     """Name, value, and what the value is held against. A degradation is told as the AUC won or lost."""
     if m.name == "auc_degradation":
-        limit = f"at most {fixed(m.limit)} below the champion" if m.limit is not None else ""
-        return "AUC", _against(m.value), limit
+        return "AUC", *_against_champion(m)
     champion = f"champion {measured(m.name, m.champion_value)}" if m.champion_value is not None else ""
     limit = f"limit {measured(m.name, m.limit)}" if m.limit is not None else ""
     return words(m.name), measured(m.name, m.value), ", ".join(part for part in (champion, limit) if part)
@@ -28,10 +27,10 @@ def why_open(stage: Stage, m: Measurement) -> str:
     return f"{passed}; {m.detail}" if m.detail else passed
 
 
-def _against(degradation: float | None) -> str:
-    if degradation is None:
-        return "not known yet"
-    won = fixed(abs(degradation))
-    if float(won) == 0.0:
-        return "equal"
-    return f"+{won}" if degradation < 0 else f"{MINUS}{won}"
+def _against_champion(m: Measurement) -> tuple[str, str]:
+    limit = f"limit {fixed(m.limit)} below" if m.limit is not None else ""
+    if m.value is None:
+        return "not known yet", f"{limit} the champion's" if limit else ""
+    gap = fixed(abs(m.value))
+    value = "equal to" if float(gap) == 0.0 else f"{gap} {'above' if m.value < 0 else 'below'}"
+    return value, f"the champion's{f', {limit}' if limit else ''}"

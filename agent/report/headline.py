@@ -136,7 +136,8 @@ def _facts(content: ReportContent) -> Iterator[Fact]:
         label = f"Live AUC of version {content.rollout.champion_version or '?'}"
         yield Fact(label=label, value=fixed(guarded[-1]), note=f"before version {content.rollout.version} took over")
     elif guarded:
-        note = f"{fixed(alone[-1])} without the guardian" if alone else "in the last week"
+        last = next(week.week_start for week in reversed(content.weeks) if week.with_guardian is not None)
+        note = f"{fixed(alone[-1])} without the guardian" if alone else f"in the week of {day(last)}"
         better = Severity.ok if alone and guarded[-1] - alone[-1] > _VISIBLE else Severity.unknown
         yield Fact(label="Live AUC", value=fixed(guarded[-1]), note=note, severity=better)
     elif alone:

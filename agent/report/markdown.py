@@ -68,6 +68,8 @@ def _top(content: ReportContent) -> str:
     if content.facts:
         lines.append("")
     lines += [f"- {_t(f.label)}: **{_t(f.value)}**{f' ({_t(f.note)})' if f.note else ''}" for f in content.facts]
+    if content.with_agent and content.verdict and not content.waiting:
+        lines += ["", "Nothing waits for a person."]
     return "\n".join(lines)
 
 
@@ -100,7 +102,14 @@ def _drift(content: ReportContent) -> str:
         return ""
     found = found_checks(report)
     rows = [
-        [_t(c.severity.value), _t(words(c.type)), _t(c.subject), number(c.value), number(c.threshold), _t(c.detail)]
+        [
+            _t(c.severity.value),
+            _t(words(c.type)),
+            _t(words(c.subject) if c.type == "concept_drift" else c.subject),
+            number(c.value),
+            number(c.threshold),
+            _t(c.detail),
+        ]
         for c in found[:_MOST_CHECKS]
     ]
     table = _table("", ["Severity", "Type", "Subject", "Value", "Threshold", "Detail"], rows)

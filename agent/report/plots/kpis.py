@@ -11,7 +11,7 @@ from agent.report.numbers import day, kpi
 from agent.report.plots.canvas import Canvas, Scale, text_width, widened
 
 WIDTH = 232
-_LINE = 62
+_LINE = 64
 _TREND = 56
 
 
@@ -32,8 +32,8 @@ def kpi_bullet(reading: KpiReading, *, key: str) -> Markup:
     if reading.target is not None:
         good = WIDTH - 4 if reading.direction == "higher" else 4
         canvas.line(x(reading.target), up, good, up, "rail good")
-        canvas.line(x(reading.target), up - 9, x(reading.target), up + 9, "tick")
-        _named(canvas, x(reading.target), up + 25, f"target {kpi(reading.target, reading.percent)}")
+        canvas.line(x(reading.target), up - 12, x(reading.target), up + 12, "tick")
+        _named(canvas, x(reading.target), up + 27, f"target {kpi(reading.target, reading.percent)}")
     if reading.baseline is not None:
         canvas.line(x(reading.baseline), up - 6, x(reading.baseline), up + 6, "base tickmark")
         _named(canvas, x(reading.baseline), up - 14, f"baseline {kpi(reading.baseline, reading.percent)}")
