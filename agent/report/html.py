@@ -67,7 +67,8 @@ def shared_rows(report: DriftReport | None) -> str:
     """Why a table of a report's findings has fewer rows than there are findings; empty where it has as many."""
     found = sum(check.severity is not Severity.ok for check in report.checks) if report else 0
     rows = len(found_checks(report))
-    return f"{found} findings in {rows} rows: what two checks measured alike shares one" if rows < found else ""
+    counted = f"{found} findings in {rows} row{'s' if rows > 1 else ''}"
+    return f"{counted}: what two checks measured alike shares one" if rows < found else ""
 
 
 def has_bars(evaluation: Evaluation) -> bool:

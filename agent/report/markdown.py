@@ -170,9 +170,9 @@ def _rollout(rollout: Rollout | None) -> str:
 
 
 def _measurement(stage: Stage, m: Measurement) -> str:
-    name, value, _ = shown(m)
     why = why_open(stage, m)
-    return _t(f"{name} {value}{f' ({m.verdict}: {why})' if why else ''}")
+    said = " ".join(part for part in shown(m) if part)
+    return _t(f"{said}{f' ({m.verdict}: {why})' if why else ''}")
 
 
 def _kpis(content: ReportContent) -> str:
