@@ -17,7 +17,7 @@ from agent.budget import Spent, spent_by_run
 from agent.report import reading, sentences
 from agent.report.distributions import drifted_distributions
 from agent.report.headline import told
-from agent.report.live import live_auc
+from agent.report.live import deployed_auc, live_auc
 from agent.report.model import (
     EvidenceLink,
     Gate,
@@ -44,6 +44,7 @@ _MADE = (
     Kind.kpi_reading,
 )  # fmt: skip
 _HISTORY = timedelta(weeks=8)
+_AFTERMATH = timedelta(weeks=3)
 _ORDER = {kind: place for place, kind in enumerate(_MADE)}
 
 
@@ -145,12 +146,14 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
     training_row, judged = decided(Kind.training_run), decided(Kind.evaluation)
     latest = found.newest(Kind.drift_report)
     triggering = decisive.get(Kind.drift_report) or _rested_on(systems, training_row)
-    latest_report = reading.drift_report(latest) if latest else None
-    trigger_report = reading.drift_report(triggering) if triggering and triggering is not latest else None
+    latest_report = reading.drift_report(latest, operations) if latest else None
+    trigger_report = reading.drift_report(triggering, operations) if triggering and triggering is not latest else None
     rollout = _rollout(systems, rollout_row)
     shown = trigger_report or latest_report
     disconnect = [r for r in found.of(Kind.kpi_reading) if r.body.get("disconnect") is True]
     past = store.list(Kind.kpi_reading, found.model, limit=400)
+    begins = found.start if whole_period else found.end - _HISTORY
+    until = found.end if whole_period else _known(systems, found, rollout)
     content = ReportContent(
         headline="",
         model=found.model,
@@ -162,9 +165,10 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
         drift_latest=latest_report,
         drift_triggering=trigger_report,
         distributions=drifted_distributions(systems, found.model, shown) if shown else (),
-        weeks=live_auc(systems, found.model, found.start if whole_period else found.end - _HISTORY, found.end),
+        weeks=live_auc(systems, found.model, begins, until),
         markers=_markers(found, rollout),
         auc_floor=_floor(systems, found.model),
+        auc_deployed=deployed_auc(systems, found.model, begins),
         training=reading.training(training_row) if training_row and training_row.body.get("pipeline") else None,
         evaluation=reading.evaluation(judged, operations) if judged else None,
         gate=_gate(found, decisive, judged),
@@ -183,6 +187,13 @@ def _rollout(systems: Systems, row: Evidence | None) -> Rollout | None:
         return None
     changes = [each for each in systems.store.list(Kind.traffic_change, row.model) if each.rests_on == row.id]
     return rollout_of(row, changes, systems.operations)
+
+
+def _known(systems: Systems, found: _Rows, rollout: Rollout | None) -> datetime:
+    """Until when live performance is told: what a run put live shows in the weeks after it, as far as there are any."""
+    if rollout is None or not rollout.traffic:
+        return found.end
+    return max(found.end, min(systems.clock.now(), rollout.traffic[-1].at + _AFTERMATH))
 
 
 def _gate(found: _Rows, decisive: Mapping[Kind, Evidence], judged: Evidence | None) -> Gate | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, time, timedelta
 
 from agent.report.model import Fact, ReportContent
 from agent.report.numbers import count, day, fixed, money, signed_percent, words
+from agent.report.reasons import rule
 from policies.declarations import Severity
 
 _FOUND = (Severity.warning, Severity.critical)
@@ -41,6 +43,10 @@ def _headline(content: ReportContent, skipped: str, failures: int) -> tuple[str,
 
 def _unwatched(content: ReportContent, model: str) -> tuple[str, str, Severity]:
     known = [week.without_guardian for week in content.weeks if week.without_guardian is not None]
+    first = content.auc_deployed
+    if first is not None and known and first - known[-1] > _VISIBLE:
+        fell = f"deployed at AUC {fixed(first)}, it fell to {fixed(known[-1])}, unseen"
+        return f"Nobody watches {model}: {fell}.", "Unmonitored", Severity.critical
     if len(known) > 1 and known[0] - known[-1] > _VISIBLE:
         fell = f"its live AUC fell from {fixed(known[0])} to {fixed(known[-1])}, unseen"
         return f"Nobody watches {model}: {fell}.", "Unmonitored", Severity.critical
@@ -54,7 +60,7 @@ def _rolled(content: ReportContent, model: str) -> tuple[str, str, Severity]:
     match rollout.status:
         case "promoted":
             known = [week.with_guardian for week in content.weeks if week.with_guardian is not None]
-            if known and known[-1] - min(known) > _VISIBLE:
+            if _served_by_new(content) and known[-1] - min(known) > _VISIBLE:
                 said = f"{model} had decayed to AUC {fixed(min(known))}; {version} now serves every request"
                 return f"{said} at {fixed(known[-1])}.", "Recovered", Severity.ok
             return f"{_because(content, model)} {version} now serves every request.", "Promoted", Severity.ok
@@ -88,7 +94,7 @@ def _measured(content: ReportContent, model: str, skipped: str, failures: int) -
     drift = content.drift_triggering or content.drift_latest
     found = _found(content)
     if drift is not None and found:
-        why = f"; not retrained: {skipped.rstrip('.')}" if skipped else ""
+        why = f"; not retrained: {rule(skipped)}" if skipped else ""
         said = f"{model} drifted: {found} of {len(drift.checks)} checks found something{why}."
         return said, "Needs a look", drift.severity
     if off := [words(each.kpi) for each in content.kpis if each.severity in _FOUND]:
@@ -114,19 +120,33 @@ def _found(content: ReportContent) -> int:
     return sum(check.severity in _FOUND for check in drift.checks) if drift else 0
 
 
+def _served_by_new(content: ReportContent) -> bool:
+    """Whether most of the last week with a known AUC was answered by the version that was promoted."""
+    last = next((week for week in reversed(content.weeks) if week.with_guardian is not None), None)
+    steps = content.rollout.traffic if content.rollout else ()
+    if last is None:
+        return False
+    return not steps or steps[-1].at < datetime.combine(last.week_start, time()) + timedelta(days=3.5)
+
+
 def _facts(content: ReportContent) -> Iterator[Fact]:
     if content.gate_off_by:
         by = f"by {' and '.join(content.gate_off_by)}"
         yield Fact(label="Quality gate", value="SWITCHED OFF", note=by, severity=Severity.critical)
     guarded = [week.with_guardian for week in content.weeks if week.with_guardian is not None]
     alone = [week.without_guardian for week in content.weeks if week.without_guardian is not None]
-    if guarded:
-        note = f"{fixed(alone[-1])} without the guardian" if alone else "in the last week"
+    if guarded and content.rollout and content.rollout.status == "promoted" and not _served_by_new(content):
+        label = f"Live AUC of version {content.rollout.champion_version or '?'}"
+        yield Fact(label=label, value=fixed(guarded[-1]), note=f"before version {content.rollout.version} took over")
+    elif guarded:
+        last = next(week.week_start for week in reversed(content.weeks) if week.with_guardian is not None)
+        note = f"{fixed(alone[-1])} without the guardian" if alone else f"in the week of {day(last)}"
         better = Severity.ok if alone and guarded[-1] - alone[-1] > _VISIBLE else Severity.unknown
         yield Fact(label="Live AUC", value=fixed(guarded[-1]), note=note, severity=better)
     elif alone:
-        fell = alone[0] - alone[-1] > _VISIBLE
-        note = f"{fixed(alone[0])} in the first week"
+        first = content.auc_deployed
+        fell = (alone[0] if first is None else first) - alone[-1] > _VISIBLE
+        note = f"{fixed(alone[0])} in the first week" if first is None else f"{fixed(first)} at deployment"
         severity = Severity.critical if fell else Severity.unknown
         yield Fact(label="Live AUC", value=fixed(alone[-1]), note=note, severity=severity)
     drift = content.drift_triggering or content.drift_latest
@@ -142,7 +162,9 @@ def _facts(content: ReportContent) -> Iterator[Fact]:
     flagged = content.flagged and (content.flagged.with_guardian or content.flagged.without_guardian)
     if flagged:
         wasted = flagged.already_churned + flagged.never_leaving
-        yield Fact(label="Calls in vain", value=count(wasted), note=f"of {count(flagged.customers)} flagged customers")
+        week = content.flagged.week_start if content.flagged else None
+        note = f"of {count(flagged.customers)} flagged{f' in the week of {day(week)}' if week else ' customers'}"
+        yield Fact(label="Calls in vain", value=count(wasted), note=note)
     if content.spend is not None:
         limit = f"of {money(content.spend.budget_usd)} a day" if content.spend.budget_usd is not None else ""
         yield Fact(label="Spent on planning", value=money(content.spend.cost_usd), note=limit)

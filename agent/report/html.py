@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from agent.report import numbers, plots
+from agent.report import gates, numbers, plots, reasons, targets
 from agent.report.model import DriftCheck, DriftReport, Evaluation, ReportContent
 from agent.report.origin import origin
 from agent.report.plots.canvas import NARROW, WIDE
@@ -34,6 +35,8 @@ def render_html(content: ReportContent) -> str:
             found=_worst_first(drift),
             origin=origin(drift.diagnosis if drift else None),
             counted=(count_found(drift), len(drift.checks) if drift else 0),
+            looked_back=looked_back(drift),
+            shared=shared_rows(drift),
             Severity=Severity,
         )
     )
@@ -47,6 +50,25 @@ def found_checks(report: DriftReport | None) -> list[DriftCheck]:
 def count_found(report: DriftReport | None) -> int:
     """How many of a report's checks found something; what could not be judged is no finding."""
     return sum(check.severity in (Severity.warning, Severity.critical) for check in report.checks) if report else 0
+
+
+def looked_back(report: DriftReport | None) -> str:
+    """How far back the checks looked, where not all looked as far: the last 1 h for data drift, …; empty otherwise."""
+    lengths: dict[timedelta, list[str]] = {}
+    for kind, length in report.looked_back.items() if report else ():
+        lengths.setdefault(length, []).append(numbers.words(kind))
+    if len(lengths) < 2:
+        return ""
+    told = [f"the last {numbers.span(length)} for {targets.listed(lengths[length])}" for length in sorted(lengths)]
+    return f"Each check looks at the window that is declared for it: {'; '.join(told)}."
+
+
+def shared_rows(report: DriftReport | None) -> str:
+    """Why a table of a report's findings has fewer rows than there are findings; empty where it has as many."""
+    found = sum(check.severity is not Severity.ok for check in report.checks) if report else 0
+    rows = len(found_checks(report))
+    counted = f"{found} findings in {rows} row{'s' if rows > 1 else ''}"
+    return f"{counted}: what two checks measured alike shares one" if rows < found else ""
 
 
 def has_bars(evaluation: Evaluation) -> bool:
@@ -76,7 +98,14 @@ def _pictures(content: ReportContent) -> dict[str, Markup | list[Markup]]:
     pictures: dict[str, Markup | list[Markup]] = dict.fromkeys(("auc", "comparison", "traffic", "spend"), Markup())
     if content.weeks:
         drawn = [
-            plots.auc_by_week(content.weeks, content.markers, content.auc_floor, width=width, key=f"auc{width}")
+            plots.auc_by_week(
+                content.weeks,
+                content.markers,
+                content.auc_floor,
+                content.auc_deployed,
+                width=width,
+                key=f"auc{width}",
+            )
             for width in (WIDE, NARROW)
         ]
         pictures["auc"] = _both(*drawn)
@@ -119,10 +148,13 @@ def _environment() -> Environment:
         for each in (
             numbers.number, numbers.fixed, numbers.percent, numbers.signed_percent, numbers.money, numbers.count,
             numbers.p_value, numbers.kpi, numbers.day, numbers.full_day, numbers.moment, numbers.short_moment,
-            numbers.words,
+            numbers.words, reasons.trigger, reasons.refusal, reasons.sentence,
         )
     }  # fmt: skip
-    environment.globals |= {"measured": numbers.measured, "span": numbers.span, "signs": SIGNS}
+    environment.globals |= {
+        "measured": numbers.measured, "span": numbers.span, "signs": SIGNS, "shown": gates.shown,
+        "why_open": gates.why_open, "business": targets.business,
+    }  # fmt: skip
     environment.finalize = _plain
     return environment
 

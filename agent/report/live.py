@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.report.model import WeekPoint
+from agent.report.reading import mapping, real
 from policies.errors import GuardianError
+from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -53,3 +56,29 @@ def live_auc(systems: Systems, model: str, start: datetime, as_of: datetime) -> 
         for week in found
         if week["auc"] is not None and week["rows"] >= FEWEST_LABELS and 20 <= week["positives"] <= week["rows"] - 20
     )
+
+
+def deployed_auc(systems: Systems, model: str, start: datetime) -> float | None:
+    """The AUC, on the holdout of its day, of the version that served at `start` (else of the first one since).
+
+    None where no evaluation or first training of that version is known.
+    """
+    changes = systems.store.list(Kind.traffic_change, model)
+    before = [row for row in changes if row.created_at <= start]
+    first = max(before, key=_order, default=min(changes, key=_order, default=None))
+    version = str(first.body.get("champion") or "") if first else ""
+    if not version:
+        return None
+    trained = [row for row in systems.store.list(Kind.training_run, model) if row.version == version]
+    judged = systems.store.list(Kind.evaluation, model)
+    known = [real(mapping(row.body, "metrics"), "holdout_auc_roc") for row in trained] + _as_challenger(judged, version)
+    return next((value for value in known if value is not None), None)
+
+
+def _order(row: Evidence) -> tuple[datetime, int]:
+    return row.created_at, int(row.id.rpartition("-")[2])
+
+
+def _as_challenger(judged: Sequence[Evidence], version: str) -> list[float | None]:
+    sides = [mapping(row.body, "challenger") for row in judged]
+    return [real(mapping(side, "metrics"), "auc_roc") for side in sides if side.get("version") == version]

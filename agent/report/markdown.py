@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.report.html import count_found, found_checks
-from agent.report.model import Evaluation, Event, Gate, ReportContent, Rollout
+from agent.report.gates import shown, why_open
+from agent.report.html import count_found, found_checks, looked_back, shared_rows
+from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout, Stage
 from agent.report.numbers import (
     count,
     fixed,
@@ -22,6 +23,7 @@ from agent.report.numbers import (
     words,
 )
 from agent.report.origin import origin
+from agent.report.targets import business
 from agent.untrusted import clean
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&!])")
@@ -45,7 +47,10 @@ def render_markdown(content: ReportContent) -> str:
         _spend(content),
         _listed(
             "What it rests on",
-            (f"{_code(e.id)} {_t(words(e.kind))}{_after(words(e.status))} {_t(e.text)}" for e in content.evidence),
+            (
+                f"{_code(e.id)} {_t(e.text or words(e.kind))}{f' Now: {_t(words(e.status))}.' if e.status else ''}"
+                for e in content.evidence
+            ),
         ),
         "\n\n".join(_t(note) for note in content.notes),
     ]
@@ -63,6 +68,8 @@ def _top(content: ReportContent) -> str:
     if content.facts:
         lines.append("")
     lines += [f"- {_t(f.label)}: **{_t(f.value)}**{f' ({_t(f.note)})' if f.note else ''}" for f in content.facts]
+    if content.with_agent and content.verdict and not content.waiting:
+        lines += ["", "Nothing waits for a person."]
     return "\n".join(lines)
 
 
@@ -75,7 +82,10 @@ def _weeks(content: ReportContent) -> str:
     rows = [[full_day(w.week_start), fixed(w.with_guardian), fixed(w.without_guardian)] for w in content.weeks]
     alone = any(week.without_guardian is not None for week in content.weeks)
     head = ["Week of", "With guardian", "Without"] if alone else ["Week of", "AUC"]
-    return _table("Live AUC by week", head, [row[: len(head)] for row in rows])
+    table = _table("", head, [row[: len(head)] for row in rows])
+    first = content.auc_deployed
+    said = f"At its deployment the model scored {fixed(first)} on its holdout." if first is not None else ""
+    return "\n\n".join(part for part in ("## Live AUC by week", said, table) if part) if table else ""
 
 
 def _flagged(content: ReportContent) -> str:
@@ -92,11 +102,20 @@ def _drift(content: ReportContent) -> str:
         return ""
     found = found_checks(report)
     rows = [
-        [_t(c.severity.value), _t(words(c.type)), _t(c.subject), number(c.value), number(c.threshold), _t(c.detail)]
+        [
+            _t(c.severity.value),
+            _t(words(c.type)),
+            _t(words(c.subject) if c.type == "concept_drift" else c.subject),
+            number(c.value),
+            number(c.threshold),
+            _t(c.detail),
+        ]
         for c in found[:_MOST_CHECKS]
     ]
     table = _table("", ["Severity", "Type", "Subject", "Value", "Threshold", "Detail"], rows)
     said = f"{_code(report.report_id)} {count_found(report)} of {len(report.checks)} checks found something."
+    shared = shared_rows(report)
+    said = " ".join(part for part in (said, _t(f"{shared}." if shared else ""), _t(looked_back(report))) if part)
     cause = _t(origin(report.diagnosis))
     return "\n\n".join(part for part in ("## What changed in the data", said, cause, table) if part)
 
@@ -141,13 +160,19 @@ def _rollout(rollout: Rollout | None) -> str:
         [
             f"{stage.traffic_pct:g}%",
             _t(stage.verdict) or "–",
-            "; ".join(f"{_t(words(m.name))} {_t(measured(m.name, m.value))}" for m in stage.measurements) or "–",
+            "; ".join(_measurement(stage, m) for m in stage.measurements) or "–",
         ]
         for stage in rollout.stages
     ]
     said = f"{_t(rollout.strategy)} of version {_t(rollout.version)}: **{_t(words(rollout.status))}**"
     said += f"{_after(rollout.reason)} {_code(rollout.rollout_id)}"
     return "\n\n".join(["## How it went live", said, _table("", ["Traffic", "Gate", "Measured"], rows)])
+
+
+def _measurement(stage: Stage, m: Measurement) -> str:
+    why = why_open(stage, m)
+    said = " ".join(part for part in shown(m) if part)
+    return _t(f"{said}{f' ({m.verdict}: {why})' if why else ''}")
 
 
 def _kpis(content: ReportContent) -> str:
@@ -161,8 +186,11 @@ def _kpis(content: ReportContent) -> str:
         ]
         for k in content.kpis
     ]
-    table = _table("Does the business see it?", ["KPI", "Value", "Target", "Baseline", "Severity"], rows)
-    return "\n\n".join(part for part in (table, _t(content.kpi_disconnect)) if part)
+    table = _table("", ["KPI", "Value", "Target", "Baseline", "Severity"], rows)
+    if not table:
+        return _t(content.kpi_disconnect)
+    said = _t(f"{business(content.kpis)} {content.kpi_disconnect}")
+    return "\n\n".join(["## Does the business see it?", said, table])
 
 
 def _spend(content: ReportContent) -> str:

@@ -6,7 +6,7 @@ only where the name says `pct` (0 to 100).
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -82,11 +82,20 @@ class DriftedFeature(Part):
     explains: float | None = None
 
 
+class BrokenSource(Part):
+    """A source whose data look broken, and by which signs (`column: what is wrong with it`)."""
+
+    source: str
+    owner: str = ""
+    signs: tuple[str, ...] = ()
+
+
 class Diagnosis(Part):
     """Where a report's findings come from; `features` are the drifted ones, those that matter most first."""
 
     kind: str = ""
     sources: tuple[str, ...] = ()
+    broken: tuple[BrokenSource, ...] = ()
     first_seen: date | None = None
     sudden: bool | None = None
     renamed: dict[str, str] = {}
@@ -108,6 +117,8 @@ class DriftReport(Part):
     status: str = "checked"
     severity: Severity = Severity.ok
     checks: tuple[DriftCheck, ...] = ()
+    looked_back: dict[str, timedelta] = {}
+    """How far back each type of check looked from `checked_at`, the shortest where a type looked twice."""
     diagnosis: Diagnosis | None = None
 
 
@@ -228,6 +239,8 @@ class Measurement(Part):
     n: int | None = None
     verdict: str = ""
     detail: str = ""
+    asked: bool = True
+    """Whether the stage's gate asks for it; what no gate asks for is measured for the rollback conditions."""
 
 
 class Stage(Part):
@@ -349,6 +362,8 @@ class ReportContent(Part):
     markers: tuple[Marker, ...] = ()
     auc_floor: float | None = None
     """The AUC below which retraining triggers, drawn as a line."""
+    auc_deployed: float | None = None
+    """The AUC on its holdout of the version that served first, which the decay is told against."""
     training: Training | None = None
     evaluation: Evaluation | None = None
     gate: Gate | None = None

@@ -127,4 +127,4 @@ def words(name: str) -> str:
     """A name of ours for people, without its unit: `tie` → tie, `p99_latency_ms` → p99 latency, `auc_roc` → AUC."""
     parts = name.replace("auc_roc", "auc").replace("inference_ms", "inference_time_ms").split("_")
     parts = parts[:-1] if len(parts) > 1 and parts[-1] in ("ms", "mb") else parts
-    return " ".join(part.upper() if part in _ACRONYMS else part for part in parts)
+    return " ".join("KPIs" if part == "kpis" else part.upper() if part in _ACRONYMS else part for part in parts)

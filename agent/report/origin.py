@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.report.model import Diagnosis
+from agent.report.model import BrokenSource, Diagnosis
 from agent.report.numbers import full_day, percent
 
 _KINDS = {
@@ -25,9 +25,20 @@ def origin(diagnosis: Diagnosis | None) -> str:
     elif diagnosis.sources:
         said += f"; from {', '.join(diagnosis.sources[:-1])} and {diagnosis.sources[-1]}"
     said += "."
+    for each in diagnosis.broken:
+        said += f" {_broken(each)}"
     for old, new in diagnosis.renamed.items():
         said += f" The column {old} seems to be called {new} now."
     if diagnosis.explained is not None:
         share = percent(min(max(diagnosis.explained, 0.0), 1.0), 0)
         said += f" What drifted explains {share} of the change of the scores."
     return said
+
+
+def _broken(found: BrokenSource) -> str:
+    owner = f" of {found.owner}" if found.owner else ""
+    signs = []
+    for sign in found.signs:
+        column, colon, told = sign.partition(": ")
+        signs.append(f"{column} ({told.rstrip('.')})" if colon else sign)
+    return f"The source {found.source}{owner} looks broken: {', '.join(signs)}."

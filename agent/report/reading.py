@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from agent.report.model import (
+    BrokenSource,
     Diagnosis,
     Direction,
     DriftCheck,
@@ -26,6 +27,8 @@ from agent.report.model import (
 )
 from agent.report.numbers import is_share
 from policies.declarations import Operations, Severity
+from policies.declarations.base import frequency_period
+from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import Kpi
 from tools.systems.store import Evidence
 
@@ -33,8 +36,8 @@ Body = Mapping[str, Any]
 P = TypeVar("P", bound=BaseModel)
 
 
-def drift_report(row: Evidence) -> DriftReport:
-    """A row of kind `drift`."""
+def drift_report(row: Evidence, operations: Operations | None = None) -> DriftReport:
+    """A row of kind `drift`; how far back its checks looked is told where the declared monitor is given."""
     body, window, baseline = row.body, mapping(row.body, "window"), mapping(row.body, "baseline")
     return DriftReport(
         report_id=row.id,
@@ -48,17 +51,26 @@ def drift_report(row: Evidence) -> DriftReport:
         status=text(body, "status") or "checked",
         severity=severity(body),
         checks=tuple(parts(DriftCheck, body.get("checks"))),
+        looked_back=_looked_back(operations.drift_monitors.get(text(body, "monitor"))) if operations else {},
         diagnosis=_diagnosis(mapping(body, "diagnosis")),
     )
 
 
+def _looked_back(monitor: DriftMonitor | None) -> dict[str, timedelta]:
+    found: dict[str, timedelta] = {}
+    for each in monitor.monitors if monitor else ():
+        length = each.window or frequency_period(each.frequency)
+        found[each.type] = min(length, found.get(each.type, length))
+    return found
+
+
 def _diagnosis(body: Body) -> Diagnosis:
-    sources = body.get("sources")
-    listed = [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, Mapping)]
+    listed = _sources(body)
     first, sudden = moment(body, "first_seen"), body.get("sudden")
     return Diagnosis(
         kind=text(body, "kind"),
         sources=tuple(name for each in listed if (name := text(each, "source"))),
+        broken=tuple(each for each in parts(BrokenSource, listed) if each.signs),
         first_seen=first.date() if first else None,
         sudden=sudden if isinstance(sudden, bool) else None,
         renamed={str(old): str(new) for old, new in mapping(body, "renamed").items()},
@@ -69,9 +81,12 @@ def _diagnosis(body: Body) -> Diagnosis:
 
 def broken_sources(row: Evidence) -> set[str]:
     """The sources that a drift report holds to be broken; none for another kind of row."""
-    sources = mapping(row.body, "diagnosis").get("sources")
-    listed = [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, dict)]
-    return {text(each, "source") for each in listed if each.get("signs")}
+    return {text(each, "source") for each in _sources(mapping(row.body, "diagnosis")) if each.get("signs")}
+
+
+def _sources(body: Body) -> list[Body]:
+    sources = body.get("sources")
+    return [each for each in (sources if isinstance(sources, list) else []) if isinstance(each, Mapping)]
 
 
 def training(row: Evidence) -> Training:

@@ -8,6 +8,7 @@ from typing import Any
 from agent.report.model import Rollout, Stage, TrafficStep
 from agent.report.reading import Body, mapping, measurements, real, text
 from policies.declarations import Operations
+from policies.declarations.deployment import GATES
 from tools.systems.store import Evidence
 
 
@@ -58,7 +59,10 @@ def _stages(body: Body, steps: Sequence[TrafficStep], operations: Operations, st
                 started_at=started,
                 ended_at=following.at if following else None,
                 verdict=verdict,
-                measurements=measurements(told.get("measurements")),
+                measurements=tuple(
+                    each.model_copy(update={"asked": each.name in GATES.get(text(declared, "gate"), (each.name,))})
+                    for each in measurements(told.get("measurements"))
+                ),
             )
         )
     return stages

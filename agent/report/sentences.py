@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from agent.report.model import DriftCheck, Event, EventKind
+from agent.report.model import DriftCheck, DriftReport, Event, EventKind
 from agent.report.numbers import count, is_share, kpi, number, signed_percent, words
+from agent.report.origin import origin
 from agent.report.reading import Body, drift_report, mapping, real, severity, text, training
+from agent.report.reasons import refusal, trigger
+from agent.report.reasons import sentence as ended
+from agent.report.targets import on_target
 from policies.declarations import Severity
 from tools.systems.store import Evidence, Kind
 from tools.systems.tables import ActionRow
@@ -49,9 +52,9 @@ def refusal_of(action: ActionRow) -> Event | None:
     outcome = action.outcome or {}
     facts = mapping(outcome, "facts")
     if action.status in ("refused", "failed"):
-        said = f"{words(action.tool)} {action.status}: {text(outcome, 'text')}"
+        said = ended(f"{words(action.tool)} {action.status}: {text(outcome, 'text')}")
     elif action.tool == "retrain" and facts.get("started") is False:
-        said = f"Not retrained: {text(facts, 'skipped_because') or text(facts, 'policy') or 'nothing to do'}"
+        said = ended(f"Not retrained: {refusal(text(facts, 'skipped_because') or 'nothing to do')}")
     else:
         return None
     return Event(at=action.started_at, kind=EventKind.refusal, text=said, severity=Severity.warning)
@@ -64,17 +67,44 @@ def _drift(row: Evidence) -> str:
         return f"{report.monitor or 'The monitor'} could not judge: {words(report.status)}."
     if not found:
         return f"{report.monitor or 'The monitor'} finds nothing beyond its thresholds."
-    cause = text(mapping(row.body, "diagnosis"), "detail")
-    cause = f"{cause[:1].upper()}{cause[1:].rstrip('.')}." if cause else ""
-    return f"{report.monitor or 'The monitor'} finds drift in {found} of {len(report.checks)} checks. {cause}".strip()
+    said = (
+        f"{report.monitor or 'The monitor'} finds drift in {found} of {len(report.checks)} checks ({_moved(report)})."
+    )
+    return f"{said} {origin(report.diagnosis)}".strip()
+
+
+def _moved(report: DriftReport) -> str:
+    """What the findings are on, briefly: 7 features, AUC."""
+    subjects: dict[str, list[str]] = {}
+    for check in report.checks:
+        if check.severity in _FOUND:
+            kind = "data_drift" if check.type == "feature_drift" else check.type
+            named = subjects.setdefault(kind, [])
+            named += [check.subject] if check.subject not in named else []
+    told = []
+    for kind, named in subjects.items():
+        many = "s" if len(named) > 1 else ""
+        match kind:
+            case "data_drift":
+                told.append(f"{len(named)} feature{many}")
+            case "schema_drift":
+                told.append(f"the contract of {len(named)} column{many}")
+            case "concept_drift":
+                told += [words(each) for each in named]
+            case "prediction_drift":
+                told.append("the scores")
+            case "label_drift":
+                told.append("the outcomes")
+            case _:
+                told.append(words(kind))
+    return ", ".join(told)
 
 
 def _training(row: Evidence) -> str:
     run = training(row)
     if not run.started:
         return f"Training failed: {run.skipped_because}"
-    because = f", because of {words(run.triggered_by)}" if run.triggered_by else ""
-    return f"Version {run.version or '?'} is trained{because}."
+    return f"Version {run.version or '?'} is trained {trigger(run.triggered_by)}".strip() + "."
 
 
 def _evaluation(row: Evidence) -> str:
@@ -105,7 +135,13 @@ def _traffic(row: Evidence) -> str:
 
 def _kpis(row: Evidence) -> str:
     said = text(row.body, "detail")
-    return f"KPIs are read. {said}".strip() if said else "KPIs are read."
+    met = [each.get("on_target") for each in _readings(row)]
+    return f"KPIs are read: {on_target(met)}.{f' {ended(said)}' if said else ''}"
+
+
+def _readings(row: Evidence) -> list[Body]:
+    found = row.body.get("readings") or [row.body]
+    return [each for each in found if isinstance(each, Mapping) and each.get("kpi")]
 
 
 def _numbers(row: Evidence) -> dict[str, str]:
@@ -118,11 +154,8 @@ def _numbers(row: Evidence) -> dict[str, str]:
     if row.kind is Kind.evaluation:
         return {"weighted improvement": signed_percent(real(body, "weighted_improvement"))}
     if row.kind is Kind.kpi_reading:
-        readings: Any = body.get("readings") or [body]
-        named = [each for each in readings if isinstance(each, Mapping) and each.get("kpi")]
-        return {
-            words(name := text(each, "kpi")): kpi(real(each, "value"), is_share(name)) for each in named[:_MOST_NUMBERS]
-        }
+        named = _readings(row)[:_MOST_NUMBERS]
+        return {words(name := text(each, "kpi")): kpi(real(each, "value"), is_share(name)) for each in named}
     return {}
 
 
@@ -139,11 +172,6 @@ def _severity(row: Evidence) -> Severity:
     if row.kind is Kind.drift_report:
         return severity(row.body)
     if row.kind is Kind.kpi_reading:
-        readings: Any = row.body.get("readings") or [row.body]
-        return max(
-            (severity(each) for each in readings if isinstance(each, Mapping)),
-            key=lambda s: s.rank,
-            default=Severity.ok,
-        )
+        return max((severity(each) for each in _readings(row)), key=lambda s: s.rank, default=Severity.ok)
     bad = row.status in ("failed", "champion_wins", "rolled_back", "aborted")
     return Severity.warning if bad else Severity.unknown

@@ -24,7 +24,15 @@ def story(rows: Sequence[Evidence], actions: Sequence[ActionRow], *, whole_perio
             events.append(event)
         if event is not None or action.tool == refused:
             refused = action.tool if event is not None else ""
-    return tuple(sorted(events, key=lambda event: event.at))
+    return tuple(sorted(_without_repeats(events), key=lambda event: event.at))
+
+
+def _without_repeats(events: Sequence[Event]) -> list[Event]:
+    """A reading that says word for word what an earlier one of the same moment said is told once."""
+    told: dict[tuple[object, ...], Event] = {}
+    for event in events:
+        told.setdefault((event.at, event.text, *event.numbers.items()), event)
+    return list(told.values())
 
 
 def _uneventful(row: Evidence, rows: Sequence[Evidence]) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 from agent.report import told, write
 from agent.report.gathering import content_of_period
 from agent.report.model import Event, EventKind, Flagged, FlaggedCount, Marker, MarkerKind, Spend, WeekPoint
+from agent.report.numbers import words
+from agent.report.reasons import sentence
 from evals.demo.result import DemoResult
 from evals.demo.shop import DAY, DEPLOYED, LOOKED_AT, MODEL, Shop
 
@@ -50,7 +52,7 @@ def write_demo_report(shop: Shop, result: DemoResult, path: Path) -> None:
 
 def _told_causes(shop: Shop) -> list[Event]:
     return [
-        Event(at=datetime.combine(cause.starts, time()), kind=EventKind.cause, text=cause.about)
+        Event(at=datetime.combine(cause.starts, time()), kind=EventKind.cause, text=sentence(cause.about))
         for cause in shop.world.story.causes
     ]
 
@@ -60,7 +62,7 @@ def _causes(shop: Shop) -> list[Marker]:
     return [
         Marker(
             at=datetime.combine(cause.starts, midnight),
-            label=cause.name.replace("_", " "),
+            label=words(cause.name),
             kind=MarkerKind.cause,
             until=datetime.combine(cause.ends, midnight) + timedelta(days=1) if cause.ends else None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from markupsafe import Markup
@@ -12,18 +13,32 @@ from agent.report.model import Marker, MarkerKind, WeekPoint
 from agent.report.numbers import day, fixed
 from agent.report.plots.canvas import WIDE, Canvas, Scale, text_width, ticks, widened
 
-_LEFT, _BOTTOM, _ROW = 40, 28, 19
+_LEFT, _BOTTOM, _ROW, _LEGEND = 40, 28, 19, 20
+
+
+@dataclass(frozen=True)
+class _Label:
+    """What a line of the picture is called, at its height in px; `line` and `style` are those of line and text."""
+
+    at: float
+    text: str
+    line: str
+    style: str
 
 
 def auc_by_week(
     weeks: Sequence[WeekPoint],
     markers: Sequence[Marker] = (),
     floor: float | None = None,
+    deployed: float | None = None,
     *,
     width: float = WIDE,
     key: str = "auc",
 ) -> Markup:
-    """A step a week, for a weekly AUC is that of the whole week. The y axis spans the values, as its ticks say."""
+    """A step a week, for a weekly AUC is that of the whole week. The y axis spans the values, as its ticks say.
+
+    `floor` is where retraining triggers, `deployed` the AUC at the deployment: a line each.
+    """
     narrow = width < 500
     right = 14 if narrow else 160
     start = datetime.combine(weeks[0].week_start, time())
@@ -33,28 +48,27 @@ def auc_by_week(
     at = [(marker, x((marker.at - start) / timedelta(days=1))) for marker in shown]
     rows = _rows([(left, text_width(marker.label) + 22) for marker, left in at], width)
     top = 14 + _ROW * (max(rows, default=-1) + 1)
-    height = top + (210 if narrow else 250) + _BOTTOM
+    bottom = top + (210 if narrow else 250)
     values = [v for w in weeks for v in (w.with_guardian, w.without_guardian) if v is not None]
-    low, high = widened([*values, *([floor] if floor is not None else [])], least=0.06, margin=0.16 if narrow else 0.08)
-    y = Scale(low, min(high, 1.0), height - _BOTTOM, top)
-    canvas = Canvas(width, height, key, "Live AUC by week", _described(weeks, shown))
+    low, high = widened([*values, *(v for v in (floor, deployed) if v is not None)], least=0.06)
+    y = Scale(low, min(high, 1.0), bottom, top)
+    labels = _labels(weeks, floor, deployed, y)
+    below = _LEGEND * math.ceil(len(labels) / 2) + 10 if narrow else 0
+    canvas = Canvas(width, bottom + _BOTTOM + below, key, "Live AUC by week", _described(weeks, shown, deployed))
     _grid(canvas, x, y, weeks, narrow)
-    _marks(canvas, at, rows, x, top, height - _BOTTOM, start, width)
-    if floor is not None:
-        canvas.line(_LEFT, y(floor), width - right, y(floor), "limit")
-    without = _steps([(w.week_start, w.without_guardian) for w in weeks], x, y)
-    guarded = _steps([(w.week_start, w.with_guardian) for w in weeks], x, y)
-    for points, style in ((without, "bad stroke"), (guarded, "now stroke")):
-        canvas.polyline(points, style)
-    _end_labels(canvas, weeks, without, guarded, narrow)
-    if floor is not None:
-        ends = [points[-1][1] for points in (without, guarded) if points]
-        beside = not narrow and all(abs(end - y(floor)) > 26 for end in ends)
-        label = f"retrain below {fixed(floor, 2)}"
-        if beside:
-            canvas.text(x.end + 10, y(floor) + 4, label, "mute")
-        else:
-            canvas.text(x.end - 4, y(floor) - 5, label, "mute small halo", "end")
+    _marks(canvas, at, rows, x, top, bottom, start, width)
+    for value, style in ((floor, "limit"), (deployed, "deployed")):
+        if value is not None:
+            canvas.line(_LEFT, y(value), width - right, y(value), style)
+    for points, style in (
+        ([(w.week_start, w.without_guardian) for w in weeks], "bad stroke"),
+        ([(w.week_start, w.with_guardian) for w in weeks], "now stroke"),
+    ):
+        canvas.polyline(_steps(points, x, y), style)
+    if narrow:
+        _legend(canvas, labels, bottom + _BOTTOM + 12)
+    else:
+        _right(canvas, labels, x.end + 10)
     return canvas.svg()
 
 
@@ -80,34 +94,33 @@ def _grid(canvas: Canvas, x: Scale, y: Scale, weeks: Sequence[WeekPoint], narrow
     canvas.line(x.start, y.start, x.end, y.start, "axis")
 
 
-def _end_labels(
-    canvas: Canvas,
-    weeks: Sequence[WeekPoint],
-    without: Sequence[tuple[float, float]],
-    guarded: Sequence[tuple[float, float]],
-    narrow: bool,
-) -> None:
-    """Names and last values right of the lines; on a phone above and below their ends."""
+def _labels(weeks: Sequence[WeekPoint], floor: float | None, deployed: float | None, y: Scale) -> list[_Label]:
+    """The lines there are, from the top of the picture down, with their last values."""
+    guarded, alone = _last(w.with_guardian for w in weeks), _last(w.without_guardian for w in weeks)
     named = (
-        (
-            guarded,
-            f"{'with guardian' if without else 'AUC'} {fixed(_last(w.with_guardian for w in weeks))}",
-            "now label",
-        ),
-        (
-            without,
-            f"{'without' if guarded else 'left alone'} {fixed(_last(w.without_guardian for w in weeks))}",
-            "bad label",
-        ),
+        (guarded, f"{'AUC' if alone is None else 'with guardian'} {fixed(guarded)}", "now stroke", "now label"),
+        (alone, f"{'left alone' if guarded is None else 'without'} {fixed(alone)}", "bad stroke", "bad label"),
+        (deployed, f"at deployment {fixed(deployed)}", "deployed", "mute"),
+        (floor, f"retrain below {fixed(floor, 2)}", "limit", "mute"),
     )
-    lines = sorted((points[-1][1], points[-1][0], text, style) for points, text, style in named if points)
-    gap = lines[-1][0] - lines[0][0] if len(lines) == 2 else 18
-    for number, (up, left, text, style) in enumerate(lines):
-        if narrow:
-            canvas.text(left, up + (-9 if number == 0 else 19), text, f"{style} halo", "end")
-        else:
-            apart = max(18 - gap, 0) / 2 * (1 if number else -1)
-            canvas.text(left + 10, up + 4 + apart, text, style)
+    return sorted((_Label(y(v), *told) for v, *told in named if v is not None), key=lambda label: label.at)
+
+
+def _right(canvas: Canvas, labels: Sequence[_Label], left: float) -> None:
+    """Beside the ends of their lines, pushed down where they would touch."""
+    free = 0.0
+    for label in labels:
+        up = max(label.at + 4, free)
+        canvas.text(left, up, label.text, label.style)
+        free = up + 16
+
+
+def _legend(canvas: Canvas, labels: Sequence[_Label], top: float) -> None:
+    """Below the plot in two columns, each with a piece of its line."""
+    for place, label in enumerate(labels):
+        left, up = 4 + canvas.width / 2 * (place % 2), top + _LEGEND * (place // 2)
+        canvas.line(left, up - 4, left + 18, up - 4, label.line)
+        canvas.text(left + 25, up, label.text, label.style)
 
 
 def _last(values: Iterable[float | None]) -> float | None:
@@ -153,8 +166,8 @@ def _rows(spans: Sequence[tuple[float, float]], width: float) -> list[int]:
     return rows
 
 
-def _described(weeks: Sequence[WeekPoint], markers: Sequence[Marker]) -> str:
-    parts = []
+def _described(weeks: Sequence[WeekPoint], markers: Sequence[Marker], deployed: float | None) -> str:
+    parts = [f"{fixed(deployed)} at deployment"] if deployed is not None else []
     for week in weeks:
         told = [f"with the guardian {fixed(week.with_guardian)}"] if week.with_guardian is not None else []
         told += [f"without {fixed(week.without_guardian)}"] if week.without_guardian is not None else []

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from agent.report.model import Evaluation
 from agent.report.numbers import percent, signed_percent, words
-from agent.report.plots.canvas import WIDE, Canvas, Scale, ticks
+from agent.report.plots.canvas import WIDE, Canvas, Scale, text_width, ticks
 
 _ROW, _TOP, _BOTTOM = 34, 22, 32
 
@@ -45,6 +45,9 @@ def weighted_comparison(evaluation: Evaluation, *, width: float = WIDE, key: str
             canvas.rect(x(0), up - 7, x(part.weighted) - x(0), 14, style, 2)
         worse = (part.weighted or 0) < 0
         at = x(part.weighted or 0) + (-8 if worse else 8)
+        needed = x(evaluation.minimum) if evaluation.minimum is not None else at
+        # A number that would lie on the dashed line is written behind it.
+        at = needed + 6 if not worse and at - 4 < needed < at + text_width(signed_percent(part.weighted)) else at
         canvas.text(at, up + 4, signed_percent(part.weighted), "ink halo", "end" if worse else "start")
     _sum(canvas, evaluation, x, _TOP + len(parts) * _ROW + _ROW / 2, left)
     return canvas.svg()

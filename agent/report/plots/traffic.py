@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
+from agent.report.gates import shown
 from agent.report.model import Rollout
-from agent.report.numbers import measured, short_moment, words
+from agent.report.numbers import short_moment, words
 from agent.report.plots.canvas import WIDE, Canvas, Scale, text_width, ticks
 
 _LEFT, _TOP, _PLOT, _BOTTOM = 46, 18, 264, 40
@@ -87,6 +88,6 @@ def _described(rollout: Rollout) -> str:
     parts = [f"{short_moment(step.at)}: {step.pct:g}% to the challenger" for step in rollout.traffic]
     for stage in rollout.stages:
         if stage.verdict:
-            shown = ", ".join(f"{words(m.name)} {measured(m.name, m.value)}" for m in stage.measurements)
-            parts.append(f"gate at {stage.traffic_pct:g}%: {stage.verdict}{f' ({shown})' if shown else ''}")
+            seen = ", ".join(" ".join(shown(m)[:2]) for m in stage.measurements)
+            parts.append(f"gate at {stage.traffic_pct:g}%: {stage.verdict}{f' ({seen})' if seen else ''}")
     return "; ".join([*parts, words(rollout.status)]) + "."

@@ -68,7 +68,31 @@ def test_a_retraining_that_does_not_start_gives_its_reason(world: World) -> None
 def test_a_tool_that_is_down_is_in_the_story(world: World) -> None:
     world.down = {"track_kpis"}
     content = content_of_run(world.systems, night(world))
-    assert any("track KPIs failed" in event.text.replace("kpis", "KPIs") for event in content.story)
+    assert any("Track KPIs failed" in event.text for event in content.story)
+
+
+def test_kpis_read_twice_with_the_same_numbers_are_told_once(world: World) -> None:
+    run, store, now = night(world), world.systems.store, world.systems.clock.now()
+    for value in (0.15, 0.15, 0.17):
+        reading = {"kpi": "churn_rate", "value": value, "on_target": False, "severity": "ok"}
+        store.add(Kind.kpi_reading, MODEL, {"readings": [reading]}, at=now)
+    read = [each for each in content_of_run(world.systems, run).story if each.text.startswith("KPIs are read")]
+    assert [each.text for each in read] == ["KPIs are read: not on target."] * 2
+    assert [each.numbers for each in read] == [{"churn rate": "15.0%"}, {"churn rate": "17.0%"}]
+
+
+def test_the_auc_at_deployment_is_that_of_the_version_that_served_first(world: World) -> None:
+    systems, at = world.systems, world.systems.clock.now()
+    body = {"pipeline": None, "metrics": {"holdout_auc_roc": 0.847}}
+    first = systems.store.add(Kind.training_run, MODEL, body, at=at, version="1", status="completed")
+    systems.traffic.set(MODEL, "1", at=at, why="adopted by a person", rests_on=first.id)
+    assert content_of_period(systems, MODEL, at, at + timedelta(days=49)).auc_deployed == 0.847
+    systems.traffic.set(MODEL, "2", at=at + timedelta(days=9), why="promoted", rests_on=None)
+    later = at + timedelta(days=10)
+    assert content_of_period(systems, MODEL, later, later + timedelta(days=9)).auc_deployed is None
+    judged = {"challenger": {"version": "2", "metrics": {"auc_roc": 0.852}}}
+    systems.store.add(Kind.evaluation, MODEL, judged, at=at + timedelta(days=8), version="2")
+    assert content_of_period(systems, MODEL, later, later + timedelta(days=9)).auc_deployed == 0.852
 
 
 def test_only_a_run_has_a_report(world: World) -> None:

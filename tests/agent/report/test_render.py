@@ -22,6 +22,8 @@ from agent.report.model import (
     WeekPoint,
 )
 from agent.report.origin import origin
+from agent.report.plots import auc_by_week, kpi_bullet
+from agent.report.plots.canvas import NARROW
 from policies.declarations import Severity
 from tests.agent.report import samples
 
@@ -184,6 +186,60 @@ def test_the_headline_says_what_the_weeks_say() -> None:
     assert alone.severity == "critical"
 
 
+def test_a_decay_is_told_against_the_auc_at_deployment() -> None:
+    weeks = tuple(week.model_copy(update={"with_guardian": None}) for week in samples.full().weeks)
+    bare = ReportContent(headline="", model="ChurnModel", with_agent=False, weeks=weeks, auc_deployed=0.8471)
+    alone = told(bare)
+    assert alone.headline == "Nobody watches ChurnModel: deployed at AUC 0.847, it fell to 0.766, unseen."
+    assert alone.facts[0].note == "0.847 at deployment"
+    page = Page(render_html(alone))
+    assert "at deployment 0.847" in page.text
+    assert "scored 0.847 on its holdout" in page.text
+    assert "scored 0.847 on its holdout" in render_markdown(alone)
+
+
+def test_the_old_model_s_auc_is_not_shown_as_the_promoted_one_s() -> None:
+    full = samples.full()
+    before = tuple(week for week in full.weeks if week.week_start < date(2026, 2, 2))
+    weeks = tuple(week.model_copy(update={"without_guardian": None}) for week in before)
+    promoted = told(full.model_copy(update={"weeks": weeks}))
+    assert promoted.verdict == "Promoted"
+    fact = promoted.facts[0]
+    assert (fact.label, fact.value, fact.note) == ("Live AUC of version 1", "0.776", "before version 2 took over")
+
+
+def test_a_small_change_of_a_kpi_looks_small() -> None:
+    reading = KpiReading(kpi="nrr", value=1.0979, target=1.1, baseline=1.1002, change_pct=-0.2, percent=True)
+    drawn = str(kpi_bullet(reading, key="k"))
+    dot = float(re.findall(r'<circle cx="([\d.]+)"', drawn)[-1])
+    target = float(re.findall(r'<line x1="([\d.]+)"[^>]*class="tick"', drawn)[0])
+    assert abs(dot - target) < 10
+
+
+def test_on_a_phone_the_names_of_the_lines_stand_below_the_plot() -> None:
+    full = samples.full()
+    drawn = str(auc_by_week(full.weeks, full.markers, 0.8, 0.847, width=NARROW))
+    lowest = max(
+        float(points.split(",")[1]) for line in re.findall(r'points="([^"]+)"', drawn) for points in line.split()
+    )
+    named = re.findall(r'y="([\d.]+)" class="[^"]*"[^>]*>(with guardian|without|at deployment|retrain below)', drawn)
+    assert len(named) == 4
+    assert all(float(up) > lowest for up, _ in named)
+
+
+def test_checks_say_how_far_back_they_looked() -> None:
+    windows = {
+        "data_drift": timedelta(hours=1),
+        "feature_drift": timedelta(hours=1),
+        "concept_drift": timedelta(days=7),
+    }
+    drift = samples.drift_report().model_copy(update={"looked_back": windows})
+    content = ReportContent(headline="Windows.", drift_latest=drift)
+    said = "the last 1 h for data drift and feature drift; the last 7 d for concept drift."
+    assert said in Page(render_html(content)).text
+    assert said in render_markdown(content)
+
+
 def test_what_two_monitors_found_alike_is_told_once() -> None:
     check = DriftCheck(type="data_drift", method="psi", subject="spend", value=0.4, threshold=0.2, severity="warning")
     twin = check.model_copy(update={"type": "feature_drift", "threshold": 0.15, "severity": Severity.critical})
@@ -193,6 +249,7 @@ def test_what_two_monitors_found_alike_is_told_once() -> None:
     assert page.text.count("spend") == 1
     assert "feature drift, data drift" in page.text
     assert "2 of 2 checks found something" in page.text
+    assert "2 findings in 1 row: what two checks measured alike shares one." in page.text
 
 
 @pytest.mark.parametrize(

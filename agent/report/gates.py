@@ -1,0 +1,36 @@
+"""What a rollout's gate measured, in words: against which limit, and why an open question did not hold it up."""
+
+from __future__ import annotations
+
+from agent.report.model import Measurement, Stage
+from agent.report.numbers import fixed, measured, words
+
+
+def shown(m: Measurement) -> tuple[str, str, str]:
+    """Name, value, and what the value is held against. A degradation is told as the AUC won or lost."""
+    if m.name == "auc_degradation":
+        return "AUC", *_against_champion(m)
+    champion = f"champion {measured(m.name, m.champion_value)}" if m.champion_value is not None else ""
+    limit = f"limit {measured(m.name, m.limit)}" if m.limit is not None else ""
+    return words(m.name), measured(m.name, m.value), ", ".join(part for part in (champion, limit) if part)
+
+
+def why_open(stage: Stage, m: Measurement) -> str:
+    """What an inconclusive measurement lacks, and why the stage's gate passed all the same; empty for another."""
+    if m.verdict != "inconclusive":
+        return ""
+    if not m.asked:
+        return "not asked at this stage"
+    if stage.verdict != "pass":
+        return m.detail
+    passed = "this gate stops only for a proven loss"
+    return f"{passed}; {m.detail}" if m.detail else passed
+
+
+def _against_champion(m: Measurement) -> tuple[str, str]:
+    limit = f"limit {fixed(m.limit)} below" if m.limit is not None else ""
+    if m.value is None:
+        return "not known yet", f"{limit} the champion's" if limit else ""
+    gap = fixed(abs(m.value))
+    value = "equal to" if float(gap) == 0.0 else f"{gap} {'above' if m.value < 0 else 'below'}"
+    return value, f"the champion's{f', {limit}' if limit else ''}"
