@@ -55,6 +55,13 @@ def carry_out(
     return outcome
 
 
+def carried_out(systems: Systems, key: str) -> bool:
+    """Whether the call `key` has an outcome."""
+    with systems.store.reading() as session:
+        row = session.get(ActionRow, key)
+    return row is not None and row.status != "intended"
+
+
 def _intend(
     systems: Systems, tool: Tool, arguments: BaseModel, model: str, key: str, run_id: str, actor: str
 ) -> tuple[ActionRow | None, dict[str, int]]:

@@ -27,14 +27,13 @@ class Call:
 
 
 class Permission(BaseModel):
-    """What all rules say together. `approval` is why a person must agree first, None where nobody must."""
+    """What all rules say together. Whether a person must agree too is asked after it (`agent.approvals`)."""
 
     model_config = ConfigDict(frozen=True)
 
     allowed: bool
     policy: str = ""
     reason: str = ""
-    approval: str | None = None
 
 
 Rule = Callable[[Systems, Call], Decision]
@@ -50,6 +49,12 @@ def permit(systems: Systems, call: Call, rules: Sequence[Rule] | None = None) ->
         if not decision.allowed:
             return Permission(allowed=False, policy=decision.policy, reason="; ".join(decision.reasons))
     return Permission(allowed=True)
+
+
+def enforce(systems: Systems, call: Call) -> None:
+    """Asks every rule, for a call by a person. Raises the first refusal, or why the evidence cannot be read."""
+    for rule in RULES:
+        rule(systems, call).enforce()
 
 
 def within_scope(systems: Systems, call: Call) -> Decision:
@@ -88,7 +93,15 @@ def retraining_waits_for_rollout(systems: Systems, call: Call) -> Decision:
     return no_rollout_running(running.id if running else None)
 
 
+def not_denied(systems: Systems, call: Call) -> Decision:
+    """Never an action that the declarations deny."""
+    denied = systems.operations.systems.approval_of(call.tool.name).mode == "deny"
+    reasons = (f"systems.approvals.{call.tool.name} is deny",) if denied else ()
+    return Decision(policy="denied_action", allowed=not denied, reasons=reasons)
+
+
 RULES: tuple[Rule, ...] = (
+    not_denied,
     within_scope,
     promotion_needs_passed_gate,
     promotion_is_automatic,

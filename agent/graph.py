@@ -2,26 +2,29 @@
 
 Order inside one call, always: schema → policy → budget → approval → act → audit row. The state is plain JSON data, the
 thread's name is the run's. A killed process continues from its last checkpoint; no call is carried out twice.
+
+Where a person must agree, `authorize` asks (a row), `wait` interrupts, and a resumed graph goes back to `authorize`:
+the row and the policies are asked again, what the graph was resumed with is not looked at.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from agent import approvals
 from agent.account import account, outcome_of, what_is_left
 from agent.actions import carry_out
+from agent.asking import agreed
 from agent.authority import Call, Rule, permit
 from agent.budget import BudgetExhausted
 from agent.planners.protocol import (
     Briefing,
-    Conversation,
     Finish,
     Planner,
     ProviderDown,
@@ -31,8 +34,21 @@ from agent.planners.protocol import (
 )
 from agent.planners.runbook import RunbookPlanner
 from agent.planners.schemas import NOT_PLANNED
+from agent.state import (
+    NO_CALL,
+    WAITING,
+    Ending,
+    LoopState,
+    after_authorize,
+    after_plan,
+    conversation_of,
+    empty,
+    ending_of,
+    signature,
+    steps_of,
+)  # fmt: skip
 from agent.untrusted import clean, clean_lines
-from policies.errors import InputError
+from policies.errors import InputError, PolicyRefusal
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 from tools.toolbox import parse_arguments
@@ -40,34 +56,6 @@ from tools.toolbox import parse_arguments
 MAX_STEPS = 12
 MOST_FAILURES = 2
 """A call that failed this often is not made again."""
-
-
-class LoopState(TypedDict):
-    """What a checkpoint holds. Everything is JSON data."""
-
-    run_id: str
-    thread: str
-    model: str
-    planner: str
-    briefing: dict[str, Any]
-    steps: list[dict[str, Any]]
-    answer: dict[str, Any]
-    notes: list[str]
-    ending: dict[str, Any]
-
-
-class Ending(BaseModel):
-    """How a run over one model ended: `finished`, `budget_exhausted`, `stopped` or `failed`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    status: str
-    summary: str
-    planner: str
-    steps: tuple[Step, ...]
-    notes: tuple[str, ...]
-    account: str
-
 
 Progress = Callable[[str], None]
 Saved = Callable[[str, Mapping[str, Any]], None]
@@ -105,9 +93,13 @@ class Loop:
         self._saved = saved
 
     def run(self, run_id: str, thread: str, briefing: Callable[[], Briefing]) -> Ending:
-        """Works on one model to the end; where `thread` was begun before, it goes on from its last checkpoint."""
+        """Works on one model to the end, or until a person is asked; a `thread` begun before goes on where it was.
+
+        A thread that waits for a person stays as it is until they decided or the time is over.
+        """
         os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
         from langgraph.checkpoint.sqlite import SqliteSaver
+        from langgraph.types import Command
 
         file = self._systems.state / "checkpoints.sqlite"
         with closing(sqlite3.connect(file, check_same_thread=False, timeout=30)) as connection:
@@ -115,22 +107,18 @@ class Loop:
             graph = self._graph(briefing).compile(checkpointer=saver)
             config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 4 * self._max_steps + 10}
             begun = graph.get_state(config)
-            empty = LoopState(
-                run_id=run_id,
-                thread=thread,
-                model="",
-                planner=self._first,
-                briefing={},
-                steps=[],
-                answer={},
-                notes=[],
-                ending={},
-            )
             if begun.values and not begun.next:
-                final = begun.values
-            else:
-                final = graph.invoke(None if begun.values else empty, config, durability="sync")
-            return _ending(final)
+                return ending_of(begun.values)
+            given: Any = None
+            if begun.interrupts:
+                if approvals.current(self._systems, begun.values["approval"]).status == approvals.PENDING:
+                    return self._waiting(begun.values)
+                given = Command(resume={begun.interrupts[0].id: begun.values["approval"]})
+            elif not begun.values:
+                given = empty(run_id, thread, self._first)
+            graph.invoke(given, config, durability="sync")
+            after = graph.get_state(config)
+            return self._waiting(after.values) if after.interrupts else ending_of(after.values)
 
     def forget(self, thread: str) -> None:
         """Removes the checkpoints of a conversation that ended: its transcript is in the run's row."""
@@ -146,12 +134,14 @@ class Loop:
         graph.add_node("briefing", lambda state: self._begin(state, briefing()))
         graph.add_node("plan", self._plan)
         graph.add_node("authorize", self._authorize)
+        graph.add_node("wait", self._wait)
         graph.add_node("act", self._act)
         graph.add_node("report", self._report)
         graph.add_edge(START, "briefing")
         graph.add_edge("briefing", "plan")
-        graph.add_conditional_edges("plan", _after_plan, ["plan", "authorize", "report"])
-        graph.add_conditional_edges("authorize", _after_authorize, ["plan", "act", "report"])
+        graph.add_conditional_edges("plan", after_plan, ["plan", "authorize", "report"])
+        graph.add_conditional_edges("authorize", after_authorize, ["plan", "wait", "act", "report"])
+        graph.add_edge("wait", "authorize")
         graph.add_edge("act", "plan")
         graph.add_edge("report", END)
         return graph
@@ -162,22 +152,27 @@ class Loop:
     def _plan(self, state: LoopState) -> dict[str, Any]:
         if len(state["steps"]) >= self._max_steps:
             return self._end(state, "stopped", f"the limit of {self._max_steps} steps is reached")
-        planner = self._planners[state["planner"]]
+        planner = self._planners.get(state["planner"])
+        if planner is None:
+            return self._hand_over(state, f"{state['planner']} began this and is not at hand now")
         try:
-            answer = planner.next(_conversation(state))
+            answer = planner.next(conversation_of(state))
         except BudgetExhausted as exhausted:
             return self._end(state, "budget_exhausted", clean(exhausted.reason, 400))
         except ProviderDown as down:
             if planner is self._runbook:
                 raise
-            note = f"{planner.name} is down ({clean(down, 300)}); {self._runbook.name} took over."
-            self._progress(note)
-            return self._keep(state, planner=self._runbook.name, notes=[*state["notes"], note], answer={})
+            return self._hand_over(state, f"{planner.name} is down ({clean(down, 300)})")
         if isinstance(answer, Finish):
             return self._end(state, "finished", clean_lines(answer.summary, 2000))
         if isinstance(answer, Unusable):
             return self._refuse(state, answer, "invalid", answer.problem, fault=answer.fault)
         return self._keep(state, answer=answer.model_dump(mode="json"))
+
+    def _hand_over(self, state: LoopState, because: str) -> dict[str, Any]:
+        note = f"{because}; {self._runbook.name} took over."
+        self._progress(note)
+        return self._keep(state, planner=self._runbook.name, notes=[*state["notes"], note], **NO_CALL)
 
     def _authorize(self, state: LoopState) -> dict[str, Any]:
         call = ToolCall.model_validate(state["answer"])
@@ -193,13 +188,52 @@ class Loop:
         permission = permit(self._systems, Call(model=state["model"], tool=tool, arguments=arguments), self._rules)
         if not permission.allowed:
             problem = f"Refused by policy {permission.policy}: {clean(permission.reason, 400)}"
-            return self._refuse(state, call, "refused", problem, fault=_signature(call))
-        same = [s for s in _steps(state) if s.call and _signature(s.call) == _signature(call)]
+            return self._refuse(state, call, "refused", problem, fault=signature(call))
+        same = [s for s in steps_of(state) if s.call and signature(s.call) == signature(call)]
         # a refusal with a fault came from a policy, which was just asked again; one without came from the tool
         failed = [s for s in same if s.status == "failed" or (s.status == "refused" and "fault" not in s.facts)]
         if len(failed) >= MOST_FAILURES:
             return self._end(state, "stopped", f"{call.name} failed {MOST_FAILURES} times: {failed[-1].text}")
+        return self._agreed(state, call, Call(model=state["model"], tool=tool, arguments=arguments))
+
+    def _agreed(self, state: LoopState, answer: ToolCall, call: Call) -> dict[str, Any]:
+        """Whether a person agreed, where one must: else it waits, or the refusal goes back to the planner."""
+        try:
+            row = agreed(
+                self._systems,
+                call,
+                state["approval"],
+                key=self._key(state),
+                asked_by=f"{state['run_id']} {state['planner']}",
+                run_id=state["run_id"],
+                thread=state["thread"],
+            )
+        except PolicyRefusal as refused:
+            problem = f"Refused by policy {refused.policy}: {clean(refused.reason, 400)}"
+            return self._refuse(state, answer, "refused", problem, fault=signature(answer))
+        if row is None:
+            return {}
+        return self._keep(state, approval=row.id, waits=row.status != approvals.USED)
+
+    def _wait(self, state: LoopState) -> dict[str, Any]:
+        """Stops here until the row is decided: a node that interrupts runs again from its top."""
+        from langgraph.types import interrupt
+
+        row = approvals.current(self._systems, state["approval"])
+        if row.status == approvals.PENDING:
+            self._progress(f"{state['model']}: waiting for {row.id}: {approvals.read(row).what}")
+            interrupt({"approval": row.id})
         return {}
+
+    def _waiting(self, state: Mapping[str, Any]) -> Ending:
+        """How far a conversation came that waits for a person."""
+        row = approvals.find(self._systems, state["approval"])
+        asked = approvals.read(row)
+        summary = f"{row.id} waits for {asked.whom}: {asked.what}, until {asked.expires_at:%Y-%m-%d %H:%M}"
+        ending = {"status": WAITING, "summary": summary}
+        conversation = conversation_of(cast(LoopState, state))
+        text = account(conversation.briefing, conversation.steps, ending, notes=state["notes"])
+        return ending_of({**state, "ending": {**ending, "account": text}})
 
     def _act(self, state: LoopState) -> dict[str, Any]:
         call = ToolCall.model_validate(state["answer"])
@@ -211,11 +245,17 @@ class Loop:
             tool,
             arguments,
             model=state["model"],
-            key=f"{state['thread']}/{len(state['steps']) + 1}",
+            key=self._key(state),
             run_id=state["run_id"],
             actor=f"{state['run_id']} {state['planner']}",
         )
+        if state["approval"]:
+            approvals.rest_on(self._systems, state["approval"], outcome.facts)
         return self._step(state, call, outcome.status, outcome.text, outcome.facts)
+
+    def _key(self, state: LoopState) -> str:
+        """The name of the call that is worked on: the same after a restart, another for every step."""
+        return f"{state['thread']}/{len(state['steps']) + 1}"
 
     def _parsed(self, tool: Tool, call: ToolCall) -> BaseModel:
         """The call's arguments, with those that are not the planner's to choose filled in."""
@@ -227,7 +267,7 @@ class Loop:
         return parsed
 
     def _report(self, state: LoopState) -> dict[str, Any]:
-        conversation, ending = _conversation(state), state["ending"]
+        conversation, ending = conversation_of(state), state["ending"]
         left = None if ending["status"] == "finished" else what_is_left(self._runbook, conversation)
         text = account(conversation.briefing, conversation.steps, ending, notes=state["notes"], left_to_do=left)
         return self._keep(state, ending={**ending, "account": text})
@@ -236,7 +276,7 @@ class Loop:
         self, state: LoopState, answer: ToolCall | Unusable, status: str, problem: str, *, fault: str
     ) -> dict[str, Any]:
         """The problem goes back to the planner, once; the second of the same kind ends the run."""
-        again = any(s.facts.get("fault") == fault for s in _steps(state))
+        again = any(s.facts.get("fault") == fault for s in steps_of(state))
         update = self._step(state, answer, status, problem, {"fault": fault})
         if again:
             return self._end(cast(LoopState, {**state, **update}), "stopped", f"the planner repeated itself: {problem}")
@@ -256,44 +296,11 @@ class Loop:
             }
         )
         self._progress(f"{state['model']}: {step.call.name if step.call else 'answer'}: {outcome_of(step)}")
-        return self._keep(state, steps=[*state["steps"], step.model_dump(mode="json")], answer={})
+        return self._keep(state, steps=[*state["steps"], step.model_dump(mode="json")], **NO_CALL)
 
     def _end(self, state: LoopState, status: str, summary: str) -> dict[str, Any]:
-        return self._keep(state, steps=state["steps"], answer={}, ending={"status": status, "summary": summary})
+        return self._keep(state, steps=state["steps"], **NO_CALL, ending={"status": status, "summary": summary})
 
     def _keep(self, state: LoopState, **changes: Any) -> dict[str, Any]:
         self._saved(state["thread"], {**state, **changes})
         return changes
-
-
-def _after_plan(state: LoopState) -> str:
-    return "report" if state["ending"] else "authorize" if state["answer"] else "plan"
-
-
-def _after_authorize(state: LoopState) -> str:
-    return "report" if state["ending"] else "act" if state["answer"] else "plan"
-
-
-def _steps(state: LoopState) -> tuple[Step, ...]:
-    return tuple(Step.model_validate(each) for each in state["steps"])
-
-
-def _conversation(state: LoopState) -> Conversation:
-    briefing = Briefing.model_validate(state["briefing"])
-    return Conversation(run_id=state["run_id"], briefing=briefing, steps=_steps(state))
-
-
-def _signature(call: ToolCall) -> str:
-    return f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
-
-
-def _ending(state: Mapping[str, Any]) -> Ending:
-    ending = state["ending"]
-    return Ending(
-        status=ending["status"],
-        summary=ending["summary"],
-        planner=state["planner"],
-        steps=tuple(Step.model_validate(each) for each in state["steps"]),
-        notes=tuple(state["notes"]),
-        account=ending["account"],
-    )

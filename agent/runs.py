@@ -33,6 +33,7 @@ class RunRecord(BaseModel):
     because: str
     models: list[str]
     at: datetime | None = None
+    resumed_at: datetime | None = None
     measured: dict[str, dict[str, Any]] = {}
     conversations: dict[str, dict[str, Any]] = {}
     done: dict[str, dict[str, Any]] = {}
@@ -76,14 +77,23 @@ class Run:
         """The run is over; `outcome` is one line for people."""
         self._save(status, outcome=outcome, result=None if result is None else dict(result))
 
+    def resume(self) -> None:
+        """It waited, and is at work again."""
+        self._save(RUNNING, resumed_at=self._systems.clock.now())
+
+    def waits_for(self) -> list[str]:
+        """Ids of the approvals that its conversations ended at, not yet done."""
+        open_ones = {key: each for key, each in self.record.conversations.items() if not each.get("ending")}
+        return [str(each["approval"]) for each in open_ones.values() if each.get("approval")]
+
     def _save(self, status: str | None = None, **changes: Any) -> None:
         self.record = self.record.model_copy(update=changes)
         self._systems.store.update(self.id, body=self.record, status=status)
 
 
-def interrupted(systems: Systems) -> list[str]:
-    """Ids of runs that were begun and never ended, oldest first. One of them may be at work in another process."""
-    return [row.id for row in reversed(systems.store.list(Kind.run, status=RUNNING))]
+def runs_with(systems: Systems, status: str) -> list[str]:
+    """Ids of runs with a status, oldest first. One that is `running` may be at work in another process."""
+    return [row.id for row in reversed(systems.store.list(Kind.run, status=status))]
 
 
 @contextmanager

@@ -174,6 +174,7 @@ def _says(row: Evidence) -> str:
         Kind.gate: lambda: f"{_count(body, 'passed')} of {len(body.get('checks', []))} checks passed",
         Kind.evaluation: lambda: f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}",
         Kind.training_run: lambda: f"trained version {row.version} because of {body.get('triggered_by')}",
+        Kind.approval: lambda: f"{body.get('what')}: {row.status}, decided by {body.get('decided_by')}",
         Kind.drift_report: lambda: f"{body.get('monitor')}: {body.get('severity')}, {_found(body)} finding(s)",
     }
     return says[row.kind]() if row.kind in says else str(row.status or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from agent.budget import Spent
 from agent.findings import Finding
@@ -22,7 +22,10 @@ class Action(BaseModel):
 
 
 class ModelTriage(BaseModel):
-    """One model's part of a run. `status` is how its conversation ended, or `quiet`, `waiting` or `failed`."""
+    """One model's part of a run. `status` is how its conversation ended, or `quiet`, `waiting` or `failed`.
+
+    `approval` is the id of the row that a `waiting_approval` waits for.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,6 +36,7 @@ class ModelTriage(BaseModel):
     status: str
     outcome: str
     account: str
+    approval: str | None = None
 
 
 class TriageResult(BaseModel):
@@ -46,3 +50,12 @@ class TriageResult(BaseModel):
     models: list[ModelTriage]
     budget: Spent
     report: str
+
+    @model_serializer(mode="wrap")
+    def _says_what_it_waits_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that waits for a person says so as every command does that ends with exit code 4."""
+        shown: dict[str, Any] = whole(self)
+        if waiting := [each for each in self.models if each.approval is not None]:
+            message = "; ".join(each.outcome for each in waiting)
+            shown["error"] = {"kind": "approval", "message": message, "where": waiting[0].approval}
+        return shown

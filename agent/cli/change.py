@@ -23,6 +23,7 @@ def retrain(
     ] = None,
 ) -> None:
     """Retrains a model where a trigger fires and the policies allow it; registers the challenger."""
+    from agent.deciding import consent
     from tools.retrain.result import RetrainResult
     from tools.retrain.tool import TOOL
 
@@ -32,6 +33,8 @@ def retrain(
     except ValueError as error:
         known = "drift_detected, performance_decay, scheduled, data_volume"
         raise InputError(f"{force_trigger!r} is no type of trigger: {known}", where="--force-trigger") from error
+    declared = session.systems.operations.named("retraining_pipelines", pipeline)
+    consent(session.systems, TOOL, arguments, str(getattr(declared, "model", "")))
     _audit(session, TOOL, {"pipeline": pipeline, "force_trigger": force_trigger})
     result = TOOL.run(session.systems, arguments)
     assert isinstance(result, RetrainResult)
@@ -47,10 +50,13 @@ def deploy(
     version: Annotated[str, typer.Option("--version", metavar="V")],
 ) -> None:
     """Starts a rollout of a version that passed its quality gate."""
+    from agent.deciding import consent
     from tools.deploy.tool import TOOL
 
     session: Session = context.obj
     arguments = TOOL.arguments(strategy=strategy, model=model, version=version)
+    session.systems.operations.model(model)
+    consent(session.systems, TOOL, arguments, model)
     _audit(session, TOOL, {"strategy": strategy, "model": model, "version": version})
     session.emit(TOOL.run(session.systems, arguments), render.rollout)
 

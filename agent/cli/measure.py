@@ -46,10 +46,13 @@ def check_drift(
 
 def evaluate(context: typer.Context, challenge: Annotated[str, typer.Argument(metavar="CHALLENGE")]) -> None:
     """Judges challenger against champion on the holdout, and a winner by the quality gate."""
+    from agent.deciding import consent
     from tools.evaluate.tool import TOOL
 
     session: Session = context.obj
-    session.emit(TOOL.run(session.systems, TOOL.arguments(challenge=challenge)), render.evaluation)
+    systems, arguments = session.systems, TOOL.arguments(challenge=challenge)
+    consent(systems, TOOL, arguments, systems.operations.model_of_challenge(challenge))
+    session.emit(TOOL.run(systems, arguments), render.evaluation)
 
 
 def kpis(context: typer.Context, tracker: Annotated[str, typer.Argument(metavar="TRACKER")], at: At = None) -> None:
@@ -73,7 +76,7 @@ def triage(
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only this model.")] = None,
     planner: Planner = None,
     at: At = None,
-) -> None:
+) -> int:
     """The nightly run, once: measures everything, and wakes the planner only where something was found."""
     from agent.triage import triage as run_triage
     from tools.systems.clock import looked_back_from
@@ -83,6 +86,7 @@ def triage(
         at = looked_back_from(session.systems.clock, at)
     result = run_triage(session.systems, model=model, planner=planner, at=at, progress=session.say)
     session.emit(result, render.triage)
+    return 4 if result.status == "waiting_approval" else 0
 
 
 COMMANDS = {

@@ -160,3 +160,20 @@ def runs(result: Any) -> str:
     return table(
         ((r.run_id, f"{r.at:%Y-%m-%d %H:%M}", r.model, r.planner, r.status, r.outcome) for r in result.runs), ""
     )
+
+
+def approvals(result: Any) -> str:
+    """What waits for a person."""
+    if not result.approvals:
+        return "nothing waits for a person"
+    rows: list[Sequence[object]] = [("id", "what", "for", "asked by", "who may", "until", "status")]
+    for each in result.approvals:
+        until = f"{each.expires_at:%Y-%m-%d %H:%M}"
+        rows.append((each.approval_id, each.what, each.model, each.asked_by, each.whom, until, each.status))
+    return table(rows, "")
+
+
+def decision(result: Any) -> str:
+    """What a person decided, and what came of it."""
+    lines = [f"{result.approval_id}: {result.what}: {result.status}, by {result.decided_by}"]
+    return "\n".join([*lines, *(f"  {line}" for line in result.outcome.splitlines())])

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from policies.declarations.approvals import AUTO, Action, ApprovalRule
 from policies.declarations.base import Declared
 
 
@@ -17,11 +18,12 @@ class Budget(Declared):
 
 
 class Agent(Declared):
-    """An `mlops agent` block: whose language model decides, under which budget."""
+    """An `mlops agent` block: whose language model decides, under which budget a day, and under which cap a run."""
 
     provider: Literal["openai"]
     model: str
     budget: str
+    run_budget: str | None = None
 
 
 class Features(Declared):
@@ -83,7 +85,10 @@ class Person(Declared):
 
 
 class SystemsBlock(Declared):
-    """The `systems` block. Paths are relative to the declarations file; the environment overrides URLs."""
+    """The `systems` block. Paths are relative to the declarations file; the environment overrides URLs.
+
+    `approvals` says which actions wait for a person; an action without an entry waits for nobody.
+    """
 
     warehouse: str = "warehouse"
     state: str = "sqlite:///.guardian/state.db"
@@ -91,3 +96,9 @@ class SystemsBlock(Declared):
     clock: Literal["wall", "virtual"] = "wall"
     people: dict[str, Person] = {}
     approvers: list[str] = []
+    approvals: dict[Action, ApprovalRule] = {}
+
+    def approval_of(self, action: str) -> ApprovalRule:
+        """The rule of an action, with the names of those who may decide."""
+        rule = {str(name): each for name, each in self.approvals.items()}.get(action, AUTO)
+        return rule if rule.approvers else rule.model_copy(update={"approvers": self.approvers})

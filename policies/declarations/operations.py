@@ -113,8 +113,8 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
     yield from _check_monitors(operations)
     yield from _check_training(operations)
     yield from _check_challenges(operations)
-    for name, agent in operations.agents.items():
-        yield from _dangling(("agents", name, "budget"), agent.budget, operations.budgets)
+    yield from _check_agents(operations)
+    yield from _check_approvers(operations.systems)
     for name, gate in operations.quality_gates.items():
         for metric in gate.metrics:
             yield from _unknown_metric(("quality_gates", name, "metrics"), metric)
@@ -128,6 +128,21 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
                 yield from _dangling(("models", name, "sources", source, "features"), feature, binding.features.names)
         if not binding.features.names:
             yield ("models", name, "features"), "no feature is declared"
+
+
+def _check_agents(operations: Operations) -> Iterator[tuple[Place, str]]:
+    for name, agent in operations.agents.items():
+        yield from _dangling(("agents", name, "budget"), agent.budget, operations.budgets)
+        if agent.run_budget is not None:
+            yield from _dangling(("agents", name, "run_budget"), agent.run_budget, operations.budgets)
+
+
+def _check_approvers(systems: SystemsBlock) -> Iterator[tuple[Place, str]]:
+    for person in systems.approvers:
+        yield from _dangling(("systems", "approvers"), person, systems.people)
+    for action, rule in systems.approvals.items():
+        for person in rule.approvers:
+            yield from _dangling(("systems", "approvals", action, "approvers"), person, systems.people)
 
 
 def _check_models_named(operations: Operations) -> Iterator[tuple[Place, str]]:

@@ -25,7 +25,6 @@ OPERATIONS = Path(__file__).parents[2] / "evals" / "operations.yaml"
 NIGHT = datetime(2026, 2, 2, 2, 0)
 MODEL = "ChurnModel"
 KPI_BLOCK = "business_kpi_trackers"
-KPI_BLOCK = "business_kpi_trackers"
 
 
 class Monitor(BaseModel):
@@ -97,6 +96,9 @@ class Readings(BaseModel):
 
 class Registered:
     """The registry as the policies see it."""
+
+    def alias(self, name: str, alias: str) -> str | None:
+        return "1" if alias == "champion" else None
 
     def get(self, name: str, version: str) -> ModelVersion:
         if version not in ("1", "2"):
@@ -230,6 +232,13 @@ class World:
         whole = {key: row.id, **body}
         self.systems.store.update(row.id, body=whole)
         return whole
+
+
+def declare_approvals(world: World, **rules: object) -> None:
+    """Declares `systems.approvals`, as the file would."""
+    block = world.systems.operations.systems
+    declared = type(block).model_validate({**block.model_dump(mode="json"), "approvals": rules})
+    world.systems.operations = world.systems.operations.model_copy(update={"systems": declared})
 
 
 def build_world(folder: Path) -> World:

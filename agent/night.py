@@ -1,0 +1,243 @@
+"""One night's work on a run: measure, wake the planner for a finding, tell people, report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from agent.account import outcome_of
+from agent.actions import carry_out
+from agent.alerts import alert
+from agent.approvals import open_of, read
+from agent.briefing import brief
+from agent.budget import spent_by_run
+from agent.findings import Finding, findings_of, in_words
+from agent.graph import Loop, Progress
+from agent.planners.protocol import Briefing, Planner
+from agent.rendering import headline
+from agent.runs import Run
+from agent.state import WAITING, Ending
+from agent.triage_result import Action, ModelTriage, TriageResult
+from agent.untrusted import clean
+from policies.declarations import Severity, worst
+from policies.errors import GuardianError
+from tools.deploy.permission import unfinished
+from tools.systems.systems import Systems
+from tools.systems.tool import Tool
+
+_log = logging.getLogger(__name__)
+
+
+class Night:
+    """One run at work: every model measured, the planner woken where something was found."""
+
+    def __init__(
+        self,
+        systems: Systems,
+        run: Run,
+        planner: Planner,
+        toolbox: Mapping[str, Tool],
+        advance: Callable[[Systems, datetime], object] | None,
+        progress: Progress,
+    ) -> None:
+        self._systems = systems
+        self._run = run
+        self._planner = planner
+        self._toolbox = toolbox
+        self._advance = advance
+        self._progress = progress
+        self._loop = Loop(systems, toolbox, planner, fixed={"at": run.record.at}, progress=progress, saved=run.saved)
+
+    def work(self) -> TriageResult:
+        """All models, then the report. An interruption leaves the run to be continued."""
+        advanced = self._advance_rollouts()
+        waiting = {}
+        for model in self._run.record.models:
+            if model not in self._run.record.done:
+                part = self._guarded(model, advanced.get(model, []))
+                if part.status == WAITING:
+                    waiting[model] = part
+                else:
+                    self._run.done(model, part.model_dump(mode="json"))
+        ended = {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
+        parts = [*ended.values(), *waiting.values()]
+        result = TriageResult(
+            run_id=self._run.id,
+            planner=self._planner.name,
+            status=_status([part.status for part in parts]),
+            models=parts,
+            budget=spent_by_run(self._systems.store, self._run.id),
+            report=self._report(parts),
+        )
+        outcome = "; ".join(f"{part.model}: {clean(part.outcome)}" for part in parts)
+        self._run.end(result.status, outcome, result.model_dump(mode="json"))
+        for model in ended:
+            self._loop.forget(self._thread(model))
+        return result
+
+    def _thread(self, model: str) -> str:
+        return f"{self._run.id}/{model}"
+
+    def _begun(self, model: str) -> bool:
+        """Whether a conversation about `model` is under way: it goes on, whatever it did start meanwhile."""
+        return self._thread(model) in self._run.record.conversations
+
+    def _advance_rollouts(self) -> dict[str, list[Action]]:
+        """Running rollouts take their step first: no model is needed for it."""
+        waiting = [model for model in self._run.record.models if not self._begun(model)]
+        before = {model: unfinished(self._systems, model) for model in waiting}
+        if not any(before.values()):
+            return {}
+        try:
+            (self._advance or _default_advance)(self._systems, self._systems.clock.now())
+        except Exception as error:
+            self._progress(f"rollouts could not be advanced: {clean(error)}")
+            outcome = f"failed: {clean(error)}"
+            return {m: [Action(tool="advance", arguments={}, outcome=outcome)] for m, row in before.items() if row}
+        actions = {}
+        for model, row in before.items():
+            if row is not None:
+                now = self._systems.store.get(row.id)
+                actions[model] = [
+                    Action(
+                        tool="advance",
+                        arguments={"rollout": row.id},
+                        outcome=headline({**now.body, "status": now.status}),
+                    )
+                ]
+        return actions
+
+    def _guarded(self, model: str, actions: list[Action]) -> ModelTriage:
+        try:
+            return self._examine(model, actions)
+        except Exception as error:
+            _log.exception("triage of %s failed", model)
+            detail = clean(error if isinstance(error, GuardianError) else repr(error), 400)
+            self._progress(f"{model}: failed: {detail}")
+            finding = Finding(kind="failure", subject=model, severity=Severity.critical, detail=detail)
+            return ModelTriage(
+                model=model,
+                severity=finding.severity,
+                findings=[finding],
+                actions=actions,
+                status="failed",
+                outcome=f"failed: {detail}",
+                account=f"{model}: failed: {detail}",
+            )
+
+    def _examine(self, model: str, advanced: list[Action]) -> ModelTriage:
+        measured = self._measure(model)
+        findings = list(findings_of(self._systems, measured))
+        severity = worst([each.severity for each in findings])
+        rollout = unfinished(self._systems, model)
+        awake = any(each.kind != "failure" and each.severity.rank >= Severity.warning.rank for each in findings)
+        part = ModelTriage(
+            model=model,
+            severity=severity,
+            findings=findings,
+            actions=advanced,
+            status="quiet",
+            outcome="quiet" if not findings else f"{len(findings)} findings, none to act on",
+            account=f"{model}: {in_words(findings) or 'all is well'}",
+        )
+        if awake and rollout is not None and not self._begun(model):
+            return _standing(part, f"{rollout.id} is running; nothing else is started until it ends")
+        asked = open_of(self._systems, model)
+        if awake and asked is not None and not self._begun(model):
+            return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
+        if not awake:
+            if findings:
+                self._tell(model, severity, part)
+            return part
+
+        def briefing() -> Briefing:
+            because = f"nightly triage found {in_words(findings)}"
+            return brief(self._systems, model, because=because, **measured)
+
+        ending = self._loop.run(self._run.id, self._thread(model), briefing)
+        part = part.model_copy(
+            update={
+                "actions": [*advanced, *_actions(ending)],
+                "status": ending.status,
+                "outcome": ending.summary,
+                "account": ending.account,
+                "approval": ending.approval,
+            }
+        )
+        self._tell(model, severity, part)
+        return part
+
+    def _measure(self, model: str) -> dict[str, list[Any]]:
+        """Every monitor and tracker of a model, once a run: compact facts, and what could not be measured."""
+        if model in self._run.record.measured:
+            return self._run.record.measured[model]
+        operations = self._systems.operations
+        measured: dict[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
+        asked = [("drift", "check_drift", {"monitor": name}) for name in operations.monitors_of(model)]
+        asked += [("kpis", "track_kpis", {"tracker": name}) for name in operations.trackers_of(model)]
+        for kind, name, given in asked:
+            tool = self._toolbox[name]
+            subject = next(iter(given.values()))
+            arguments = tool.arguments.model_validate({**given, "at": self._run.record.at})
+            key = f"{self._thread(model)}/{name}/{subject}"
+            outcome = carry_out(
+                self._systems,
+                tool,
+                arguments,
+                model=model,
+                key=key,
+                run_id=self._run.id,
+                actor=f"{self._run.id} triage",
+            )
+            if outcome.status == "done":
+                measured[kind].append(outcome.facts)
+                self._progress(f"{model}: {name} {subject}: {headline(outcome.facts)}")
+            else:
+                measured["failures"].append(f"{subject}: {outcome.text}")
+                self._progress(f"{model}: {outcome.text}")
+        self._run.measured(model, measured)
+        return measured
+
+    def _tell(self, model: str, severity: Severity, part: ModelTriage) -> None:
+        """The account goes to those whom the model's monitors name for this severity, once for each ending."""
+        operations = self._systems.operations
+        escalations = [operations.drift_monitors[m].alerts.escalation for m in operations.monitors_of(model)]
+        people = {e["critical" if severity is Severity.critical else "warning"] for e in escalations if e}
+        for person in sorted(people):
+            text = f"{self._run.id}: {part.account}"
+            alert(self._systems, person, severity, text, since=self._systems.store.get(self._run.id).created_at)
+
+    def _report(self, parts: list[ModelTriage]) -> str:
+        spent = spent_by_run(self._systems.store, self._run.id)
+        cost = f"${spent.cost_usd:.4f}, {spent.tokens} tokens, {spent.llm_calls} model calls"
+        head = f"{self._run.id}: triage of {', '.join(part.model for part in parts)}, planner {self._planner.name}"
+        off = [
+            f"{part.model}: THE QUALITY GATE IS SWITCHED OFF by {switch}"
+            for part in parts
+            for switch in self._systems.operations.gate_off_by(part.model)
+        ]
+        return "\n".join([head, *off, *(part.account for part in parts), f"Spent: {cost}."])
+
+
+def _actions(ending: Ending) -> list[Action]:
+    return [Action(tool=s.call.name, arguments=s.call.arguments, outcome=outcome_of(s)) for s in ending.steps if s.call]
+
+
+def _standing(part: ModelTriage, said: str) -> ModelTriage:
+    """A model for which something is under way already."""
+    return part.model_copy(update={"status": "waiting", "outcome": said, "account": f"{part.account}; {said}"})
+
+
+def _status(statuses: list[str]) -> str:
+    for status in ("failed", "budget_exhausted", "stopped", WAITING):
+        if status in statuses:
+            return status
+    return "finished"
+
+
+def _default_advance(systems: Systems, now: datetime) -> object:
+    from tools.deploy.tool import advance
+
+    return advance(systems, now)
