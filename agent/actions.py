@@ -18,13 +18,18 @@ from policies.errors import GuardianError, PolicyRefusal
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
 from tools.systems.tables import ActionRow, EvidenceRow
-from tools.systems.tool import Effect, Tool
+from tools.systems.tool import Tool
 
 _log = logging.getLogger(__name__)
 
-MADE_BY_TOOLS = (
-    Kind.drift_report, Kind.training_run, Kind.evaluation, Kind.gate, Kind.rollout, Kind.kpi_reading,
-)  # fmt: skip
+MADE_BY_TOOLS = {
+    Kind.drift_report: "report_id",
+    Kind.training_run: "run_id",
+    Kind.evaluation: "evaluation_id",
+    Kind.rollout: "rollout_id",
+    Kind.kpi_reading: "kpi_id",
+}
+"""The evidence that tools store, and where their results name its row."""
 
 
 class Outcome(BaseModel):
@@ -44,8 +49,7 @@ def carry_out(
     begun, before = _intend(systems, tool, arguments, model, key, run_id, actor)
     if begun is not None and begun.outcome is not None and begun.status != "intended":
         return Outcome.model_validate(begun.outcome)
-    cut_off = begun is not None and tool.effect is Effect.WRITE
-    adopted = _adopted(systems, tool, arguments, model, before) if cut_off else None
+    adopted = None if begun is None else _adopted(systems, tool, arguments, model, before)
     outcome = adopted or _run(systems, tool, arguments)
     now = systems.clock.now()
     systems.store.audit(actor, f"{tool.name} {outcome.status}", {"call": key, "outcome": outcome.text}, at=now)
@@ -70,7 +74,7 @@ def _intend(
         begun = session.get(ActionRow, key)
     if begun is not None:
         return begun, dict((begun.outcome or {}).get("before", {}))
-    before = _newest(systems, model) if tool.effect is Effect.WRITE else {}
+    before = _newest(systems, model)
     given = arguments.model_dump(mode="json")
     now = systems.clock.now()
     with systems.store.writing() as session:
@@ -102,14 +106,15 @@ def _adopted(systems: Systems, tool: Tool, arguments: BaseModel, model: str, bef
     It is this call's result where it came after the intent and says of itself what the arguments say.
     """
     given = arguments.model_dump(mode="json")
-    for kind in MADE_BY_TOOLS:
+    for kind, named in MADE_BY_TOOLS.items():
         row = systems.store.latest(kind, model)
         if row is None or row.id == f"{kind.value}-{before.get(kind.value)}":
             continue
         if any(row.body[name] != value for name, value in given.items() if name in row.body):
             continue
         try:
-            return _done(tool.result.model_validate(row.body))
+            id_of_row = {named: row.id} if named in tool.result.model_fields else {}
+            return _done(tool.result.model_validate({**row.body, **id_of_row}))
         except ValidationError:
             continue
     return None

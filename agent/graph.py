@@ -10,9 +10,7 @@ the row and the policies are asked again, what the graph was resumed with is not
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -23,6 +21,7 @@ from agent.actions import carry_out
 from agent.asking import agreed
 from agent.authority import Call, Rule, permit
 from agent.budget import BudgetExhausted
+from agent.checkpoints import checkpoints
 from agent.planners.protocol import (
     Briefing,
     Finish,
@@ -98,16 +97,13 @@ class Loop:
         A thread that waits for a person stays as it is until they decided or the time is over.
         """
         os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
-        from langgraph.checkpoint.sqlite import SqliteSaver
         from langgraph.types import Command
 
-        file = self._systems.state / "checkpoints.sqlite"
-        with closing(sqlite3.connect(file, check_same_thread=False, timeout=30)) as connection:
-            saver = SqliteSaver(connection)
+        with checkpoints(self._systems) as saver:
             graph = self._graph(briefing).compile(checkpointer=saver)
             config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 4 * self._max_steps + 10}
             begun = graph.get_state(config)
-            if begun.values and not begun.next:
+            if begun.values and begun.values["ending"].get("account"):  # `next` is empty also before a torn step
                 return ending_of(begun.values)
             given: Any = None
             if begun.interrupts:
@@ -119,13 +115,6 @@ class Loop:
             graph.invoke(given, config, durability="sync")
             after = graph.get_state(config)
             return self._waiting(after.values) if after.interrupts else ending_of(after.values)
-
-    def forget(self, thread: str) -> None:
-        """Removes the checkpoints of a conversation that ended: its transcript is in the run's row."""
-        from langgraph.checkpoint.sqlite import SqliteSaver
-
-        with closing(sqlite3.connect(self._systems.state / "checkpoints.sqlite", timeout=30)) as connection:
-            SqliteSaver(connection).delete_thread(thread)
 
     def _graph(self, briefing: Callable[[], Briefing]) -> Any:
         from langgraph.graph import END, START, StateGraph

@@ -13,11 +13,12 @@ from agent.alerts import alert
 from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
+from agent.checkpoints import prune
 from agent.findings import Finding, findings_of, in_words
 from agent.graph import Loop, Progress
 from agent.planners.protocol import Briefing, Planner
 from agent.rendering import headline
-from agent.runs import Run
+from agent.runs import RUNNING, Run
 from agent.state import WAITING, Ending
 from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
@@ -73,8 +74,7 @@ class Night:
         )
         outcome = "; ".join(f"{part.model}: {clean(part.outcome)}" for part in parts)
         self._run.end(result.status, outcome, result.model_dump(mode="json"))
-        for model in ended:
-            self._loop.forget(self._thread(model))
+        prune(self._systems, (RUNNING, WAITING))
         return result
 
     def _thread(self, model: str) -> str:

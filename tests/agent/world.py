@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from policies.declarations import load
+from policies.declarations import Operations, load
 from policies.errors import InputError, PolicyRefusal, SystemDown
 from tools.systems.clock import VirtualClock
 from tools.systems.notify import Notifications
@@ -229,9 +229,7 @@ class World:
         self, kind: Kind, key: str, body: dict[str, Any], status: str, version: str | None = None
     ) -> dict[str, Any]:
         row = self.systems.store.add(kind, MODEL, body, at=self._now, status=status, version=version)
-        whole = {key: row.id, **body}
-        self.systems.store.update(row.id, body=whole)
-        return whole
+        return {key: row.id, **body}
 
 
 def declare_approvals(world: World, **rules: object) -> None:
@@ -241,14 +239,14 @@ def declare_approvals(world: World, **rules: object) -> None:
     world.systems.operations = world.systems.operations.model_copy(update={"systems": declared})
 
 
-def build_world(folder: Path) -> World:
-    """A world in `folder`, at two o'clock at night."""
+def build_world(folder: Path, operations: Operations | None = None) -> World:
+    """A world in `folder`, at two o'clock at night; `operations` saves reading the declarations again."""
     shutil.copy(OPERATIONS, folder / "operations.yaml")
     store = Store(f"sqlite:///{folder / '.guardian' / 'state.db'}")
     clock = VirtualClock(store)
     clock.set(NIGHT)
     systems = Systems(
-        operations=load(folder / "operations.yaml"),
+        operations=operations or load(folder / "operations.yaml"),
         home=folder,
         clock=clock,
         store=store,

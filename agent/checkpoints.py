@@ -1,0 +1,44 @@
+"""The graph's checkpoints: one SQLite file beside the state store, pruned of conversations that ended."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from policies.errors import InputError
+from tools.systems.systems import Systems
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+
+@contextmanager
+def checkpoints(systems: Systems) -> Iterator[SqliteSaver]:
+    """The saver that a graph is compiled with."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    file = systems.state / "checkpoints.sqlite"
+    with closing(sqlite3.connect(file, check_same_thread=False, timeout=30)) as connection:
+        # durable against a killed process; a commit need not wait for the disk
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        yield SqliteSaver(connection)
+
+
+def prune(systems: Systems, going_on: Collection[str | None]) -> None:
+    """Removes the checkpoints of every run that neither runs nor waits: its transcript is in the run's row.
+
+    `going_on` are the statuses of runs whose conversations are still needed. Threads are named RUN/MODEL.
+    """
+    with checkpoints(systems) as saver:
+        saver.setup()
+        threads = saver.conn.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
+        for (thread,) in threads:
+            try:
+                needed = systems.store.get(str(thread).split("/")[0]).status in going_on
+            except InputError:
+                needed = False
+            if not needed:
+                saver.delete_thread(thread)
