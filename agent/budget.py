@@ -41,24 +41,22 @@ class Spent(BaseModel):
 
 
 class Ledger:
-    """One agent's spending against its declared budget."""
+    """One agent's spending against its declared budget a day, and a run's against `per_run`, where one is declared."""
 
-    def __init__(self, store: Store, clock: Clock, agent: str, declared: Budget) -> None:
+    def __init__(self, store: Store, clock: Clock, agent: str, declared: Budget, per_run: Budget | None = None) -> None:
         self.agent = agent
         self.declared = declared
+        self.per_run = per_run
         self._store = store
         self._clock = clock
 
     def reserve(self, run_id: str, model: str, usd: float, tokens: int) -> int:
         """Commits a reservation before a model call, returns its number. Raises BudgetExhausted if it does not fit."""
         with self._store.writing() as session:
-            spent = self._spent(session)
-            if spent.cost_usd + usd > self.declared.cost or spent.tokens + tokens > self.declared.tokens:
-                raise BudgetExhausted(
-                    f"the next call may cost ${usd:.4f} and {tokens} tokens; of ${self.declared.cost:.2f} and "
-                    f"{self.declared.tokens} tokens a day, ${spent.cost_usd:.4f} and {spent.tokens} are spent",
-                    where=f"agents.{self.agent}",
-                )
+            self._fits(self._spent(session), self.declared, "a day", usd, tokens)
+            if self.per_run is not None:
+                of_run = _total(session, SpendRow.agent == self.agent, SpendRow.run_id == run_id)
+                self._fits(of_run, self.per_run, "a run", usd, tokens)
             row = SpendRow(
                 agent=self.agent,
                 run_id=run_id,
@@ -70,6 +68,14 @@ class Ledger:
             session.add(row)
             session.flush()
             return row.id
+
+    def _fits(self, spent: Spent, cap: Budget, of: str, usd: float, tokens: int) -> None:
+        if spent.cost_usd + usd > cap.cost or spent.tokens + tokens > cap.tokens:
+            raise BudgetExhausted(
+                f"the next call may cost ${usd:.4f} and {tokens} tokens; of ${cap.cost:.2f} and "
+                f"{cap.tokens} tokens {of}, ${spent.cost_usd:.4f} and {spent.tokens} are spent",
+                where=f"agents.{self.agent}",
+            )
 
     def settle(self, reservation: int, usd: float, tokens: int) -> None:
         """Replaces a reservation by what the call did cost (0 where the provider refused it)."""

@@ -39,7 +39,7 @@ def _openai(systems: Systems, toolbox: Mapping[str, Tool], agent: str | None) ->
     from agent.planners.openai import OpenAIPlanner
     from agent.planners.profiles import profile_for
     from agent.planners.schemas import tool_schemas
-    from agent.prompting import load_prompt
+    from agent.prompting import load_prompt, organisation
 
     operations = systems.operations
     name = agent or next(iter(operations.agents), None)
@@ -51,11 +51,13 @@ def _openai(systems: Systems, toolbox: Mapping[str, Tool], agent: str | None) ->
     base_url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
     if key is None and base_url is None:
         raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
+    profile = profile_for(declared.model, base_url, os.environ.get("GUARDIAN_OPENAI_API"))
+    per_run = operations.budgets[declared.run_budget] if declared.run_budget else None
     return OpenAIPlanner(
-        profile_for(declared.model, base_url, os.environ.get("GUARDIAN_OPENAI_API")),
+        profile,
         tool_schemas(toolbox, operations),
-        load_prompt("operator"),
-        Ledger(systems.store, systems.clock, name, operations.budgets[declared.budget]),
+        load_prompt("operator", context=organisation(systems.home, encoding=profile.encoding)),
+        Ledger(systems.store, systems.clock, name, operations.budgets[declared.budget], per_run),
         api_key=key or "none",
         base_url=base_url,
     )

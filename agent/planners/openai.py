@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -44,8 +46,13 @@ class OpenAIPlanner:
         base_url: str | None = None,
         timeout: float = 60.0,
         pauses: Sequence[float] = (0.5, 2.0),
+        patience: float = 600.0,
     ) -> None:
-        """`pauses` are the seconds before each further attempt. Raises InputError for a model without a price."""
+        """`timeout` is for one attempt, from its start to its last byte; `pauses` are the seconds before each further
+        one; `patience` is for all answers of a run together, after which the provider counts as down.
+
+        Raises InputError for a model without a price.
+        """
         price(profile.model, 1, 1, provider=profile.provider)
         self._profile = profile
         self._tools = tools
@@ -55,6 +62,9 @@ class OpenAIPlanner:
         self._pauses = pauses
         self._wire = WIRES[profile.flavour]
         self._bounds: dict[str, PromptBound] = {}
+        self._timeout = timeout
+        self._patience = patience
+        self._thought: dict[str, float] = {}
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -63,7 +73,7 @@ class OpenAIPlanner:
             "planner": self.name,
             "model": self._profile.model,
             "api": self._profile.flavour,
-            "prompt": f"{self._prompt.name} {self._prompt.version}",
+            "prompt": self._prompt.label,
         }
 
     @cached_property
@@ -78,14 +88,20 @@ class OpenAIPlanner:
 
     def next(self, conversation: Conversation) -> Answer:
         """One answer of the model. Raises BudgetExhausted before an unaffordable call, ProviderDown after retries."""
+        if self._thought.get(conversation.run_id, 0.0) > self._patience:
+            raise ProviderDown(f"it took more than {self._patience:g} s of this run", where=self._profile.model)
         request = self._wire.request(self._profile, self._prompt.text, self._tools, conversation)
-        failure = _Retry("")
-        for pause in (0.0, *self._pauses):
-            time.sleep(max(pause, failure.after))
-            try:
-                return self._attempt(request, conversation)
-            except _Retry as retry:
-                failure = retry
+        failure, began = _Retry(""), time.monotonic()
+        try:
+            for pause in (0.0, *self._pauses):
+                time.sleep(max(pause, failure.after))
+                try:
+                    return self._attempt(request, conversation)
+                except _Retry as retry:
+                    failure = retry
+        finally:
+            spent = time.monotonic() - began
+            self._thought[conversation.run_id] = self._thought.get(conversation.run_id, 0.0) + spent
         raise ProviderDown(f"no answer after {len(self._pauses) + 1} attempts: {failure}", where=self._profile.model)
 
     def _attempt(self, request: Mapping[str, Any], conversation: Conversation) -> Answer:
@@ -100,7 +116,7 @@ class OpenAIPlanner:
             prompt + profile.max_output_tokens,
         )
         try:
-            answer, usage = self._wire.read(json.loads(self._send(request)))
+            answer, usage = self._wire.read(json.loads(self._in_time(request)))
         except _Refused as refused:
             self._ledger.settle(reservation, 0.0, 0)
             raise refused.outcome from None
@@ -115,6 +131,25 @@ class OpenAIPlanner:
         model, provider = self._profile.model, self._profile.provider
         cost = price(model, usage.prompt, usage.output, cached=usage.cached, provider=provider)
         self._ledger.settle(reservation, cost, usage.prompt + usage.output)
+
+    def _in_time(self, request: Mapping[str, Any]) -> str:
+        """The body of the answer within the timeout, also where it trickles in; raises what `_send` raises."""
+        answers: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._send(request))
+            except Exception as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer = answers.get(timeout=self._timeout + 1.0)
+        except queue.Empty:
+            raise _Retry(f"no whole answer within {self._timeout:g} s") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _send(self, request: Mapping[str, Any]) -> str:
         """The body of the answer. Raises _Refused where the provider says no, _Retry where the outcome is unknown."""

@@ -43,3 +43,26 @@ def test_a_longer_request_is_bounded_by_the_report_and_what_is_new() -> None:
     bound.report(first, 900)
     assert bound.bound(first + "y" * 100) == 900 + 100 + PromptBound.FRAMING
     assert bound.bound("other" * 10) == 50 + PromptBound.FRAMING
+
+
+def test_system_text_and_tools_are_short() -> None:
+    """Measured by the model's own vocabulary where it is here, else by its bytes, of which a token has about four."""
+    import json
+
+    from agent.planners.schemas import tool_schemas
+    from agent.prompting import load_prompt
+    from policies.declarations import load
+    from tests.agent.world import OPERATIONS
+    from tools.toolbox import toolbox
+
+    folder = os.environ.get("GUARDIAN_REFERENCE_DATA")
+    if folder:
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(folder) / "data" / "tiktoken")
+    try:
+        count = counter("o200k_base")
+    finally:
+        os.environ.pop("TIKTOKEN_CACHE_DIR", None)
+    tools = [each.model_dump() for each in tool_schemas(toolbox(), load(OPERATIONS))]
+    text = load_prompt("operator").text + json.dumps(tools)
+    tokens = count(text) if count is not count_bytes else count(text) / 4
+    assert tokens < 1100
