@@ -77,11 +77,12 @@ class Ledger:
                 where=f"agents.{self.agent}",
             )
 
-    def settle(self, reservation: int, usd: float, tokens: int) -> None:
-        """Replaces a reservation by what the call did cost (0 where the provider refused it)."""
+    def settle(self, reservation: int, usd: float, prompt: int, output: int = 0) -> None:
+        """Replaces a reservation by what the call did cost (0 where the provider refused it), and its tokens."""
         with self._store.writing() as session:
             row = session.get_one(SpendRow, reservation)
-            row.settled_usd, row.settled_tokens = usd, tokens
+            row.settled_usd, row.settled_tokens = usd, prompt + output
+            row.prompt_tokens, row.output_tokens, row.ended_at = prompt, output, self._clock.now()
 
     def spent(self) -> Spent:
         """What the agent spent in the last rolling day, reservations included."""

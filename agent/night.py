@@ -20,6 +20,7 @@ from agent.planners.protocol import Briefing, Planner
 from agent.rendering import headline
 from agent.runs import RUNNING, Run
 from agent.state import WAITING, Ending
+from agent.tracing import trace_run
 from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
@@ -74,6 +75,8 @@ class Night:
         )
         outcome = "; ".join(f"{part.model}: {clean(part.outcome)}" for part in parts)
         self._run.end(result.status, outcome, result.model_dump(mode="json"))
+        if result.status != WAITING:
+            trace_run(self._systems, self._run, result.status, outcome)
         prune(self._systems, (RUNNING, WAITING))
         return result
 

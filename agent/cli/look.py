@@ -11,6 +11,7 @@ import typer
 
 from agent.cli import render
 from agent.cli.session import Session
+from policies.errors import InputError
 
 
 def validate(context: typer.Context) -> None:
@@ -69,6 +70,24 @@ def report(
     session.emit(write_report(session.systems, run, path, markdown=markdown), lambda written: str(written.path))
 
 
+def doctor(context: typer.Context) -> None:
+    """What is installed, reachable and configured; when the model retires; what falls back to what."""
+    from agent.doctor import examine
+
+    session: Session = context.obj
+    session.emit(examine(session.systems), render.doctor)
+
+
+def audit(context: typer.Context, what: Annotated[str, typer.Argument(metavar="verify")]) -> None:
+    """`audit verify`: whether any row of the audit log was edited, or is missing between others."""
+    from agent.auditing import verify
+
+    if what != "verify":
+        raise InputError(f"{what!r} is not known; write audit verify", where="audit")
+    session: Session = context.obj
+    session.emit(verify(session.systems), render.audit)
+
+
 COMMANDS = {
     "validate": validate,
     "schema": schema,
@@ -76,4 +95,6 @@ COMMANDS = {
     "why": why,
     "runs": runs,
     "report": report,
+    "doctor": doctor,
+    "audit": audit,
 }

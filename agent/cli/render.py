@@ -177,3 +177,14 @@ def decision(result: Any) -> str:
     """What a person decided, and what came of it."""
     lines = [f"{result.approval_id}: {result.what}: {result.status}, by {result.decided_by}"]
     return "\n".join([*lines, *(f"  {line}" for line in result.outcome.splitlines())])
+
+
+def audit(result: Any) -> str:
+    """A sound audit log."""
+    return f"the audit log is sound: {result.rows} rows, the last digest is {result.head or 'none yet'}"
+
+
+def doctor(result: Any) -> str:
+    """What is in order, and what falls back to what."""
+    marks = {"ok": "  ", "note": "? ", "warning": "! "}
+    return table(((f"{marks[each.state]}{each.subject}", each.says) for each in result.checks), "")

@@ -118,7 +118,7 @@ class OpenAIPlanner:
         try:
             answer, usage = self._wire.read(json.loads(self._in_time(request)))
         except _Refused as refused:
-            self._ledger.settle(reservation, 0.0, 0)
+            self._ledger.settle(reservation, 0.0, 0, 0)
             raise refused.outcome from None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise _Retry(f"the answer could not be read: {clean(repr(error))}") from error
@@ -130,7 +130,7 @@ class OpenAIPlanner:
     def _settle(self, reservation: int, usage: Usage) -> None:
         model, provider = self._profile.model, self._profile.provider
         cost = price(model, usage.prompt, usage.output, cached=usage.cached, provider=provider)
-        self._ledger.settle(reservation, cost, usage.prompt + usage.output)
+        self._ledger.settle(reservation, cost, usage.prompt, usage.output)
 
     def _in_time(self, request: Mapping[str, Any]) -> str:
         """The body of the answer within the timeout, also where it trickles in; raises what `_send` raises."""

@@ -12,6 +12,7 @@ from tools.systems.clock import Clock, VirtualClock, WallClock
 from tools.systems.notify import Notifications
 from tools.systems.registry import Registry
 from tools.systems.store import Store
+from tools.systems.traces import Traces
 from tools.systems.traffic import Traffic
 from tools.systems.warehouse import Warehouse
 
@@ -28,6 +29,7 @@ class Systems:
     registry: Registry
     traffic: Traffic
     notifications: Notifications
+    traces: Traces | None = None
 
     @property
     def state(self) -> Path:
@@ -55,6 +57,7 @@ class Systems:
             ),
             traffic=Traffic(store),
             notifications=Notifications(store, clock),
+            traces=Traces(_sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow))),
         )
 
     def close(self) -> None:

@@ -108,6 +108,9 @@ class SpendRow(Base):
     reserved_tokens: Mapped[int]
     settled_usd: Mapped[float | None] = mapped_column(Float)
     settled_tokens: Mapped[int | None]
+    prompt_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime)
 
 
 class AuditRow(Base):

@@ -1,0 +1,136 @@
+"""`guardian doctor`: what is installed, reachable and configured, when the model retires, what falls back to what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from pydantic import BaseModel
+
+from agent.planners.choice import default_planner
+from agent.planners.profiles import PROFILES, profile_for
+from agent.prices import price
+from agent.prompting import CONTEXT_FILE, load_prompt, organisation
+from agent.tokens import cached_vocabulary
+from agent.untrusted import clean
+from policies.errors import GuardianError
+from tools.systems.registry import CHAMPION
+from tools.systems.store import Kind
+from tools.systems.systems import Systems
+
+SOON_DAYS = 180
+PACKAGES = ("openai", "langgraph", "mlflow", "duckdb", "sqlalchemy", "genai-prices", "tiktoken", "slack-bolt")
+CHANNELS = {"SLACK_BOT_TOKEN": "slack", "PAGERDUTY_ROUTING_KEY": "pagerduty", "SMTP_URL": "e-mail"}
+
+
+class Check(BaseModel):
+    """One thing looked at. `note`: something falls back; `warning`: something will not work."""
+
+    subject: str
+    state: Literal["ok", "note", "warning"]
+    says: str
+
+
+class Diagnosis(BaseModel):
+    """All checks; `healthy` where none warns."""
+
+    healthy: bool
+    checks: list[Check]
+
+
+def examine(systems: Systems) -> Diagnosis:
+    """Looks at everything; what is broken is a check, never an error. Shows that a credential is set, never its value."""
+    checks = [
+        *_packages(),
+        *_reached(systems),
+        *_planner(),
+        *_agents(systems),
+        *_channels(systems),
+        *_approvals(systems),
+    ]
+    return Diagnosis(healthy=all(check.state != "warning" for check in checks), checks=checks)
+
+
+def _packages() -> Iterator[Check]:
+    for name in PACKAGES:
+        try:
+            yield Check(subject=name, state="ok", says=version(name))
+        except PackageNotFoundError:
+            yield Check(subject=name, state="warning", says="is not installed")
+
+
+def _reached(systems: Systems) -> Iterator[Check]:
+    names = [binding.registry_name for binding in systems.operations.models.values()]
+    asked: dict[str, Callable[[], object]] = {
+        "state store": lambda: systems.store.list(Kind.run, limit=1),
+        "warehouse": systems.warehouse.tables,
+        "model registry": lambda: [systems.registry.alias(name, CHAMPION) for name in names],
+    }
+    for subject, ask in asked.items():
+        try:
+            ask()
+        except (GuardianError, OSError) as error:
+            yield Check(subject=subject, state="warning", says=clean(error))
+        else:
+            yield Check(subject=subject, state="ok", says="answers")
+
+
+def _planner() -> Iterator[Check]:
+    chosen = default_planner()
+    why = "a key or a base URL is set" if chosen == "openai" else "OPENAI_API_KEY is not set, so no model is asked"
+    then = "; runbook takes over where the provider is down" if chosen == "openai" else ""
+    yield Check(subject="planner", state="ok" if chosen == "openai" else "note", says=f"{chosen}: {why}{then}")
+
+
+def _agents(systems: Systems) -> Iterator[Check]:
+    for name, agent in systems.operations.agents.items():
+        profile = profile_for(agent.model, os.environ.get("OPENAI_BASE_URL") or None)
+        yield _retirement(systems, name, agent.model)
+        if cached_vocabulary(profile.encoding):
+            yield Check(subject=f"{name}: vocabulary", state="ok", says=f"{profile.encoding} is in TIKTOKEN_CACHE_DIR")
+        else:
+            says = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR: bytes bound the tokens, reservations are larger"
+            yield Check(subject=f"{name}: vocabulary", state="note", says=says)
+        try:
+            usd = price(agent.model, 1_000_000, 0, provider=profile.provider)
+            yield Check(subject=f"{name}: price", state="ok", says=f"${usd:.2f} a million prompt tokens")
+        except GuardianError as error:
+            yield Check(subject=f"{name}: price", state="warning", says=clean(error, 300))
+        told = load_prompt("operator", organisation(systems.home, profile.encoding))
+        with_it = "" if told.context else f"; there is no {CONTEXT_FILE} beside the declarations"
+        yield Check(subject=f"{name}: prompt", state="ok", says=f"{told.label}{with_it}")
+
+
+def _retirement(systems: Systems, name: str, model: str) -> Check:
+    known = PROFILES.get(model)
+    subject = f"{name}: model"
+    if known is None:
+        return Check(subject=subject, state="note", says=f"{model} has no profile of its own; it is asked like gpt-4o")
+    if known.retires is None:
+        return Check(subject=subject, state="ok", says=f"{model}, no retirement is announced")
+    left = (known.retires - systems.clock.now().date()).days
+    if left < 0:
+        return Check(subject=subject, state="warning", says=f"{model} was retired on {known.retires}; name another")
+    state: Literal["ok", "note"] = "note" if left < SOON_DAYS else "ok"
+    return Check(subject=subject, state=state, says=f"{model} is retired on {known.retires}, in {left} days")
+
+
+def _channels(systems: Systems) -> Iterator[Check]:
+    for variable, channel in CHANNELS.items():
+        if os.environ.get(variable):
+            yield Check(subject=channel, state="ok", says=f"{variable} is set")
+        else:
+            says = f"{variable} is not set: messages are recorded in the audit log and not sent"
+            yield Check(subject=channel, state="note", says=says)
+
+
+def _approvals(systems: Systems) -> Iterator[Check]:
+    for action in systems.operations.systems.approvals:
+        rule = systems.operations.systems.approval_of(action)
+        if rule.mode == "approve" and not rule.approvers:
+            yield Check(subject=f"approval of {action}", state="warning", says="nobody is listed, so nobody may decide")
+        else:
+            says = rule.mode + (f", by {', '.join(rule.approvers)}" if rule.mode == "approve" else "")
+            yield Check(subject=f"approval of {action}", state="ok", says=says)
