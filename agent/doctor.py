@@ -41,7 +41,7 @@ class Diagnosis(BaseModel):
 
 
 def examine(systems: Systems) -> Diagnosis:
-    """Looks at everything; what is broken is a check, never an error. Shows that a credential is set, never its value."""
+    """Looks at everything; what is broken is a check, never an error. A credential's value is never shown."""
     checks = [
         *_packages(),
         *_reached(systems),

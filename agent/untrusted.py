@@ -9,6 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 SECRETS = (
     "OPENAI_API_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "PAGERDUTY_ROUTING_KEY", "SMTP_URL",
@@ -41,6 +42,15 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
         if len(value := values.get(name, "")) >= 6:
             text = text.replace(value, "[secret]")
     return _URL_CREDENTIALS.sub("[secret]", _KEY.sub("[secret]", text))
+
+
+def redacted(value: Any) -> Any:
+    """Plain data without secrets, in keys and values alike: a model may speak a secret it got elsewhere."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {redact(str(key)): redacted(each) for key, each in value.items()}
+    return [redacted(each) for each in value] if isinstance(value, list) else value
 
 
 def fenced(name: str, text: str) -> str:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from agent.planners.profiles import Profile
 from agent.planners.protocol import Answer, Conversation, Finish, Step, ToolCall, Unusable
 from agent.planners.schemas import ToolSchema
-from agent.untrusted import clean, clean_lines
+from agent.untrusted import clean, clean_lines, redacted
 
 EMPTY = "Your answer was empty. Call one tool, or finish with a short summary."
 REFUSED = "You declined to answer. Call one tool, or finish with a short summary."
@@ -172,7 +172,7 @@ def read_call(name: object, arguments: object, call_id: str) -> ToolCall | Unusa
         given = json.loads(arguments if isinstance(arguments, str) else "")
         if not isinstance(given, dict):
             raise ValueError("they are JSON, but no object")
-        return ToolCall(name=tool, arguments=given, call_id=clean(call_id, 80))
+        return ToolCall(name=tool, arguments=redacted(given), call_id=clean(call_id, 80))
     except ValidationError as error:
         problem = clean(error.errors()[0]["msg"])
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.planners.protocol import ToolCall
+from agent.planners.wire import read_call
 from agent.untrusted import clean, clean_lines, fenced, redact
 
 
@@ -31,3 +33,10 @@ def test_secrets_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", "R0UT1NGKEY")
     text = redact("key R0UT1NGKEY, sk-proj-abc_DEF123, smtp://user:pass@mail, xoxb-1234567")
     assert text == "key [secret], [secret], smtp://[secret]@mail, [secret]"
+
+
+def test_a_secret_that_a_model_speaks_is_kept_out_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "swordfish-7Q")
+    call = read_call("retrain", '{"a swordfish-7Q": ["sk-loopback-hostile", {"b": "\\u0073wordfish-7Q"}]}', "")
+    assert isinstance(call, ToolCall)
+    assert call.arguments == {"a [secret]": ["[secret]", {"b": "[secret]"}]}
