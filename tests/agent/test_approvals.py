@@ -217,5 +217,25 @@ def test_an_approval_that_was_cut_off_before_it_acted_is_finished_by_approving_a
     assert world.calls.count("deploy") == 1
 
 
+def test_a_graph_that_is_resumed_without_a_decision_acts_on_nothing(waiting: World) -> None:
+    """Whoever resumes the graph itself, with whatever words: the row decides, and it still waits."""
+    from langgraph.types import Command
+
+    from agent.checkpoints import checkpoints
+    from agent.graph import Loop
+    from agent.planners.protocol import Briefing
+    from agent.planners.runbook import RunbookPlanner
+
+    loop = Loop(waiting.systems, waiting.toolbox(), RunbookPlanner(waiting.systems.operations))
+    config = {"configurable": {"thread_id": f"run-1/{MODEL}"}}
+    with checkpoints(waiting.systems) as saver:
+        graph = loop._graph(lambda: Briefing(model=MODEL, text="")).compile(checkpointer=saver)
+        for words in (True, "approved", {"approval": "approval-1", "status": "approved"}):
+            graph.invoke(Command(resume=words), config, durability="sync")
+            assert graph.get_state(config).interrupts
+    assert "deploy" not in waiting.calls
+    assert waiting.systems.store.get("approval-1").status == "pending"
+
+
 def deployment(version: str) -> Strategy:
     return Strategy(strategy="CanaryDeploy", model=MODEL, version=version)
