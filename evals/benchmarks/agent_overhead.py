@@ -30,7 +30,7 @@ from agent.graph import Loop
 from agent.planners.protocol import Answer, Briefing, Conversation, Finish, ToolCall
 from agent.runs import Run, RunRecord
 from agent.tracing import trace_run
-from evals.scratch import scratch_folder
+from evals.scratch import ScratchFolder
 from tools.systems.systems import Systems
 from tools.systems.tool import Effect, Tool
 
@@ -178,8 +178,8 @@ def _gaps(moments: Sequence[float]) -> list[float]:
 def _fresh(measure: Callable[[Path], Any]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "world"
-        scratch_folder(home, "evals")
-        return measure(home)
+        with ScratchFolder(home, "evals"):
+            return measure(home)
 
 
 def main(arguments: Sequence[str]) -> None:
