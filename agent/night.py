@@ -26,6 +26,7 @@ from agent.untrusted import clean
 from policies.declarations import Severity, worst
 from policies.errors import GuardianError
 from tools.deploy.permission import unfinished
+from tools.retrain.settle import close
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
@@ -114,7 +115,10 @@ class Night:
 
     def _guarded(self, model: str, actions: list[Action]) -> ModelTriage:
         try:
-            return self._examine(model, actions)
+            part = self._examine(model, actions)
+            for run in close(self._systems, model):
+                self._progress(f"{model}: {run} was killed and is given up")
+            return part
         except Exception as error:
             _log.exception("triage of %s failed", model)
             detail = clean(error if isinstance(error, GuardianError) else repr(error), 400)

@@ -21,6 +21,10 @@ ATTEMPTS = 3
 """A run that ends its process this often is not tried again."""
 
 
+_HOURS = 24
+"""What a run may take whose pipeline is no longer declared."""
+
+
 @dataclass(frozen=True)
 class Settled:
     """`finished`: the newest run that only had to be written down. `resumable`: one to go on with, claimed."""
@@ -57,6 +61,24 @@ def settle(systems: Systems, model: str, pipeline: str | None, limit: timedelta)
                 fail(systems, held.row, reason or "its process was killed, and a later run was, too")
         held.release()
     return Settled(finished, resumable)
+
+
+def close(systems: Systems, model: str) -> list[str]:
+    """Settles all killed runs of a model, and fails those that could be gone on with but that nothing asked for again.
+
+    For the end of a night: what was to be gone on with has been by then. The ids of the runs given up are returned.
+    """
+    pipelines = systems.operations.retraining_pipelines
+    given_up = []
+    for row in systems.store.list(Kind.training_run, model, status=RUNNING):
+        name = row.body.get("pipeline")
+        hours = pipelines[name].training.max_training_hours if name in pipelines else _HOURS
+        resumable = settle(systems, model, name, timedelta(hours=hours)).resumable
+        if resumable is not None:
+            fail(systems, resumable.row, "its process was killed, and the next night found no reason to go on with it")
+            resumable.release()
+            given_up.append(resumable.row.id)
+    return given_up
 
 
 def complete(systems: Systems, row: Evidence, version: ModelVersion) -> RetrainResult:

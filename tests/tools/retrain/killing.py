@@ -21,13 +21,28 @@ def forkserver() -> ForkServerContext:
 
 def retrain_until(home: Path, statement: str) -> None:
     """Retrains, and is killed just before the first commit of a transaction that said `statement`."""
-    from sqlalchemy import Engine, event
-
     from tests.tools.retrain.tiny_world import PIPELINE
     from tools.retrain.tool import TOOL
     from tools.systems.systems import Systems
 
     os.environ[MARK] = str(home)
+    _die_at(statement)
+    TOOL.run(Systems.open(home / "operations.yaml"), TOOL.arguments(pipeline=PIPELINE, force_trigger=None))
+
+
+def triage_until(home: Path, statement: str) -> None:
+    """A night of the runbook, killed likewise."""
+    from agent.triage import triage
+    from tools.systems.systems import Systems
+
+    os.environ[MARK] = str(home)
+    _die_at(statement)
+    triage(Systems.open(home / "operations.yaml"), planner="runbook")
+
+
+def _die_at(statement: str) -> None:
+    from sqlalchemy import Engine, event
+
     said: dict[int, bool] = {}
 
     def heard(connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
@@ -40,7 +55,6 @@ def retrain_until(home: Path, statement: str) -> None:
 
     event.listen(Engine, "before_cursor_execute", heard)
     event.listen(Engine, "commit", committing)
-    TOOL.run(Systems.open(home / "operations.yaml"), TOOL.arguments(pipeline=PIPELINE, force_trigger=None))
 
 
 def retrain_together(home: Path, barrier: Any, outcomes: Any) -> None:
