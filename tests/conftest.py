@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from tests.postgres import database_url, running_postgres
 
 settings.register_profile("long")
 """`--hypothesis-profile=long`: tests over sequences of calls run more and longer ones."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Path]:
+    """The socket folder of a PostgreSQL server; see `tests.postgres.database_url`."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind that a state store may be in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.db"
+    return database_url(request.getfixturevalue("postgres"))

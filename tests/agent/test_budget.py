@@ -83,8 +83,10 @@ def test_the_day_rolls_and_a_clock_set_back_frees_nothing(store: Store) -> None:
     book.reserve("run-2", "gpt-4o", 0.01, 1)
 
 
-def test_racing_processes_never_exceed_it_together_even_if_one_is_killed(store: Store, tmp_path: Path) -> None:
-    url, root = f"sqlite:///{tmp_path / 'state.db'}", Path(__file__).parents[2]
+def test_racing_processes_never_exceed_it_together_even_if_one_is_killed(store_url: str) -> None:
+    url, root = store_url, Path(__file__).parents[2]
+    store = Store(url)
+    VirtualClock(store).set(NOON)
     killed = subprocess.run([sys.executable, "-c", RACER, url, "dies"], cwd=root, timeout=120, check=False)
     assert killed.returncode == -9
     racers = [subprocess.Popen([sys.executable, "-c", RACER, url, "lives"], cwd=root) for _ in range(3)]

@@ -28,7 +28,7 @@ def _killed_night(systems: Systems, statement: str) -> None:
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
-    assert [row.status for row in systems.store.list(Kind.training_run, MODEL)][0] == RUNNING
+    assert next(row.status for row in systems.store.list(Kind.training_run, MODEL)) == RUNNING
 
 
 @pytest.mark.parametrize("statement", ["INSERT INTO trials", "INSERT INTO model_versions"])

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from policies.errors import GuardianError, InputError, SystemDown
+from tools.systems import migrations
 from tools.systems.tables import AuditRow, Base, EvidenceRow
 
 _FORMS = "write sqlite:///path/to/state.db or postgresql+psycopg://host/database (with psycopg installed)"
@@ -83,12 +84,19 @@ class Store:
             event.listen(self._engine, "connect", _tune_sqlite)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
         try:
-            Base.metadata.create_all(self._engine)
+            self._prepare()
         except SQLAlchemyError as error:
             cause = error.__cause__ or error
             closed = sqlite and parsed.database and not os.access(Path(parsed.database).parent, os.W_OK)
             hint = f"; {parsed.database} lies where nothing can be written" if closed else ""
             raise SystemDown(f"cannot be opened: {cause}{hint}", where="state store") from error
+
+    def _prepare(self) -> None:
+        with self._engine.connect() as connection:
+            if migrations.current(connection) == migrations.HEAD:
+                return
+        with self.writing() as session:
+            migrations.prepare(session.connection(), Base.metadata)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

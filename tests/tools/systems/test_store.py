@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,8 +18,10 @@ NOW = datetime(2026, 1, 6)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/state.db")
+def store(store_url: str) -> Iterator[Store]:
+    opened = Store(store_url)
+    yield opened
+    opened.close()
 
 
 def test_ids_are_readable_and_count_by_kind(store: Store) -> None:
@@ -56,21 +59,21 @@ def test_lists_are_newest_first_and_filter(store: Store) -> None:
     assert store.latest(Kind.gate, "Other") is None
 
 
-def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/state.db"
-    Store(url)
+def test_writers_at_once_lose_nothing(store_url: str) -> None:
+    """The first of them makes the tables."""
 
     def work() -> None:
-        mine = Store(url)
+        mine = Store(store_url)
         for _ in range(20):
             mine.add(Kind.run, "M", {}, at=NOW)
+        mine.close()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({row.id for row in Store(url).list(Kind.run)}) == 80
+    assert len({row.id for row in Store(store_url).list(Kind.run)}) == 80
 
 
 def test_an_edited_audit_row_shows(store: Store) -> None:
