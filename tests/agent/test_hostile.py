@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -262,6 +263,7 @@ class HostileModel(RuleBasedStateMachine):
         shutil.rmtree(self.home)
 
 
+@pytest.mark.timeout(300 + 5 * STORIES)
 def test_a_hostile_model_can_waste_its_budget_and_nothing_else(monkeypatch: Any) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 

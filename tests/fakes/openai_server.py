@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import threading
 import time
@@ -15,8 +16,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from agent.tokens import count_bytes, counter
 
 
 @dataclass(frozen=True)
@@ -114,12 +121,28 @@ class OpenAIServer:
         return 200, {"x-request-id": f"req_{uuid.uuid4().hex}"}, body
 
     def _usage(self, request: dict[str, Any], reply: Reply) -> tuple[int, int, int]:
-        """Prompt tokens (4 bytes each), of them cached (a shared prefix, 128 by 128 from 1024), output."""
+        """Prompt tokens, of them cached (a shared prefix, 128 by 128 from 1024), output."""
         prompt = "".join(json.dumps(each) for each in _prompt(request))
-        shared = max((_common(prompt, earlier) for earlier in self.prompts), default=0) // 4
+        longest = max((_common(prompt, earlier) for earlier in self.prompts), default=0)
         self.prompts.append(prompt)
+        shared = tokens_of(prompt[:longest])
         cached = shared // 128 * 128 if shared >= 1024 else 0
-        return len(prompt) // 4, cached, max(8, len(str(reply)) // 4)
+        return tokens_of(prompt), cached, max(8, tokens_of(str(reply)))
+
+
+def tokens_of(text: str) -> int:
+    """gpt-4o's tokens where its vocabulary is in the reference data, else one for three characters: JSON is dense."""
+    return _counter()(text)
+
+
+@cache
+def _counter() -> Callable[[str], int]:
+    reference = os.environ.get("GUARDIAN_REFERENCE_DATA")
+    with pytest.MonkeyPatch.context() as environment:
+        if reference:
+            environment.setenv("TIKTOKEN_CACHE_DIR", str(Path(reference) / "data" / "tiktoken"))
+        found = counter("o200k_base")
+    return found if found is not count_bytes else lambda text: len(text) // 3
 
 
 def _prompt(request: Mapping[str, Any]) -> list[Any]:
