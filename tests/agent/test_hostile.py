@@ -278,6 +278,6 @@ def test_a_hostile_model_can_waste_its_budget_and_nothing_else(monkeypatch: Any)
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
-            derandomize="GUARDIAN_HOSTILE" not in os.environ,
+            derandomize=True,
         )
         run_state_machine_as_test(HostileModel, settings=steps)

@@ -1,4 +1,4 @@
-"""The table of invariants names tests that exist."""
+"""The README's table of invariants names tests that exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_test_that_the_table_names_exists() -> None:
     file = ""
-    named = re.findall(r"`(tests/[\w/]+\.py|…)(?:::(\w+))?`", (ROOT / "docs" / "invariants.md").read_text())
+    named = re.findall(r"`(tests/[\w/]+\.py|…)(?:::(\w+))?`", (ROOT / "README.md").read_text())
     assert len(named) > 20
     for path, test in named:
         file = file if path == "…" else path
