@@ -25,6 +25,9 @@ A language model (or a runbook) decides what to do next; every number, verdict a
 Exit codes: 0 done · 1 failed · 2 bad usage, declaration or input · 3 blocked by a policy · 4 waiting for approval.
 """
 
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells have it; also what typer makes of a KeyboardInterrupt."""
+
 
 def _globals(
     context: typer.Context,
@@ -64,12 +67,15 @@ def run(arguments: Sequence[str]) -> int:
         problems = [vars(each) for each in error.problems] if isinstance(error, DeclarationError) else None
         return _fail(error.kind, error.message, error.where, as_json, error.exit_code, problems)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", "stopped from the keyboard; what was done so far is kept", "", as_json, 1)
+        code = _INTERRUPTED
     except Exception as error:
         if os.environ.get("GUARDIAN_DEBUG"):
             raise
         text = f"{type(error).__name__}: {error}"
         return _fail("bug", f"{text} (set GUARDIAN_DEBUG=1 for the traceback)", "guardian", as_json, 1)
+    if code == _INTERRUPTED:
+        told = "interrupted; what was done so far is kept, the same command again goes on or begins anew"
+        return _fail("interrupted", told, "", as_json, _INTERRUPTED)
     return int(code or 0)
 
 

@@ -65,9 +65,7 @@ def kpis(context: typer.Context, tracker: Annotated[str, typer.Argument(metavar=
 
 Planner = Annotated[
     str | None,
-    typer.Option(
-        "--planner", metavar="P", help="openai, runbook or recorded; openai where a key is set, else runbook."
-    ),
+    typer.Option("--planner", metavar="P", help="openai or runbook; openai where a key is set, else runbook."),
 ]
 
 

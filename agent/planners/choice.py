@@ -19,6 +19,19 @@ def default_planner() -> str:
     return "openai" if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL") else "runbook"
 
 
+def must_work(name: str | None = None) -> str:
+    """The planner `name`, or the default, if it can work here.
+
+    Raises InputError for an unknown planner and a missing key: to be asked before anything is begun.
+    """
+    wanted = name or default_planner()
+    if wanted not in PLANNERS:
+        raise InputError(f"{wanted!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
+    if wanted == "openai" and default_planner() != "openai":
+        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
+    return wanted
+
+
 def choose(
     systems: Systems, toolbox: Mapping[str, Tool], name: str | None = None, *, agent: str | None = None
 ) -> Planner:
@@ -26,11 +39,8 @@ def choose(
 
     Raises InputError for an unknown planner, a missing key, an undeclared agent or a model without a price.
     """
-    wanted = name or default_planner()
-    if wanted == "runbook":
+    if must_work(name) == "runbook":
         return RunbookPlanner(systems.operations)
-    if wanted != "openai":
-        raise InputError(f"{wanted!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
     return _openai(systems, toolbox, agent)
 
 
@@ -49,8 +59,6 @@ def _openai(systems: Systems, toolbox: Mapping[str, Tool], agent: str | None) ->
         raise InputError(f"{name!r} is not declared; declared: {', '.join(operations.agents)}", where="agents")
     declared = operations.agents[name]
     base_url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
-    if key is None and base_url is None:
-        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
     profile = profile_for(declared.model, base_url, os.environ.get("GUARDIAN_OPENAI_API"))
     per_run = operations.budgets[declared.run_budget] if declared.run_budget else None
     return OpenAIPlanner(

@@ -178,7 +178,7 @@ def _gaps(moments: Sequence[float]) -> list[float]:
 def _fresh(measure: Callable[[Path], Any]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "world"
-        with ScratchFolder(home, "evals"):
+        with ScratchFolder(home, "evals", ()):
             return measure(home)
 
 

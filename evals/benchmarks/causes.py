@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evals.scratch import ScratchFolder
 from evals.simshop import ALL_CAUSES, DRIFT_TYPES, LIVE_FROM, QUIET, Cause, Story, World
+from evals.simshop.tables import ALL_TABLES
 
 if TYPE_CHECKING:
     from tools.check_drift.result import DriftReport
@@ -79,7 +80,7 @@ class Look:
 
 def looks(seed: int, customers: int, names: Iterable[str] = ALL_CAUSES, quiet_hours: int = 24) -> list[Look]:
     """One seed's world with each of the causes, and the quiet one `quiet_hours` times."""
-    with tempfile.TemporaryDirectory() as folder, ScratchFolder(home := Path(folder) / "shop", "evals"):
+    with tempfile.TemporaryDirectory() as folder, ScratchFolder(home := Path(folder) / "shop", "evals", ALL_TABLES):
         world, systems = _shop(home, seed, customers)
         try:
             night = datetime.combine(QUIET_DAY, NIGHT)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evals.elec2.example import ADOPTED, FEATURES, HALF_HOUR, LABEL_LAG, WEEK, adopt, read, week_passes
+from evals.elec2.example import ADOPTED, FEATURES, HALF_HOUR, LABEL_LAG, TABLES, WEEK, adopt, read, week_passes
 from evals.elec2.picture import Walked, page
 from evals.scratch import ScratchFolder
 from policies.declarations import Severity
@@ -39,7 +39,7 @@ def walk(data: Path, home: Path, most_weeks: int = 94) -> Iterator[Walked]:
     from tools.systems.systems import Systems
 
     rows = read(data)
-    folder = ScratchFolder(home, "evals.elec2")
+    folder = ScratchFolder(home, "evals.elec2", TABLES)
     systems = Systems.open(home / "operations.yaml")
     try:
         adopt(systems, rows)

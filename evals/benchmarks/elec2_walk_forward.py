@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from evals.elec2.example import ADOPTED, BASELINE, FIRST_ROW, HOLDOUT, LABEL_LAG, MODEL, WEEK, read
+from evals.elec2.example import ADOPTED, BASELINE, FIRST_ROW, HOLDOUT, LABEL_LAG, MODEL, TABLES, WEEK, read
 from evals.scratch import ScratchFolder
 from tools.evaluate.metrics import Floats, Scored, auc_roc
 from tools.retrain import recipe, sampling, training
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
 def walk_forward(rows: pd.DataFrame, end: datetime, home: Path, say: Say) -> tuple[pd.DataFrame, list[Walk]]:
     """The rows lived through, and what each way scored them."""
     live = rows[(rows["at"] >= ADOPTED) & (rows["at"] < end)].reset_index(drop=True)
-    ScratchFolder(home, "evals.elec2").close()
+    ScratchFolder(home, "evals.elec2", TABLES).close()
     _without_live_requests(home / "operations.yaml")
     systems = Systems.open(home / "operations.yaml")
     try:

@@ -25,6 +25,7 @@ from pathlib import Path
 from evals.demo.shop import DEPLOYED, MODEL, MONITOR, STORY_ENDS
 from evals.scratch import ScratchFolder
 from evals.simshop import FULL_STORY, QUIET, World
+from evals.simshop.tables import ALL_TABLES
 from policies.errors import PolicyRefusal
 from tools.systems.clock import VirtualClock
 from tools.systems.systems import Systems
@@ -133,7 +134,7 @@ def _found(seed: int, customers: int, home: Path) -> None:
     """The shop on the morning of its deployment, its first champion adopted."""
     from tools.retrain.tool import train_first_champion
 
-    ScratchFolder(home, "evals").close()
+    ScratchFolder(home, "evals", ALL_TABLES).close()
     systems = Systems.open(home / "operations.yaml")
     _set(systems, DEPLOYED)
     World(seed, customers, QUIET).build_history(systems.warehouse)  # the story has not begun

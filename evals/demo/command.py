@@ -18,14 +18,17 @@ def demo(
     context: typer.Context,
     directory: Annotated[Path, typer.Option("--dir", metavar="D", help="Where the shop lives.")] = Path("simshop-demo"),
     seed: Annotated[int, typer.Option("--seed", metavar="N")] = 20,
-    planner: Annotated[str, typer.Option("--planner", metavar="P", help="runbook, openai or recorded.")] = "runbook",
+    planner: Annotated[str, typer.Option("--planner", metavar="P", help="runbook or openai.")] = "runbook",
     without_agent: Annotated[
         bool, typer.Option("--without-agent", help="Nobody watches: the seed's ablation A4.")
     ] = False,
 ) -> None:
     """Runs the whole loop on SimShop: six weeks of a shop's life in two minutes, then a report."""
+    from agent.planners.choice import must_work
     from evals.demo.run import run_demo
 
+    if not without_agent:
+        must_work(planner)
     session: Session = context.obj
     started = time.monotonic()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.scratch import ScratchFolder
 from evals.simshop import FULL_STORY, Story, World
+from evals.simshop.tables import ALL_TABLES
 from policies.errors import SystemDown
 from tools.serving.batch import score_window
 from tools.serving.client import failures, send
@@ -49,7 +50,7 @@ class Shop:
         story: Story = FULL_STORY,
         customers: int = 100_000,
     ) -> None:
-        self._folder = ScratchFolder(home, "evals")
+        self._folder = ScratchFolder(home, "evals", ALL_TABLES, say)
         self.home = home
         self.planner = planner
         self.world = World(seed, customers=customers, story=story)

@@ -37,6 +37,7 @@ ADOPTED = FIRST_ROW + DAYS_BEFORE_ADOPTION * DAY
 BASELINE = 8 * WEEK
 HOLDOUT = 28 * DAY
 MOST_WEEKS = 30
+TABLES = tuple(f"elec2.{name}" for name in ("rows", "labels", "baseline", "holdout", "predictions"))
 
 Say = Callable[[str], None]
 
@@ -93,7 +94,7 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
     from tools.check_drift.tool import start_monitor
 
     rows = read(data)
-    folder = ScratchFolder(directory, "evals.elec2")
+    folder = ScratchFolder(directory, "evals.elec2", TABLES)
     systems = Systems.open(directory / "operations.yaml")
     try:
         say(f"{DAYS_BEFORE_ADOPTION} days are there; training the first champion")

@@ -14,6 +14,12 @@ PREDICTIONS_TABLE: Final = "ml_predictions.churn_daily"
 CUSTOMERS_TABLE: Final = "customers"
 CAMPAIGNS_TABLE: Final = "retention_campaigns"
 ARR_TABLE: Final = "arr_summary"
+REQUESTS_TABLE: Final = "ml_predictions.churn_requests"
+ALL_TABLES: Final = (
+    FEATURES_TABLE, BASELINE_TABLE, HOLDOUT_TABLE, LABELS_TABLE, PREDICTIONS_TABLE, CUSTOMERS_TABLE, CAMPAIGNS_TABLE,
+    ARR_TABLE, REQUESTS_TABLE,
+)  # fmt: skip
+"""All that a shop's life leaves in its warehouse."""
 
 NUMERIC: Final = (
     "days_since_last_order", "orders_30d", "spend_30d", "spend_trend_30d", "avg_order_value", "price_index",
