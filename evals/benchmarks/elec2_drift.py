@@ -13,13 +13,12 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evals.elec2.example import ADOPTED, FEATURES, HALF_HOUR, LABEL_LAG, TABLES, WEEK, adopt, read, week_passes
+from evals.elec2.example import ADOPTED, FEATURES, HALF_HOUR, LABEL_LAG, TABLES, WEEK, adopt, between, read, week_passes
 from evals.elec2.picture import Walked, page
 from evals.scratch import ScratchFolder
 from policies.declarations import Severity
@@ -47,12 +46,13 @@ def walk(data: Path, home: Path, most_weeks: int = 94) -> Iterator[Walked]:
         start, number = ADOPTED, 0
         refitted: Callable[[pd.DataFrame], np.ndarray] | None = None
         while start + WEEK <= last and number < most_weeks:
-            end = week_passes(systems, rows, start)
+            end = start + WEEK
+            week_passes(systems, rows, start, end)
             report = run(systems, CheckDriftArguments(monitor=MONITOR, at=None))
             (check,) = report.checks
-            week = _between(rows, start, end)
+            week = between(rows, start, end)
             if refitted is None or number % REFITTED_EVERY == 0:
-                refitted = _fitted(_between(rows, start - MEMORY, start - LABEL_LAG))
+                refitted = _fitted(between(rows, start - MEMORY, start - LABEL_LAG))
             scores = systems.warehouse.query(_SCORES, {"start": start, "end": end})["score"].to_numpy()
             yield Walked(
                 start=start,
@@ -119,10 +119,6 @@ def _fitted(rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
     with threadpool_limits(limits=1):
         model = HistGradientBoostingClassifier(random_state=0).fit(rows[FEATURES], rows["price_up"])
     return lambda asked: np.asarray(model.predict(asked[FEATURES]))
-
-
-def _between(rows: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
-    return rows[(rows["at"] >= start) & (rows["at"] < end)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A model of the electricity market from its adoption until its decay was found and its successor judged."""
+"""A model of the electricity market from its adoption to the last week of the data, with the Guardian and without."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from statistics import fmean
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from evals.scratch import ScratchFolder
 from policies.errors import InputError
 from tools.serving.batch import score_window
-from tools.systems import datasets
 from tools.systems.clock import VirtualClock
-from tools.systems.store import Kind
+from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
 if TYPE_CHECKING:
@@ -36,19 +36,23 @@ DAYS_BEFORE_ADOPTION = 283
 ADOPTED = FIRST_ROW + DAYS_BEFORE_ADOPTION * DAY
 BASELINE = 8 * WEEK
 HOLDOUT = 28 * DAY
-MOST_WEEKS = 30
 TABLES = tuple(f"elec2.{name}" for name in ("rows", "labels", "baseline", "holdout", "predictions"))
 
 Say = Callable[[str], None]
 
 
 class Week(BaseModel):
-    """A week's live AUC and what its triage did; `concept` is the detail of a concept_drift finding."""
+    """A week's live AUC, that of the first champion left alone, and what the week's triage did.
+
+    `version` served the week; `concept` is the detail of a concept_drift finding.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     start: datetime
     auc: float
+    without: float
+    version: str
     rows: int
     findings: list[str]
     concept: str | None
@@ -59,12 +63,14 @@ class Week(BaseModel):
 
 
 class Judgement(BaseModel):
-    """The last training that a found decay caused, and what became of it."""
+    """A training, the drift report that it answers, and what became of it."""
 
     model_config = ConfigDict(frozen=True)
 
+    at: datetime
     run_id: str
     drift_report: str
+    because_of_decay: bool
     version: str | None
     evaluation_id: str | None
     verdict: str | None
@@ -75,25 +81,36 @@ class Judgement(BaseModel):
 
 
 class Elec2Result(BaseModel):
-    """What the example saw."""
+    """What the example saw. AUCs are means over the weeks."""
 
     model_config = ConfigDict(frozen=True)
 
     first_auc: float
     weeks: list[Week]
+    mean_auc: float
+    mean_without: float
     decay_found: datetime | None
-    judgement: Judgement | None
+    judgements: list[Judgement]
+
+    @property
+    def promotions(self) -> int:
+        """How many of the trainings took over."""
+        return sum(1 for each in self.judgements if each.rollout and each.rollout.endswith("promoted"))
 
 
-def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_weeks: int = MOST_WEEKS) -> Elec2Result:
+def run_example(
+    data: Path, directory: Path, say: Say = lambda line: None, most_weeks: int | None = None
+) -> Elec2Result:
     """Adopts a first champion on the first 30% of the days, then lives week by week with a triage at each end.
 
-    Ends with the first rollout, for a canary needs live requests, or after `most_weeks`. Raises InputError for a file
-    that is not Elec2.
+    `most_weeks` None: to the end of the data. Raises InputError for a file that is not Elec2.
     """
     from tools.check_drift.tool import start_monitor
 
     rows = read(data)
+    end = rows["at"].iloc[-1].to_pydatetime() + HALF_HOUR
+    if most_weeks is not None:
+        end = min(end, ADOPTED + most_weeks * WEEK)
     folder = ScratchFolder(directory, "evals.elec2", TABLES)
     systems = Systems.open(directory / "operations.yaml")
     try:
@@ -101,15 +118,18 @@ def run_example(data: Path, directory: Path, say: Say = lambda line: None, most_
         first_auc = adopt(systems, rows)
         for monitor in systems.operations.monitors_of(MODEL):
             start_monitor(systems, monitor)
+        left_alone = systems.registry.load(systems.operations.model(MODEL).registry_name, "1")
         weeks: list[Week] = []
-        while len(weeks) < most_weeks and systems.store.latest(Kind.rollout, MODEL) is None:
-            weeks.append(_live(systems, rows, ADOPTED + len(weeks) * WEEK))
+        while (start := ADOPTED + len(weeks) * WEEK) < end:
+            weeks.append(_live(systems, rows, start, min(start + WEEK, end), left_alone))
             say(_line(weeks[-1]))
         return Elec2Result(
             first_auc=first_auc,
             weeks=weeks,
+            mean_auc=fmean(each.auc for each in weeks),
+            mean_without=fmean(each.without for each in weeks),
             decay_found=next((each.start + WEEK for each in weeks if each.concept), None),
-            judgement=_judgement(systems),
+            judgements=_judgements(systems),
         )
     finally:
         systems.close()
@@ -132,14 +152,12 @@ def adopt(systems: Systems, rows: pd.DataFrame) -> float:
     return first.metrics["holdout_auc_roc"]
 
 
-def week_passes(systems: Systems, rows: pd.DataFrame, start: datetime) -> datetime:
-    """The rows of the week from `start` come in and are scored; labels follow a day later. The week's end."""
-    end = start + WEEK
+def week_passes(systems: Systems, rows: pd.DataFrame, start: datetime, end: datetime) -> None:
+    """The rows of a week come in and are scored by what serves; labels follow a day later."""
     _arrive(systems, rows, start, end)
     _write(systems, rows, "elec2.holdout", end - LABEL_LAG - HOLDOUT, end - LABEL_LAG)
     _set(systems, end)
     score_window(systems, MODEL, start, end)
-    return end
 
 
 def read(data: Path) -> pd.DataFrame:
@@ -162,46 +180,76 @@ def show(result: Elec2Result) -> str:
     """The summary for people."""
     lines = [f"First champion    AUC {result.first_auc:.3f} on its holdout, the 8 weeks before {ADOPTED:%Y-%m-%d}", ""]
     lines += [_line(each) for each in result.weeks]
-    lines += ["", f"Decay found       {', '.join(_episodes(result.weeks)) or 'no'}"]
-    if (judged := result.judgement) is None:
-        return "\n".join([*lines, "Retrained         not because of decay"])
+    with_and_without = f"{result.mean_auc:.3f} with the Guardian, {result.mean_without:.3f} left alone"
+    lines += [
+        "",
+        f"Mean AUC          {with_and_without} ({result.mean_auc - result.mean_without:+.3f})",
+        f"Trainings         {len(result.judgements)}, of which {result.promotions} took over",
+    ]
+    lines += [f"Decay found       {', '.join(_episodes(result.weeks)) or 'no'}", ""]
+    return "\n".join([*lines, *map(_told, result.judgements)])
+
+
+def _told(judged: Judgement) -> str:
     aucs = ""
     if judged.champion_auc is not None and judged.challenger_auc is not None:
         aucs = f" (AUC {judged.champion_auc:.3f} → {judged.challenger_auc:.3f} on the latest 28 labelled days)"
-    lines += [
-        f"Retrained         {judged.run_id}, version {judged.version or '--'}, because of {judged.drift_report}",
-        f"Verdict           {judged.verdict or '--'}{aucs}",
-        f"Gate              {judged.gate or '--'}",
-        f"Rollout           {judged.rollout or 'none'}",
-    ]
-    return "\n".join(lines)
+    said = f"{judged.run_id} on {judged.at:%Y-%m-%d}, version {judged.version or '--'}, answers {judged.drift_report}"
+    ended = f"gate {judged.gate or 'not run'}, {judged.rollout or 'no rollout'}"
+    return f"{said}: {judged.verdict or 'not judged'}{aucs}, {ended}"
 
 
-def _live(systems: Systems, rows: pd.DataFrame, start: datetime) -> Week:
-    """One week, and the Guardian's look at its end."""
+def _live(systems: Systems, rows: pd.DataFrame, start: datetime, end: datetime, left_alone: Any) -> Week:
+    """One week, the Guardian's look at its end, and the takeover of what it deployed."""
     from agent.triage import triage
-    from tools.evaluate.metrics import Scored, auc_roc
+    from tools.deploy.tool import advance
 
-    end = week_passes(systems, rows, start)
+    split = systems.traffic.split(MODEL)
+    assert split is not None
+    week_passes(systems, rows, start, end)
     (seen,) = triage(systems, planner="runbook").models
+    advance(systems, end)
+    aucs = _aucs(systems, rows, start, end, left_alone)
+    return _week(systems, start, end, aucs, split.champion, seen)
+
+
+def _aucs(
+    systems: Systems, rows: pd.DataFrame, start: datetime, end: datetime, left_alone: Any
+) -> tuple[float, float, int]:
+    """AUC of what was served and of the first champion on the rows of [start, end), and their number."""
+    from tools.evaluate.metrics import Scored, auc_roc
+    from tools.retrain import recipe
+
     binding = systems.operations.model(MODEL)
     assert binding.predictions is not None
-    scored = datasets.table(systems, binding.predictions)
-    scored = datasets.with_labels(systems, MODEL, scored[scored["at"] >= start], end + LABEL_LAG)
-    auc = auc_roc(Scored(scored[binding.target].to_numpy(dtype=float), scored["score"].to_numpy(dtype=float)))
-    return _week(systems, start, auc, len(scored), seen)
+    query = f'SELECT id, score FROM {binding.predictions} WHERE "at" >= $start AND "at" < $end'
+    served = systems.warehouse.query(query, {"start": start, "end": end}).to_pandas().set_index("id")["score"]
+    live = between(rows, start, end)
+    outcomes = live["price_up"].to_numpy(dtype=float)
+    alone = recipe.score(left_alone, recipe.feature_frame(live, binding.features))
+    with_guardian = auc_roc(Scored(outcomes, served.reindex(live["id"]).to_numpy(dtype=float)))
+    return with_guardian, auc_roc(Scored(outcomes, alone)), len(live)
 
 
-def _week(systems: Systems, start: datetime, auc: float, rows: int, seen: ModelTriage) -> Week:
+def _week(
+    systems: Systems,
+    start: datetime,
+    end: datetime,
+    aucs: tuple[float, float, int],
+    version: str,
+    seen: ModelTriage,
+) -> Week:
     def newest(kind: Kind) -> str | None:
         row = systems.store.latest(kind, MODEL)
-        return row.id if row and row.created_at == start + WEEK else None
+        return row.id if row and row.created_at == end else None
 
     evaluation, gate = newest(Kind.evaluation), newest(Kind.gate)
     return Week(
         start=start,
-        auc=auc,
-        rows=rows,
+        auc=aucs[0],
+        without=aucs[1],
+        rows=aucs[2],
+        version=version,
         findings=[f"{each.kind} {each.subject}: {each.severity}" for each in seen.findings],
         concept=next((each.detail for each in seen.findings if each.kind == "concept_drift"), None),
         training=newest(Kind.training_run),
@@ -211,27 +259,29 @@ def _week(systems: Systems, start: datetime, auc: float, rows: int, seen: ModelT
     )
 
 
-def _judgement(systems: Systems) -> Judgement | None:
-    """The newest training that rests on a report with a concept_drift finding."""
-    for run in systems.store.list(Kind.training_run, MODEL):
-        report = systems.store.get(run.rests_on) if run.rests_on else None
-        if report is None or not _decayed(report.body):
-            continue
-        same = [row for row in systems.store.list(Kind.evaluation, MODEL) if row.created_at == run.created_at]
-        body = same[0].body if same else {}
-        rollout = systems.store.latest(Kind.rollout, MODEL, version=run.version) if run.version else None
-        return Judgement(
-            run_id=run.id,
-            drift_report=report.id,
-            version=run.version,
-            evaluation_id=same[0].id if same else None,
-            verdict=body.get("verdict"),
-            champion_auc=body["champion"]["metrics"].get("auc_roc") if body else None,
-            challenger_auc=body["challenger"]["metrics"].get("auc_roc") if body else None,
-            gate=body["gate"]["status"] if body else None,
-            rollout=f"{rollout.id}: {rollout.status}" if rollout else None,
-        )
-    return None
+def _judgements(systems: Systems) -> list[Judgement]:
+    """The trainings after the first, oldest first."""
+    return [_judged(systems, run) for run in reversed(systems.store.list(Kind.training_run, MODEL)) if run.rests_on]
+
+
+def _judged(systems: Systems, run: Evidence) -> Judgement:
+    same = [row for row in systems.store.list(Kind.evaluation, MODEL) if row.created_at == run.created_at]
+    body = same[0].body if same else {}
+    rollout = systems.store.latest(Kind.rollout, MODEL, version=run.version) if run.version else None
+    report = systems.store.get(str(run.rests_on))
+    return Judgement(
+        at=run.created_at,
+        run_id=run.id,
+        drift_report=report.id,
+        because_of_decay=_decayed(report.body),
+        version=run.version,
+        evaluation_id=same[0].id if same else None,
+        verdict=body.get("verdict"),
+        champion_auc=body["champion"]["metrics"].get("auc_roc") if body else None,
+        challenger_auc=body["challenger"]["metrics"].get("auc_roc") if body else None,
+        gate=body["gate"]["status"] if body else None,
+        rollout=f"{rollout.id}: {rollout.status}" if rollout else None,
+    )
 
 
 def _decayed(report: dict[str, object]) -> bool:
@@ -257,12 +307,13 @@ def _line(week: Week) -> str:
         said.append(f"{week.training}: {week.verdict or 'not judged'}, gate {week.gate or 'not run'}")
     elif week.concept:
         said.append(shorten(week.outcome, 100, placeholder=" …"))
-    return f"week of {week.start:%Y-%m-%d}  AUC {week.auc:.3f}  {'; '.join(said)}"
+    aucs = f"AUC {week.auc:.3f}  left alone {week.without:.3f}"
+    return f"week of {week.start:%Y-%m-%d}  version {week.version:<2} {aucs}  {'; '.join(said)}"
 
 
 def _arrive(systems: Systems, rows: pd.DataFrame, start: datetime, end: datetime) -> None:
     """Rows of [start, end), and their labels, which say themselves since when they are known."""
-    part = _between(rows, start, end)
+    part = between(rows, start, end)
     _append(systems, "elec2.rows", part.drop(columns="price_up"), f"{start:%Y-%m-%d}")
     labels = part[["id", "at", "price_up"]].assign(arrived=part["at"] + LABEL_LAG)
     _append(systems, "elec2.labels", labels, f"{start:%Y-%m-%d}")
@@ -270,7 +321,7 @@ def _arrive(systems: Systems, rows: pd.DataFrame, start: datetime, end: datetime
 
 def _write(systems: Systems, rows: pd.DataFrame, table: str, start: datetime, end: datetime) -> None:
     """The whole of a small table, replaced."""
-    _append(systems, table, _between(rows, start, end), "all")
+    _append(systems, table, between(rows, start, end), "all")
 
 
 def _append(systems: Systems, table: str, frame: pd.DataFrame, name: str) -> None:
@@ -279,7 +330,8 @@ def _append(systems: Systems, table: str, frame: pd.DataFrame, name: str) -> Non
     systems.warehouse.append(table, pa.Table.from_pandas(frame, preserve_index=False), name)
 
 
-def _between(rows: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
+def between(rows: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
+    """Rows with time in [start, end)."""
     return rows[(rows["at"] >= start) & (rows["at"] < end)]
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.elec2.example import MODEL, Elec2Result, run_example, show
+from evals.elec2.example import Elec2Result, run_example, show
 from policies.errors import InputError
-from tools.systems.store import Kind
 from tools.systems.systems import Systems
 
 
@@ -29,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(data: Path, home: Path) -> Elec2Result:
-    return run_example(data, home)
+    return run_example(data, home, most_weeks=12)
 
 
 def test_the_decay_is_found(result: Elec2Result) -> None:
@@ -40,8 +39,8 @@ def test_the_decay_is_found(result: Elec2Result) -> None:
 
 
 def test_a_training_started_because_of_it_and_was_judged(result: Elec2Result, home: Path) -> None:
-    judged = result.judgement
-    assert judged is not None
+    judged = result.judgements[0]
+    assert judged.because_of_decay
     assert judged.evaluation_id is not None
     systems = Systems.open(home / "operations.yaml")
     try:
@@ -58,17 +57,25 @@ def test_a_training_started_because_of_it_and_was_judged(result: Elec2Result, ho
         evaluation = systems.store.get(judged.evaluation_id)
         assert evaluation.body["verdict"] in ("challenger_wins", "tie", "champion_wins")
         assert evaluation.body["challenger"]["version"] == run.version
-        rollout = systems.store.latest(Kind.rollout, MODEL)
-        if rollout is not None:
-            assert judged.gate == "passed"
+        assert judged.gate == "passed"
+        assert judged.rollout == "rollout-1: promoted"
     finally:
         systems.close()
 
 
 def test_the_summary_names_the_steps(result: Elec2Result) -> None:
     told = show(result)
-    for word in ("Decay found", "Retrained", "Verdict", "Gate", "week of 1997-02-14"):
+    for word in ("Decay found", "train-2", "gate passed", "week of 1997-02-14", "Mean AUC"):
         assert word in told
+
+
+def test_every_week_is_lived_with_and_without(result: Elec2Result) -> None:
+    assert len(result.weeks) == 12
+    before = [week for week in result.weeks if week.version == "1"]
+    after = [week for week in result.weeks if week.version == "2"]
+    assert len(before) + len(after) == 12
+    assert all(week.auc == week.without for week in before)
+    assert all(week.auc != week.without for week in after)
 
 
 def test_a_file_that_is_not_elec2_is_refused(tmp_path: Path) -> None:

@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.benchmarks.elec2_walk_forward import MONTH, table, walk_forward
-from evals.elec2.example import ADOPTED, read
+from evals.benchmarks.elec2_walk_forward import table, walk_forward
 
 
 def test_three_ways_live_through_the_same_month(tmp_path: Path) -> None:
     root = os.environ.get("GUARDIAN_REFERENCE_DATA")
     if not root:
         pytest.skip("GUARDIAN_REFERENCE_DATA is not set")
-    rows = read(Path(root) / "data" / "elec2.csv")
-    live, walks = walk_forward(rows, ADOPTED + MONTH, tmp_path / "world", lambda line: None)
+    data = Path(root) / "data" / "elec2.csv"
+    live, walks = walk_forward(data, tmp_path / "world", lambda line: None, months=1)
     assert len(live) == 28 * 48
     assert [each.name for each in walks] == ["never retraining", "every month", "guardian"]
     assert all(np.isfinite(each.scores).all() for each in walks)
