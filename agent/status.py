@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from policies.errors import InputError
-from tools.systems.registry import CHAMPION
+from tools.deploy.permission import serving_version
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
@@ -98,14 +98,6 @@ def model_status(systems: Systems, model: str) -> ModelStatus:
         kpis=_kpis(systems, model),
         warnings=_warnings(systems, model),
     )
-
-
-def serving_version(systems: Systems, model: str) -> str | None:
-    """The version that answers as champion: the traffic split's, else the registry's alias."""
-    split = systems.traffic.split(model)
-    if split:
-        return split.champion
-    return systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
 
 
 def _strategy(systems: Systems, model: str, version: str | None) -> str:

@@ -75,9 +75,13 @@ def test_strategies_that_cannot_be_run_are_bad_input(shop: Shop) -> None:
     shop.gate("2")
     with pytest.raises(InputError, match="strategy type shadow is declared but cannot be run"):
         deploy(shop, strategy="ShadowDeploy")
+
+
+def test_the_version_that_serves_is_not_deployed_again(shop: Shop) -> None:
     shop.gate("1")
-    with pytest.raises(InputError, match="is the champion already"):
+    with pytest.raises(PolicyRefusal, match="version 1 serves already") as refused:
         deploy(shop, version="1")
+    assert (refused.value.policy, refused.value.exit_code) == ("serves_already", 3)
 
 
 def test_a_better_challenger_passes_all_stages_in_nominal_time(shop: Shop) -> None:
