@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import orjson
 
 from tools.serving.metrics import Metrics
-from tools.serving.requests import MAX_BODY_BYTES, Refused, parse
+from tools.serving.requests import MAX_BODY_BYTES, MAX_ROWS, Refused, parse
 from tools.serving.router import LABEL_AT, Answer, Router
 
 Message = MutableMapping[str, Any]
@@ -22,6 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_INFLIGHT = 512
 BODY_SECONDS = 10.0
+"""A body must have arrived by then; so long, too, the rest of one that is too large is read and thrown away."""
 _RETRY_AFTER = 1
 
 
@@ -63,7 +65,9 @@ class GatewayApp:
                 await self._http(scope, receive, send)
             except Refused as refused:
                 self._metrics.refused[refused.status] += 1
-                await _refuse(send, refused)
+                if refused.feature:
+                    self._metrics.invalid[refused.feature] += 1
+                await _refuse(scope, receive, send, refused)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -130,7 +134,7 @@ async def _body(scope: Message, receive: Receive) -> bytes:
     """The whole body. Raises Refused for one too large, too slow or broken off."""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-            raise _too_large()
+            raise _TooLarge()
     message = await _within(receive, BODY_SECONDS)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
@@ -144,7 +148,7 @@ async def _body(scope: Message, receive: Receive) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_BODY_BYTES:
-            raise _too_large()
+            raise _TooLarge()
     return b"".join(chunks)
 
 
@@ -156,16 +160,34 @@ async def _within(receive: Receive, seconds: float) -> Message:
         raise Refused(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
 
 
-def _too_large() -> Refused:
-    return Refused(413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
+class _TooLarge(Refused):
+    """A body beyond the limit, of which a rest was not read."""
+
+    def __init__(self) -> None:
+        limit = f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB: send several requests"
+        super().__init__(413, "too_large", f"{limit}, of at most {MAX_ROWS:,} instances each", "body")
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
+async def _refuse(scope: Message, receive: Receive, send: Send, refused: Refused) -> None:
     error = {"kind": refused.kind, "message": refused.message, "where": refused.where}
     extra = [] if refused.retry_after is None else [(b"retry-after", str(refused.retry_after).encode())]
-    if refused.status in (408, 413):
+    body, unread = orjson.dumps({"error": error}), isinstance(refused, _TooLarge)
+    if unread or refused.status == 408:
         extra.append((b"connection", b"close"))  # the rest of the body is not read
-    await _send(send, refused.status, orjson.dumps({"error": error}), b"application/json", extra)
+    await _send(send, refused.status, body, b"application/json", extra, more=unread)
+    if unread:
+        # Closed at once, the connection would be reset under a client that listens only once it has sent everything.
+        if not any(name == b"expect" for name, _ in scope["headers"]):
+            await _discard(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _discard(receive: Receive) -> None:
+    """Reads what is left of a body, to its end or for as long as a body may take."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while (await receive()).get("more_body"):
+                pass
 
 
 async def _json(send: Send, status: int, document: object) -> None:
@@ -173,8 +195,14 @@ async def _json(send: Send, status: int, document: object) -> None:
 
 
 async def _send(
-    send: Send, status: int, body: bytes, content_type: bytes, extra: list[tuple[bytes, bytes]] | None = None
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes,
+    extra: list[tuple[bytes, bytes]] | None = None,
+    *,
+    more: bool = False,
 ) -> None:
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *(extra or [])]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": more})

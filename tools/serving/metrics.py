@@ -21,12 +21,13 @@ class _Histogram:
 
 
 class Metrics:
-    """Requests, errors and latencies by variant; refusals by status."""
+    """Requests, errors and latencies by variant; refusals by status, and by the feature at fault."""
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter({"champion": 0, "challenger": 0})
         self.errors: Counter[str] = Counter({"champion": 0, "challenger": 0})
         self.refused: Counter[int] = Counter()
+        self.invalid: Counter[str] = Counter()
         self.latency = {"champion": _Histogram(), "challenger": _Histogram()}
 
     def observe(self, variant: str, seconds: float, failed: bool) -> None:
@@ -40,6 +41,7 @@ class Metrics:
         lines = _by("guardian_requests_total", "Requests routed to a variant.", "variant", self.requests)
         lines += _by("guardian_errors_total", "Requests a variant failed to answer.", "variant", self.errors)
         lines += _by("guardian_refused_total", "Requests refused before scoring.", "status", self.refused)
+        lines += _by("guardian_invalid_features_total", "Requests refused for this feature.", "feature", self.invalid)
         lines += self._histograms()
         for kind, values in (("gauge", gauges), ("counter", counters)):
             for name, value in values.items():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tools.serving.challenger import DEADLINE_SECONDS, Challenger, Spares
+from tools.serving.contract import Contract
 from tools.serving.router import Router, Serving
 from tools.serving.scorer import Scorer, load_scorer
 from tools.serving.seams import Models, Split, Traffic
@@ -47,6 +48,7 @@ class Reloader:
         traffic: Traffic,
         models: Models,
         registry_name: str,
+        contract: Contract,
         worker: str,
         timer: Callable[[], float],
     ) -> None:
@@ -54,6 +56,7 @@ class Reloader:
         self._traffic = traffic
         self._models = models
         self._registry_name = registry_name
+        self._contract = contract
         self._worker = worker
         self._timer = timer
         self._spares = Spares()
@@ -186,7 +189,9 @@ class Reloader:
         return self._scorers[version]
 
     def _load(self, version: str) -> Scorer:
-        return load_scorer(self._models.fetch(self._registry_name, version).path)
+        scorer = load_scorer(self._models.fetch(self._registry_name, version).path)
+        scorer.schema = self._contract.bound_to(scorer.schema)
+        return scorer
 
     async def _challenger(self, split: Split, old: Serving | None) -> Challenger | None:
         if split.challenger is None:

@@ -1,7 +1,12 @@
-"""From a request's body to instances to score, and everything that may be wrong with it."""
+"""From a request's body to instances to score, and everything that may be wrong with it.
+
+What cannot be served as it is written gets 422 and the name of the field; what is too large gets 413.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +17,32 @@ from tools.serving.features import FeatureSchema, InvalidInstance, Values
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_ROWS = 1_000
 MAX_ID_CHARACTERS = 256
+_KEYS = frozenset({"id", "features", "instances"})
 
 
 class Refused(Exception):
-    """A request that is not served: HTTP status, what was wrong, where, and when to come back (seconds)."""
+    """A request that is not served: HTTP status, what was wrong, where, and when to come back (seconds).
 
-    def __init__(self, status: int, kind: str, message: str, where: str = "", retry_after: int | None = None) -> None:
+    `feature` is the model's feature at fault, empty where it is none of them.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        where: str = "",
+        retry_after: int | None = None,
+        *,
+        feature: str = "",
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
         self.where = where
         self.retry_after = retry_after
+        self.feature = feature
 
 
 @dataclass(slots=True)
@@ -36,13 +55,16 @@ class PredictRequest:
 
 
 def parse(body: bytes, schema: FeatureSchema) -> PredictRequest:
-    """Reads `{"id"?, "features": {…}}` or `{"id"?, "instances": [{…}, …]}`. Raises Refused (400, 413, 422)."""
+    """Reads `{"id"?, "features": {…}}` or `{"id"?, "instances": [{…}, …]}`. Raises Refused (413, 422)."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Refused(400, "json", f"the body is not JSON: {error}") from None
+        raise _not_json(body, error) from None
     if type(document) is not dict:
-        raise Refused(422, "input", 'the body must be an object with "features" or "instances"')
+        raise Refused(422, "input", 'the body must be an object with "features" or "instances"', "body")
+    if not _KEYS.issuperset(document):
+        unknown = next(key for key in document if key not in _KEYS)[:80]
+        raise Refused(422, "input", f'{unknown} is unknown: a request has "id", "features" or "instances"', unknown)
     id = document.get("id")
     if id is not None and type(id) is not str:
         id = _id(id)
@@ -53,7 +75,7 @@ def parse(body: bytes, schema: FeatureSchema) -> PredictRequest:
         try:
             return PredictRequest(id, [features], [schema.read(features)])
         except InvalidInstance as error:
-            raise _invalid(error, "features") from None
+            raise _invalid(error, "features", schema) from None
     return PredictRequest(id, *_instances(document, schema))
 
 
@@ -72,8 +94,39 @@ def _instances(document: dict[str, Any], schema: FeatureSchema) -> tuple[list[An
         try:
             values.append(schema.read(features))
         except InvalidInstance as error:
-            raise _invalid(error, f"instances[{number}]") from None
+            raise _invalid(error, f"instances[{number}]", schema) from None
     return instances, values
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity, which JSON does not have."""
+
+
+def _not_json(body: bytes, error: orjson.JSONDecodeError) -> Refused:
+    """Where NaN or Infinity is all that is wrong, the field that holds it; orjson itself says only at which column."""
+    if not body.strip():
+        return Refused(422, "json", 'the body is empty: send an object with "features" or "instances"', "body")
+    if b"NaN" in body or b"Infinity" in body:
+        try:
+            place, constant = next(_constants(json.loads(body, parse_constant=_Constant)))
+        except (ValueError, RecursionError, StopIteration):
+            pass
+        else:
+            return Refused(422, "input", f"{place} must be a number, not {constant}", place)
+    return Refused(422, "json", f"the body is not JSON: {error}", "body")
+
+
+def _constants(document: Any) -> Iterator[tuple[str, _Constant]]:
+    """Where in the features of a request such constants are, and which."""
+    if not isinstance(document, dict):
+        return
+    instances = document.get("instances")
+    rows = [("features", document.get("features"))]
+    rows += [(f"instances[{i}]", row) for i, row in enumerate(instances if isinstance(instances, list) else [])]
+    for place, row in rows:
+        for name, value in row.items() if isinstance(row, dict) else ():
+            if isinstance(value, _Constant):
+                yield f"{place}.{name[:80]}", value
 
 
 def _id(id: object) -> str:
@@ -82,11 +135,12 @@ def _id(id: object) -> str:
     raise Refused(422, "input", "must be a string", "id")
 
 
-def _invalid(error: InvalidInstance, place: str) -> Refused:
+def _invalid(error: InvalidInstance, place: str, schema: FeatureSchema) -> Refused:
     where = f"{place}.{error.field}" if error.field else place
-    return Refused(422, "input", f"{where} {error.problem}", where)
+    feature = error.field if error.field in schema.order else ""
+    return Refused(422, "input", f"{where} {error.problem}", where, feature=feature)
 
 
-def refused_instance(error: InvalidInstance, request: PredictRequest, number: int) -> Refused:
+def refused_instance(error: InvalidInstance, request: PredictRequest, number: int, schema: FeatureSchema) -> Refused:
     """The refusal of instance `number` by the model itself (a category it does not take)."""
-    return _invalid(error, "features" if len(request.instances) == 1 else f"instances[{number}]")
+    return _invalid(error, "features" if len(request.instances) == 1 else f"instances[{number}]", schema)

@@ -167,5 +167,5 @@ def _encode(scorer: Scorer, request: PredictRequest) -> list[object]:
         try:
             rows.append(scorer.encode(values))
         except InvalidInstance as error:
-            raise refused_instance(error, request, number) from None
+            raise refused_instance(error, request, number, scorer.schema) from None
     return rows
