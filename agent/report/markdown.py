@@ -160,7 +160,7 @@ def _rollout(rollout: Rollout | None) -> str:
         [
             f"{stage.traffic_pct:g}%",
             _t(stage.verdict) or "–",
-            "; ".join(_measurement(stage, m) for m in stage.measurements) or "–",
+            "; ".join(_measurement(m) for m in stage.measurements) or "–",
         ]
         for stage in rollout.stages
     ]
@@ -169,8 +169,8 @@ def _rollout(rollout: Rollout | None) -> str:
     return "\n\n".join(["## How it went live", said, _table("", ["Traffic", "Gate", "Measured"], rows)])
 
 
-def _measurement(stage: Stage, m: Measurement) -> str:
-    why = why_open(stage, m)
+def _measurement(m: Measurement) -> str:
+    why = why_open(m)
     said = " ".join(part for part in shown(m) if part)
     return _t(f"{said}{f' ({m.verdict}: {why})' if why else ''}")
 

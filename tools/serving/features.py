@@ -106,9 +106,9 @@ class FeatureSchema:
         limits = self.limits
         if limits.known is not None and len(features) != len(self.order) and not limits.known.issuperset(features):
             return False
-        if limits.not_null and (None in numbers or None in strings):
-            if any(features[name] is None for name in limits.not_null):
-                return False
+        has_null = None in numbers or None in strings
+        if has_null and any(features[name] is None for name in limits.not_null):
+            return False
         for number, (low, high) in zip(numbers, limits.ranges, strict=False):
             if number is not None and not low <= number <= high:
                 return False
