@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from agent.report.gates import shown, why_open
 from agent.report.html import count_found, found_checks, looked_back, shared_rows
-from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout, Stage
+from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout
 from agent.report.numbers import (
     count,
     fixed,
