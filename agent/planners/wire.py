@@ -163,10 +163,8 @@ def read_usage(used: object, prompt: str, output: str) -> Usage | None:
         return None
     details = used.get(f"{prompt}_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    numbers = (used.get(prompt), used.get(output), cached or 0)
-    if not all(type(each) is int and 0 <= each < 2**31 for each in numbers):
-        return None
-    return Usage(*numbers)
+    numbers = [n for n in (used.get(prompt), used.get(output), cached or 0) if type(n) is int and 0 <= n < 2**31]
+    return Usage(*numbers) if len(numbers) == 3 else None
 
 
 def read_call(name: object, arguments: object, call_id: str) -> ToolCall | Unusable:
