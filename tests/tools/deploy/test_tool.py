@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.status import model_status, why
 from policies.declarations import Operations
 from policies.errors import InputError, PolicyRefusal
 from tests.tools.deploy.conftest import HOUR, MODEL, NAME, START, Shop
@@ -334,6 +335,15 @@ def test_rollback_after_promotion_returns_to_the_champion_before(shop: Shop) -> 
     assert share(shop) == ("1", None, 0.0)
     assert shop.systems.registry.alias(NAME, "champion") == "1"
     assert [r.kind for r in shop.systems.store.chain(result.rollout_id)] == [Kind.rollout, Kind.rollout, Kind.gate]
+    assert [(link.version, link.says) for link in why(shop.systems, MODEL).chain] == [
+        ("1", "version 2 rolled back: sales fell: all traffic to version 1"),
+        ("2", "version 2 was rolled back: sales fell"),
+    ]
+    state = model_status(shop.systems, MODEL)
+    assert (state.serving_version, state.rollout and state.rollout["status"]) == ("1", "rolled_back")
+    with pytest.raises(InputError, match="version 1 serves and no champion before it is known"):
+        rollback(shop.systems, MODEL, "again")
+    assert share(shop) == ("1", None, 0.0)
 
 
 def test_a_champion_changed_by_hand_ends_the_rollout_and_stays(shop: Shop) -> None:
