@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from policies.errors import PolicyRefusal
-from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout
+from policies.promotion import Decision, GateEvidence, may_deploy, may_replace, may_start_rollout
 from tools.deploy.rollout import ENDED, Rollout, Status
+from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 
 if TYPE_CHECKING:
@@ -20,12 +21,21 @@ def unfinished(systems: Systems, model: str) -> Evidence | None:
     return next((row for row in reversed(rows) if row.status not in ENDED), None)
 
 
+def champion_of(systems: Systems, model: str) -> str | None:
+    """The version that serves: the traffic split's champion, else the registry's; None where there is none."""
+    split = systems.traffic.split(model)
+    if split is not None:
+        return split.champion
+    return systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
+
+
 def require_promotable(systems: Systems, model: str, version: str) -> Evidence | None:
     """The gate result that lets a rollout of `version` start; None where none is required by declaration.
 
-    Raises PolicyRefusal: no passed gate for that very artifact, another rollout running, or a version that was
-    rolled back since its gate was judged.
+    Raises PolicyRefusal: it serves already, no passed gate for that very artifact, another rollout running, or a
+    version that was rolled back since its gate was judged.
     """
+    may_replace(model, version, champion_of(systems, model)).enforce()
     running = unfinished(systems, model)
     may_start_rollout(model, running.id if running else None).enforce()
     row = _newest(systems, Kind.gate, model, version)

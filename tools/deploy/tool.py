@@ -12,10 +12,10 @@ from policies.declarations.deployment import Canary
 from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
 from tools.deploy import canary
-from tools.deploy.permission import require_promotable, unfinished
+from tools.deploy.permission import champion_of, require_promotable, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
-from tools.deploy.rollout import Event, Notice, Rollout, Status, abort, roll_back
-from tools.systems.registry import CHAMPION, PREVIOUS
+from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status, abort, roll_back
+from tools.systems.registry import PREVIOUS
 from tools.systems.store import Evidence, Kind, StaleRevision
 from tools.systems.tool import Effect, Tool
 
@@ -42,8 +42,8 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
     its quality gate and no other rollout of the model runs. Returns at once with the first stage in force; the stages
     then advance by themselves, each on the evidence of its gate, and roll back by themselves when a condition holds.
 
-    Raises PolicyRefusal; InputError for a version that is unknown or the champion, or a strategy that this version
-    cannot run; SystemDown where the artifact cannot be fetched (the rollout is then aborted).
+    Raises PolicyRefusal; InputError for an unknown version, or a strategy that cannot be run; SystemDown
+    where the artifact cannot be fetched (the rollout is then aborted).
     """
     declared = systems.operations.named("deployment_strategies", arguments.strategy)
     if not isinstance(declared, Canary):
@@ -53,13 +53,16 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
             where=f"deployment_strategies.{arguments.strategy}",
         )
     gate = require_promotable(systems, arguments.model, arguments.version)
+    champion = champion_of(systems, arguments.model)
+    if champion is None:
+        raise InputError("has no champion to compare with; adopt a first one", where=arguments.model)
     now = systems.clock.now()
     state = canary.plan(
         declared,
         strategy=arguments.strategy,
         model=arguments.model,
         version=arguments.version,
-        champion=_champion(systems, arguments.model, arguments.version),
+        champion=champion,
         now=now,
     )
     row = systems.store.add(
@@ -128,7 +131,7 @@ def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:
         raise InputError(f"version {split.champion} serves and no champion before it is known", where=model)
     told = Event(at=now, event=Status.ROLLED_BACK.value, stage=0, traffic_pct=0.0, detail=why)
     state = Rollout(
-        strategy="rollback",
+        strategy=ROLLBACK,
         model=model,
         version=split.champion,
         champion=previous,
@@ -155,18 +158,6 @@ def _gave_back(systems: Systems, rollout_id: str, version: str, why: str) -> Rol
     text = f"{settled.model}: version {version} was rolled back, {settled.champion} serves all traffic. {why}"
     tell(systems, settled.model, (Notice(severity=Severity.warning, text=text),))
     return settled
-
-
-def _champion(systems: Systems, model: str, version: str) -> str:
-    split = systems.traffic.split(model)
-    champion = (
-        split.champion if split else systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
-    )
-    if champion is None:
-        raise InputError("has no champion to compare with; adopt a first one", where=model)
-    if champion == version:
-        raise InputError(f"version {version} is the champion already", where=model)
-    return champion
 
 
 def _yield_to_earlier(systems: Systems, row: Evidence, now: datetime) -> None:

@@ -33,7 +33,7 @@ class Case:
     """A pipeline asked to run at `now`.
 
     Attributes:
-        seen: reports of the pipeline's monitors, newest first.
+        seen: reports of the pipeline's monitors on the serving version, newest first.
         serving: the champion, None where there is none.
         began: when the drift that lasts until now began, None where there is none.
         seconds: seconds since the request came in.

@@ -28,9 +28,18 @@ _FEWEST_LABELLED = 200
 
 
 def reports(systems: Systems, model: str, monitors: list[str]) -> list[DriftSeen]:
-    """Reports of these monitors that could be checked, newest first."""
-    rows = systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
-    return [seen(row) for row in rows if row.body.get("monitor") in monitors and row.body.get("status") == "checked"]
+    """Reports of these monitors on the version that serves now that could be checked, newest first.
+
+    A report from before it took over speaks of its predecessor, which no retraining could help any more.
+    """
+    since = systems.traffic.serving_since(model)
+    return [
+        seen(row)
+        for row in systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
+        if row.body.get("monitor") in monitors
+        and row.body.get("status") == "checked"
+        and (since is None or row.created_at > since)
+    ]
 
 
 def seen(row: Evidence) -> DriftSeen:

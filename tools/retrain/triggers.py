@@ -63,7 +63,7 @@ class Refused:
 def drift_detected(trigger: DriftTrigger, report: DriftSeen | None) -> Fired | Refused:
     """Fires on the newest report of the source monitor when it found drift of at least `min_severity`."""
     if report is None:
-        return Refused(trigger.type, "no_report", f"monitor {trigger.source} has not reported yet")
+        return Refused(trigger.type, "no_report", f"monitor {trigger.source} has not reported on the serving version")
     if not report.detected:
         return Refused(trigger.type, "no_drift", f"{report.report_id} found no drift")
     if report.severity.rank < Severity(trigger.min_severity).rank:
@@ -90,8 +90,8 @@ def scheduled(
 ) -> Fired | Refused:
     """Fires when a tick of the cron lies in (`last_started`, `now`]; the cron is UTC, Sunday is 0.
 
-    Without an earlier run the latest tick counts. With `always_run: false` a due tick is skipped unless drift
-    was found since the last run.
+    Without an earlier run the latest tick counts. With `always_run: false` a due tick is skipped unless drift of the
+    serving version was found since the last run.
     """
     from croniter import croniter
 
@@ -101,7 +101,7 @@ def scheduled(
     if last_started is not None and due <= last_started:
         return Refused(trigger.type, "not_due", f"no tick of {trigger.cron!r} since the last run", upcoming)
     if not trigger.always_run and not drifted_since:
-        quiet = f"due since {due}, but no drift was found since the last run"
+        quiet = f"due since {due}, but no drift of the serving version was found since the last run"
         return Refused(trigger.type, "no_drift", quiet, upcoming)
     return Fired(trigger.type, f"due since {due} ({trigger.cron})")
 

@@ -41,6 +41,21 @@ class Traffic:
             row = session.scalar(query)
         return Split.model_validate(row) if row else None
 
+    def serving_since(self, model: str) -> datetime | None:
+        """When the champion now in force took over from another; None where there was none before it."""
+        splits = select(SplitRow).where(SplitRow.model == model)
+        with self._store.reading() as session:
+            newest = session.scalar(splits.order_by(SplitRow.number.desc()).limit(1))
+            if newest is None:
+                return None
+            others = splits.where(SplitRow.champion != newest.champion).order_by(SplitRow.number.desc())
+            before = session.scalar(others.limit(1))
+            if before is None:
+                return None
+            own = splits.where(SplitRow.number > before.number).order_by(SplitRow.number).limit(1)
+            first = session.scalar(own)
+        return first.at if first else None
+
     def set(
         self,
         model: str,

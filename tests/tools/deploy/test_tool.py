@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.status import model_status, why
 from policies.declarations import Operations
 from policies.errors import InputError, PolicyRefusal
 from tests.tools.deploy.conftest import HOUR, MODEL, NAME, START, Shop
@@ -75,9 +76,16 @@ def test_strategies_that_cannot_be_run_are_bad_input(shop: Shop) -> None:
     shop.gate("2")
     with pytest.raises(InputError, match="strategy type shadow is declared but cannot be run"):
         deploy(shop, strategy="ShadowDeploy")
-    shop.gate("1")
-    with pytest.raises(InputError, match="is the champion already"):
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_version_that_serves_already_is_refused_as_such(shop: Shop, gated: bool) -> None:
+    if gated:
+        shop.gate("1")
+    with pytest.raises(PolicyRefusal, match="version 1 of ChurnModel serves already") as refusal:
         deploy(shop, version="1")
+    assert (refusal.value.policy, refusal.value.exit_code) == ("version_serves_already", 3)
+    assert shop.systems.store.latest(Kind.rollout) is None
 
 
 def test_a_better_challenger_passes_all_stages_in_nominal_time(shop: Shop) -> None:
@@ -330,6 +338,15 @@ def test_rollback_after_promotion_returns_to_the_champion_before(shop: Shop) -> 
     assert share(shop) == ("1", None, 0.0)
     assert shop.systems.registry.alias(NAME, "champion") == "1"
     assert [r.kind for r in shop.systems.store.chain(result.rollout_id)] == [Kind.rollout, Kind.rollout, Kind.gate]
+    assert [(link.version, link.says) for link in why(shop.systems, MODEL).chain] == [
+        ("1", "version 2 rolled back: sales fell: all traffic to version 1"),
+        ("2", "version 2 was rolled back: sales fell"),
+    ]
+    state = model_status(shop.systems, MODEL)
+    assert (state.serving_version, state.rollout and state.rollout["status"]) == ("1", "rolled_back")
+    with pytest.raises(InputError, match="version 1 serves and no champion before it is known"):
+        rollback(shop.systems, MODEL, "again")
+    assert share(shop) == ("1", None, 0.0)
 
 
 def test_a_champion_changed_by_hand_ends_the_rollout_and_stays(shop: Shop) -> None:

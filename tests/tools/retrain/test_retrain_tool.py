@@ -37,10 +37,11 @@ def world(_made: TinyWorld) -> TinyWorld:
     """The same world with the evidence of earlier tests taken away."""
     from sqlalchemy import delete
 
-    from tools.systems.tables import EvidenceRow
+    from tools.systems.tables import EvidenceRow, SplitRow
 
     with _made.systems.store.writing() as session:
         session.execute(delete(EvidenceRow).where(EvidenceRow.id != "train-1"))
+        session.execute(delete(SplitRow))
     _made.now(_made.today)
     return _made
 
@@ -81,6 +82,30 @@ def test_without_evidence_no_trigger_fires(world: TinyWorld) -> None:
     assert (result.started, result.run_id, result.policy) == (False, None, None)
     assert [each.rule for each in result.triggers] == ["no_report", "no_decay", "no_drift", "few_labels"]
     assert "no trigger fired" in (result.skipped_because or "")
+
+
+def test_drift_of_a_version_that_no_longer_serves_fires_nothing(world: TinyWorld) -> None:
+    """The Sunday's tick is due and the last report found drift, but a new champion took over in between."""
+    systems, now = world.systems, world.systems.clock.now
+
+    def rules() -> dict[str, str | None]:
+        return {each.trigger: each.rule for each in _retrain(world).triggers}
+
+    world.report()
+    systems.traffic.set(MODEL, "1", at=now(), why="first champion", rests_on=None)
+    assert rules() == {"drift_detected": None}, "there was none before it"
+    systems.traffic.set(MODEL, "1", "2", 50.0, at=now(), why="canary", rests_on=None)
+    assert rules() == {"drift_detected": None}
+    systems.traffic.set(MODEL, "2", at=now(), why="promoted", rests_on=None)
+    assert rules()["drift_detected"] == "no_report"
+    assert rules()["scheduled"] == "no_drift"
+    world.now(world.today + 0.5)
+    world.report(detected=False)
+    assert rules()["scheduled"] == "no_drift"
+    world.report()
+    assert rules() == {"drift_detected": None}
+    systems.traffic.set(MODEL, "1", at=now(), why="rolled back", rests_on=None)
+    assert rules()["drift_detected"] == "no_report"
 
 
 def test_right_after_a_change_there_is_nothing_to_learn_yet(world: TinyWorld) -> None:
