@@ -243,6 +243,15 @@ def test_labels_that_arrive_late_judge_both_versions(shop: Shop) -> None:
     assert (judged["auc_degradation"].verdict, judged["auc_degradation"].n) == ("pass", 1_500)
 
 
+def test_of_very_many_labels_a_sample_of_each_class_is_replayed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.deploy.evidence.MOST_OF_A_CLASS", 60)
+    to_stage_two(shop)
+    shop.told_late(1_500, scored=START + HOUR, arrived=START + 3 * HOUR)
+    judged = step(shop).stages[1].last_gate
+    assert judged is not None
+    assert {m.name: m.n for m in judged.measurements}["auc_degradation"] == 120
+
+
 def test_no_evidence_prolongs_then_pauses_and_tells_people(shop: Shop) -> None:
     shop.gate("2")
     deploy(shop)
