@@ -15,7 +15,7 @@ from agent.prices import price
 from agent.prompting import CONTEXT_FILE, load_prompt, organisation
 from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
-from policies.errors import GuardianError
+from policies.errors import GuardianError, SystemDown
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
@@ -47,10 +47,16 @@ def examine(systems: Systems) -> Diagnosis:
         *_reached(systems),
         *_planner(),
         *_agents(systems),
-        *_channels(systems),
+        *_channels(),
         *_approvals(systems),
     ]
     return Diagnosis(healthy=all(check.state != "warning" for check in checks), checks=checks)
+
+
+def examine_without_store(down: SystemDown) -> Diagnosis:
+    """What can be looked at where the state store cannot be opened."""
+    store = Check(subject=down.where or "state store", state="warning", says=clean(down.message, 300))
+    return Diagnosis(healthy=False, checks=[*_packages(), store, *_planner(), *_channels()])
 
 
 def _packages() -> Iterator[Check]:
@@ -118,7 +124,7 @@ def _retirement(systems: Systems, name: str, model: str) -> Check:
     return Check(subject=subject, state=state, says=f"{model} is retired on {known.retires}, in {left} days")
 
 
-def _channels(systems: Systems) -> Iterator[Check]:
+def _channels() -> Iterator[Check]:
     for variable, channel in CHANNELS.items():
         if os.environ.get(variable):
             yield Check(subject=channel, state="ok", says=f"{variable} is set")

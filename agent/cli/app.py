@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from agent.cli import change, decisions, look, measure
 from agent.cli.session import Session
+from agent.untrusted import printable
 from policies.errors import DeclarationError, GuardianError
 
 HELP = """Operates machine-learning models in production: watches for drift, retrains, judges, gates,
@@ -109,5 +110,5 @@ def _fail(
             error["problems"] = problems
         sys.stdout.write(json.dumps({"error": error}, indent=2) + "\n")
     else:
-        sys.stderr.write(f"{where}: {message}\n" if where and problems is None else f"{message}\n")
+        sys.stderr.write(printable(f"{where}: {message}\n" if where and problems is None else f"{message}\n"))
     return code

@@ -25,7 +25,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return " ".join(str(value).splitlines())  # a line of its own would look like one of the Guardian's
 
 
 def monitor(result: Any) -> str:
