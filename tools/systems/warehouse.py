@@ -62,7 +62,7 @@ class Warehouse:
 
     @contextmanager
     def _faults_named(self, sql: str) -> Iterator[None]:
-        """DuckDB's errors as ours."""
+        """DuckDB's errors as ours, and a Ctrl-C, which it makes a RuntimeError of, as a Ctrl-C."""
         import duckdb
 
         try:
@@ -76,6 +76,10 @@ class Warehouse:
             raise SystemDown(_first_line(error), where="warehouse") from error
         except duckdb.Error as error:
             raise InputError(_first_line(error), where="query") from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
 
     def read(
         self,
