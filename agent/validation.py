@@ -76,9 +76,12 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     if binding.predictions is not None:
         recorded = [binding.id, binding.time, "model_version", "score"]
         recorded += ["label"] if binding.task == "multiclass" else []
-        yield from _written_table_problems(systems, f"{place}.predictions", binding.predictions, recorded)
+        known = _table_problems if binding.served == "elsewhere" else _written_table_problems
+        yield from known(systems, f"{place}.predictions", binding.predictions, recorded)
     if binding.prediction_log is not None:
         yield from _written_table_problems(systems, f"{place}.prediction_log", binding.prediction_log)
+    if binding.served == "elsewhere":
+        return
     try:
         if systems.registry.alias(binding.registry_name, CHAMPION) is None:
             yield f"{place}.registry_name", f"no version of {binding.registry_name!r} has the alias 'champion'"
