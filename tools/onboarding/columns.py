@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -98,21 +98,22 @@ def _of_text(name: str, text: pd.Series[Any]) -> Typed:
 
 
 def _as_numbers(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typed | None:
+    """The column as numbers; as text, with a note, where half of it or more are numbers and too many are not."""
     import pandas as pd
 
     present = text[~missing]
     sample = pd.to_numeric(present.iloc[:: max(1, len(present) // 1000)], errors="coerce")
-    if sample.notna().mean() < MOSTLY - 0.05:
+    if sample.notna().mean() < 0.5:
         return None
     numbers = pd.to_numeric(text.where(~missing), errors="coerce").astype(np.float64)
     odd = present[numbers[~missing].isna()]
+    shown = ", ".join(map(repr, odd.unique()[:3].tolist()))
     if len(odd) > (1 - MOSTLY) * len(present):
-        return None
-    note = ""
-    if len(odd):
-        shown = ", ".join(map(repr, odd.unique()[:3].tolist()))
-        note = f"{len(odd):,} of its values are no numbers ({shown}): taken as missing"
-    return _number(name, numbers, note)
+        mixed = f"{len(odd):,} of its values are no numbers ({shown}) and the others are: taken as text"
+        return replace(_text(name, text.where(text.notna() & (text != ""), None), "text"), note=mixed)
+    return _number(
+        name, numbers, f"{len(odd):,} of its values are no numbers ({shown}): taken as missing" if len(odd) else ""
+    )
 
 
 def _as_times(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typed | None:

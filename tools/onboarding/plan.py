@@ -90,6 +90,8 @@ def plan(source: Source, choices: Choices) -> Plan:
     """
     names = source.rows.column_names
     _known(choices, names)
+    if source.rows.num_rows < FEWEST_ROWS:
+        raise InputError(f"has {source.rows.num_rows:,} rows; {FEWEST_ROWS} are needed for a baseline", where="data")
     notes = list(source.notes)
     target = choices.target or _target(names)
     columns = {name: typed(name, source.rows.column(name)) for name in names if name not in choices.ignore}
@@ -110,7 +112,7 @@ def plan(source: Source, choices: Choices) -> Plan:
     made = Plan(
         columns, target, found, time, identity, prediction, choices.label_time, numeric, categorical, left_out, notes
     )
-    _require_enough(made, source.rows.num_rows)
+    _require_features(made)
     return made
 
 
@@ -221,15 +223,13 @@ def _unfit(name: str, column: Typed, choices: Choices) -> str | None:
     if name.lower() in _PREDICTIONS:
         return "it looks like a model's prediction; name it with --prediction to watch it"
     if column.kind == "text" and present > 50 and column.distinct > _OWN * present:
-        return "nearly every row has a value of its own, as ids have"
+        return column.note or "nearly every row has a value of its own, as ids have"
     if _ID.search(name) and column.distinct > _OWN * present:
         return "it is named as an id"
     return None
 
 
-def _require_enough(made: Plan, rows: int) -> None:
-    if rows < FEWEST_ROWS:
-        raise InputError(f"has {rows:,} rows; {FEWEST_ROWS} are needed for a baseline", where="data")
+def _require_features(made: Plan) -> None:
     if not made.features:
         why = "; ".join(f"{name}: {reason}" for name, reason in list(made.left_out.items())[:3])
         raise InputError(f"no column is left as a feature ({why or 'there are no others'})", where="data")

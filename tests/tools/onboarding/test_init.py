@@ -75,8 +75,9 @@ def test_a_model_that_is_in_mlflow_already(tmp_path: Path, capsys: Capture, monk
     frame, uri = orders(), f"sqlite:///{tmp_path}/theirs.db"
     registry = Registry(uri, tmp_path / "cache")
     fitted = HistGradientBoostingClassifier(max_iter=20).fit(frame[["x", "y"]], frame["late"] == "yes")
-    with mlflow.start_run(experiment_id=registry._experiment("theirs")):
-        registry._use()
+    experiment = registry._experiment("theirs")
+    registry._use()
+    with mlflow.start_run(experiment_id=experiment):
         signature = mlflow.models.infer_signature(frame[["x", "y"]], fitted.predict_proba(frame[["x", "y"]]))
         mlflow.sklearn.log_model(
             fitted,
