@@ -21,7 +21,7 @@ from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, pr
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
-from tools.systems.warehouse import quote
+from tools.systems.warehouse import TIMES, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,7 @@ class Material:
 
         time = self.binding.time
         if "rows" not in self._kept:
+            self._require_times()
             where = f"{quote(time)} >= $start AND {quote(time)} < $end"
             params = {"start": self.at - self.reach, "end": self.at}
             self._kept["rows"] = self.systems.warehouse.read(self.binding.table, None, where, params)
@@ -59,6 +60,18 @@ class Material:
         if start <= self.at - self.reach:
             return rows
         return rows.filter(pc.greater_equal(rows.column(time), pa.scalar(start, rows.schema.field(time).type)))
+
+    def _require_times(self) -> None:
+        """Raises InputError where the time column holds no times."""
+        binding = self.binding
+        kind = self.systems.warehouse.columns(binding.table).get(binding.time)
+        if kind is not None and not kind.upper().startswith(TIMES):
+            raise InputError(f"column {binding.time!r} holds {kind}, and must hold times", where=binding.table)
+
+    def rows_without_time(self) -> int:
+        """Rows that no window will ever hold."""
+        sql = f"SELECT count(*) FROM {self.binding.table} WHERE {quote(self.binding.time)} IS NULL"
+        return int(self.systems.warehouse.query(sql).column(0)[0].as_py())
 
     def current(self, start: datetime) -> Profile:
         """Profile of the features in the window, comparable with the baseline's."""

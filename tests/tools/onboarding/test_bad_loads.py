@@ -31,14 +31,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _load(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
-    """A further file of a day's rows."""
+    """A further file, of two thirds of the window's rows."""
 
     def write(rows: Path) -> None:
-        frame = pq.read_table(rows).to_pandas().tail(300)
-        frame = frame.assign(
-            created_at=pd.date_range("2026-03-01", "2026-03-01T23:59", 300), order_id=range(9000, 9300)
+        frame = pq.read_table(rows).to_pandas()
+        day = pd.date_range("2026-03-01", "2026-03-01T23:59", len(frame)).astype("datetime64[us]")
+        change(frame.assign(created_at=day, order_id=frame.order_id + 9000)).to_parquet(
+            rows / "load.parquet", index=False
         )
-        change(frame).to_parquet(rows / "load.parquet", index=False)
 
     return write
 
@@ -62,7 +62,7 @@ def _texts(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 LOADS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an empty table": (_empty, "no rows in the window"),
     "a cut-off file": (_cut, "cannot be read"),
-    "no table": (lambda rows: shutil.rmtree(rows), "there is no table"),
+    "no table": (shutil.rmtree, "there is no table"),
     "a constant column": (_load(lambda f: f.assign(x=1.0)), "x"),
     "a column all null": (_load(lambda f: f.assign(x=np.nan)), "x"),
     "a category all null": (_load(lambda f: f.assign(kind=None)), "kind"),
@@ -71,7 +71,7 @@ LOADS: dict[str, tuple[Callable[[Path], None], str]] = {
     "text among numbers": (_load(lambda f: f.assign(x=[*f.x.astype(str)[1:], "n.v."])), "x"),
     "times as text": (_load(lambda f: _texts(f, "created_at")), "created_at"),
     "a column gone": (_load(lambda f: f.drop(columns="x")), "x"),
-    "the time gone": (_load(lambda f: f.drop(columns="created_at")), "no rows in the window"),
+    "the time gone": (_load(lambda f: f.drop(columns="created_at")), "3,000 rows have no time"),
     "a category a row": (_load(lambda f: f.assign(kind=[f"k{i}" for i in f.index])), "kind"),
     "another unit": (_load(lambda f: f.assign(y=f.y * 1000)), "y"),
 }
@@ -101,7 +101,7 @@ def test_a_sound_load_is_ok_and_times_with_a_zone_are_brought_to_utc(
     shutil.copytree(folder, tmp_path / "w")
     monkeypatch.chdir(tmp_path / "w")
     rows = Path("warehouse/orders/rows")
-    _load(lambda frame: frame)(rows)
+    _load(pd.DataFrame.copy)(rows)
     capsys.readouterr()
     plain = guardian(capsys, "check-drift", "OrdersDrift", "--at", AT, "--json").json
     table = pq.read_table(rows / "load.parquet")
