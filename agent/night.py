@@ -148,7 +148,7 @@ class Night:
             findings=findings,
             actions=advanced,
             status="quiet",
-            outcome="quiet" if not findings else f"{len(findings)} findings, none to act on",
+            outcome="; ".join(f"{each.subject}: {each.detail or each.kind}" for each in findings) or "quiet",
             account=f"{model}: {in_words(findings) or 'all is well'}",
         )
         if awake and rollout is not None and not self._begun(model):
@@ -157,7 +157,7 @@ class Night:
         if awake and asked is not None and not self._begun(model):
             return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
         if not awake:
-            if findings:
+            if severity.rank >= Severity.warning.rank:
                 self._tell(model, severity, part)
             return part
 

@@ -39,7 +39,9 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     """
     rows = material.rows(start)
     said, origin = material.recorded(start), "as served"
-    if len(said) < max(COVERED * rows.num_rows, FEWEST_ROWS):
+    if material.elsewhere:
+        origin = f"recorded for {len(said):,} of {rows.num_rows:,} rows"
+    elif len(said) < max(COVERED * rows.num_rows, FEWEST_ROWS):
         said, origin = material.predict(rows.to_pandas()), "scored now"
     if len(said) < FEWEST_ROWS:
         return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(said))]

@@ -135,7 +135,8 @@ def _measure(declared: Declared, material: Material, alpha: float) -> Sequence[C
         rows = material.rows(start)
         if not rows.num_rows:
             return [_empty(declared)]
-        return contract.validate(schema, rows, material.binding.time, _window(declared))
+        checks = contract.validate(schema, rows, material.binding.time, _window(declared))
+        return [*checks, *contract.timeless(material.binding.time, material.rows_without_time())]
     if isinstance(declared, PredictionDrift):
         return check_predictions(declared, material, start, alpha)
     if isinstance(declared, LabelDrift):
