@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.distance import distances, exact_statistic
-from tools.check_drift.divergence import both_shares, total_variation
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS, divergence_p_value, holm, homogeneity, ks_p_value
+from tools.check_drift.divergence import Floats, both_shares, total_variation
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS, change_p_value, holm, ks_p_value
 from tools.check_drift.frames import column_values
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, profile
@@ -25,9 +27,10 @@ class ColumnChange:
 
     `psi`, `js` (distance, base 2), `kl` (of current from baseline, nats), `hellinger` and `total_variation` share the
     bins of `tools.check_drift.bins`. `ks` is exact to within `ks_bound` below; `wasserstein` is in standard deviations
-    of the baseline; all three are NaN for categories. `p_value` is that of the PSI, `ks_p_value` that of the KS
-    statistic (χ² for categories), `adjusted_p` is `p_value` corrected over the columns compared together.
-    `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says what changed.
+    of the baseline; all three are NaN for categories. `p_value` says whether the column changed at all, whichever
+    statistic is then held against a threshold (`tools.check_drift.evidence`); `adjusted_p` is the same corrected over
+    the columns compared together. `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says
+    what changed.
     """
 
     column: str
@@ -41,7 +44,6 @@ class ColumnChange:
     ks_bound: float
     wasserstein: float
     p_value: float
-    ks_p_value: float
     adjusted_p: float
     drifted: bool
     reason: str
@@ -86,20 +88,19 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
     if baseline.rows == 0 or current.rows == 0:
         reason = "no rows in the " + ("baseline" if baseline.rows == 0 else "current window")
         return ColumnChange(
-            name, kind, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 1.0, 1.0, 1.0, False, reason,
+            name, kind, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 1.0, 1.0, False, reason,
             baseline.rows, current.rows,
         )  # fmt: skip
     p, q = both_shares(before, after)
     psi = divergence.psi(p, q)
     ks = bound = distance = _NAN
+    ordered, ks_p = False, 1.0
     if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
         measured = distances(baseline, current)
         ks, bound, moved = measured.ks, measured.ks_bound, measured.wasserstein
         spread = baseline.std
         distance = moved / spread if spread > 0 else (0.0 if moved == 0 else moved)
-        second = ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
-    else:
-        second = homogeneity(before, after)
+        ordered, ks_p = True, ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
     return ColumnChange(
         column=name,
         kind=kind,
@@ -111,14 +112,35 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
         ks=ks,
         ks_bound=bound,
         wasserstein=distance,
-        p_value=divergence_p_value("psi", psi, before, after, divergence.psi),
-        ks_p_value=second,
+        p_value=change_p_value(*_unselected(baseline, current, before, after), ordered=ordered, ks=ks_p),
         adjusted_p=1.0,
         drifted=False,
         reason=describe(baseline, current),
         baseline_rows=baseline.rows,
         current_rows=current.rows,
     )
+
+
+def _unselected(baseline: Summary, current: Summary, before: Floats, after: Floats) -> tuple[Floats, Floats]:
+    """Counts by bin with the categories that an overflow bucket may have swallowed counted with it.
+
+    Those kept by name were chosen for being frequent in one sample and so are rarer in the next: no sign of a change.
+    Only categories whose expected count is five standard deviations above the rarest kept one are kept in any sample.
+    """
+    if not isinstance(baseline, CategorySummary) or not isinstance(current, CategorySummary):
+        return before, after
+    share = (before + after) / (baseline.rows + current.rows)
+    doubtful = np.zeros(len(before), dtype=bool)
+    for side in (baseline, current):
+        if side.other and side.counts:
+            rarest = min(side.counts.values())
+            doubtful |= share * side.rows < rarest + 5 * math.sqrt(rarest)
+    if not doubtful.any():
+        return before, after
+    overflow, nulls = len(before) - 3, len(before) - 1
+    doubtful[overflow], doubtful[nulls] = True, False
+    merged = [np.append(side[~doubtful], side[doubtful].sum()) for side in (before, after)]
+    return merged[0], merged[1]
 
 
 def describe(baseline: Summary, current: Summary) -> str:
@@ -171,8 +193,7 @@ def _with_exact_ks(change: ColumnChange, baseline: object, current: object) -> C
     if math.isnan(change.ks):
         return change
     before, after = (column_values(side, change.column) for side in (baseline, current))
-    ks = exact_statistic(before, after)
-    return replace(change, ks=ks, ks_bound=0.0, ks_p_value=ks_p_value(ks, len(before), len(after)))
+    return replace(change, ks=exact_statistic(before, after), ks_bound=0.0)
 
 
 def _present(now: Profile, name: str, before: Profile) -> Summary:

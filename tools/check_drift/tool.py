@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from policies.declarations import Severity
-from policies.declarations.base import frequency_period, worst
+from policies.declarations.base import FREQUENCIES, frequency_period, worst
 from policies.declarations.drift import (
     ConceptDrift,
     DataDrift,
@@ -24,7 +24,7 @@ from policies.errors import GuardianError
 from tools.check_drift import contract
 from tools.check_drift.concept_methods import check_estimated, check_stream
 from tools.check_drift.diagnosis import diagnose
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS, share_of_day
 from tools.check_drift.feature_checks import check_features
 from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 _DAY = timedelta(days=1)
+_MONDAY = datetime(2024, 1, 1)
+_MOST_LOOKS = 1440
+"""A cron expression's finest step is a minute."""
 
 _OF_ROWS = (DriftType.data_drift, DriftType.feature_drift, DriftType.prediction_drift, DriftType.schema_drift)
 """Kinds that need no labels: where one of these cannot be judged the window is too thin, not merely young."""
@@ -71,9 +74,10 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     material = Material(systems, monitor, at, reach)
     checks: list[Check] = []
     failed = False
+    alpha = _alpha(monitor, _looks_before(systems, monitor, arguments.monitor, at))
     for declared in monitor.monitors:
         try:
-            checks += _measure(declared, material, _alpha(monitor, declared))
+            checks += _measure(declared, material, alpha)
         except Exception as error:  # whatever a source or a model raises: the report says so
             failed = True
             checks.append(_failure(declared, error))
@@ -158,10 +162,40 @@ def _window(declared: Declared) -> timedelta:
     return declared.window or frequency_period(declared.frequency)
 
 
-def _alpha(monitor: DriftMonitor, declared: Declared) -> float:
-    """A check's share of the monitor's false alarms a day."""
-    a_day = max(_DAY / frequency_period(declared.frequency), 1.0)
-    return DAILY_FALSE_ALARMS / len(monitor.monitors) / a_day
+def _alpha(monitor: DriftMonitor, looks_before: int) -> float:
+    """Each test's share of the monitor's false alarms a day. A run makes every test, whatever its own frequency."""
+    planned = max(_looks_a_day(each.frequency) for each in monitor.monitors)
+    return DAILY_FALSE_ALARMS / max(sum(map(_tests, monitor.monitors)), 1) * share_of_day(planned, looks_before)
+
+
+def _looks_a_day(frequency: str) -> float:
+    """The most runs within a day that a frequency asks for: of a cron expression those of its busiest day."""
+    if frequency in FREQUENCIES or frequency == "on_ingestion":
+        return max(_DAY / frequency_period(frequency), 1.0)
+    from croniter import croniter
+
+    ticks = croniter(frequency, _MONDAY)
+    day_ends: list[datetime] = [ticks.get_next(datetime)]
+    most = 1
+    while day_ends[-1] < _MONDAY + 28 * _DAY and most < _MOST_LOOKS:
+        day_ends.append(ticks.get_next(datetime))
+        day_ends = [tick for tick in day_ends if tick > day_ends[-1] - _DAY]
+        most = max(most, len(day_ends))
+    return float(most)
+
+
+def _tests(declared: Declared) -> int:
+    """Families of p-values a check judges at its share each; a broken contract is no matter of chance."""
+    if isinstance(declared, SchemaDrift):
+        return 0
+    return 2 if isinstance(declared, FeatureDrift) and declared.method != "correlation" else 1
+
+
+def _looks_before(systems: Systems, monitor: DriftMonitor, name: str, at: datetime) -> int:
+    """Times within the day before `at` for which the monitor has reported: the same time again is no new look."""
+    rows = systems.store.list(Kind.drift_report, monitor.model, since=at - _DAY)
+    looks = {row.created_at for row in rows if row.body.get("monitor") == name}
+    return sum(at - _DAY < look < at for look in looks)
 
 
 def _failure(declared: Declared, error: Exception) -> Check:
