@@ -13,7 +13,7 @@ from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.distance import distances, exact_statistic
 from tools.check_drift.divergence import Floats, both_shares, total_variation
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS, change_p_value, holm, ks_p_value
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS, change_p_value, holm, homogeneity, ks_p_value
 from tools.check_drift.frames import column_values
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, profile
@@ -94,13 +94,17 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
     p, q = both_shares(before, after)
     psi = divergence.psi(p, q)
     ks = bound = distance = _NAN
-    ordered, ks_p = False, 1.0
     if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
         measured = distances(baseline, current)
         ks, bound, moved = measured.ks, measured.ks_bound, measured.wasserstein
         spread = baseline.std
         distance = moved / spread if spread > 0 else (0.0 if moved == 0 else moved)
-        ordered, ks_p = True, ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
+        by_ks = ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
+        p_value = change_p_value(before, after, by_ks)
+    elif isinstance(baseline, CategorySummary) and isinstance(current, CategorySummary):
+        p_value = homogeneity(*_evidence_counts(baseline, current))
+    else:
+        p_value = homogeneity(before, after)
     return ColumnChange(
         column=name,
         kind=kind,
@@ -112,7 +116,7 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
         ks=ks,
         ks_bound=bound,
         wasserstein=distance,
-        p_value=change_p_value(*_unselected(baseline, current, before, after), ordered=ordered, ks=ks_p),
+        p_value=p_value,
         adjusted_p=1.0,
         drifted=False,
         reason=describe(baseline, current),
@@ -121,26 +125,29 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
     )
 
 
-def _unselected(baseline: Summary, current: Summary, before: Floats, after: Floats) -> tuple[Floats, Floats]:
-    """Counts by bin with the categories that an overflow bucket may have swallowed counted with it.
+def _evidence_counts(baseline: CategorySummary, current: CategorySummary) -> tuple[Floats, Floats]:
+    """Counts of both sides by every category either names, then the overflow, then nulls.
 
-    Those kept by name were chosen for being frequent in one sample and so are rarer in the next: no sign of a change.
-    Only categories whose expected count is five standard deviations above the rarest kept one are kept in any sample.
+    The bins of the PSI will not do: what the baseline has not seen is empty there by selection, and of many rare
+    categories some are always new. So are those kept by name rarer in the next sample, chosen for being frequent in
+    one: where a side overflowed, only categories expected five standard deviations above its rarest kept one stand
+    alone, the others count with the overflow.
     """
-    if not isinstance(baseline, CategorySummary) or not isinstance(current, CategorySummary):
-        return before, after
-    share = (before + after) / (baseline.rows + current.rows)
-    doubtful = np.zeros(len(before), dtype=bool)
+    names = [*baseline.counts, *(name for name in current.counts if name not in baseline.counts)]
+    sides = [
+        np.array([*(side.counts.get(name, 0) for name in names), side.other, side.nulls], dtype=np.float64)
+        for side in (baseline, current)
+    ]
+    together = (sides[0] + sides[1]) / (baseline.rows + current.rows)
+    doubtful = np.zeros(len(together), dtype=bool)
     for side in (baseline, current):
         if side.other and side.counts:
             rarest = min(side.counts.values())
-            doubtful |= share * side.rows < rarest + 5 * math.sqrt(rarest)
-    if not doubtful.any():
-        return before, after
-    overflow, nulls = len(before) - 3, len(before) - 1
-    doubtful[overflow], doubtful[nulls] = True, False
-    merged = [np.append(side[~doubtful], side[doubtful].sum()) for side in (before, after)]
-    return merged[0], merged[1]
+            doubtful |= together * side.rows < rarest + 5 * math.sqrt(rarest)
+    if doubtful.any():
+        doubtful[-2:] = True, False
+        sides = [np.append(side[~doubtful], side[doubtful].sum()) for side in sides]
+    return sides[0], sides[1]
 
 
 def describe(baseline: Summary, current: Summary) -> str:

@@ -37,18 +37,15 @@ def chi2_tail(statistic: float, degrees: int) -> float:
     return float(chdtrc(degrees, statistic)) if degrees > 0 else 1.0
 
 
-def change_p_value(baseline: Floats, current: Floats, *, ordered: bool = False, ks: float = 1.0) -> float:
-    """p-value that both rows of counts come from one distribution; 1 where a side is empty.
+def change_p_value(baseline: Floats, current: Floats, ks: float) -> float:
+    """p-value that a numeric column did not change, from both sides' counts by decile, nulls last, and its KS p-value.
 
-    Combines a likelihood-ratio test over all bins, which sees every change, with the exact test of the rare bins, and
-    for `ordered` bins (the last one nulls) the rank test of location and the p-value `ks` of Kolmogorov-Smirnov, which
-    see small shifts that ten bins would not. Sizes: any; bins estimated from the baseline, ties and sparse bins count.
+    Combines `homogeneity` of all bins, which sees every change, with the rank test of location and `ks`, the p-value of
+    the Kolmogorov-Smirnov statistic, which see small shifts that ten bins would not. The baseline's own noise in where
+    its deciles lie counts as any other, to second order; ties and rare bins are minded.
     """
-    if not ordered:
-        return homogeneity(baseline, current)
-    return combined(
-        [homogeneity(baseline, current), ks, location_p_value(baseline[:-1], current[:-1])], [0.25, 0.25, 0.5]
-    )
+    tests = [homogeneity(baseline, current), ks, location_p_value(baseline[:-1], current[:-1])]
+    return combined(tests, [0.25, 0.25, 0.5])
 
 
 def homogeneity(baseline: Floats, current: Floats) -> float:

@@ -169,3 +169,11 @@ def test_a_category_that_grows_is_seen_among_thousands() -> None:
     after[:2_000] = np.bincount(before).argmax()
     (change,) = compare(pd.DataFrame({"x": names[before]}), pd.DataFrame({"x": names[after]}))
     assert change.adjusted_p < 1e-6
+
+
+def test_of_many_rare_categories_some_are_always_new() -> None:
+    random = np.random.default_rng(5)
+    weights = 1 / np.arange(1, 801)
+    for rows in (200, 10_000):
+        before, after = (random.choice(800, rows, p=weights / weights.sum()).astype(str) for _ in range(2))
+        assert only(before, after).adjusted_p > 0.01

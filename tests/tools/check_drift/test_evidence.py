@@ -54,7 +54,7 @@ def test_decile_p_values_are_uniform_under_no_change(n: int, m: int) -> None:
     spacings[-1] += 1
     p_values = []
     for shares in random.dirichlet(spacings, 3000):
-        p_values.append(change_p_value(before, np.append(random.multinomial(m, shares), 0.0), ordered=True))
+        p_values.append(change_p_value(before, np.append(random.multinomial(m, shares), 0.0), ks=1.0))
     for level in (0.05, 0.005):
         assert np.mean(np.array(p_values) < level) < level + 4 * np.sqrt(level / 3000)
 
