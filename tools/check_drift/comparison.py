@@ -185,13 +185,13 @@ def _describe_categories(baseline: CategorySummary, current: CategorySummary) ->
         share = sum(baseline.counts[name] for name in gone) / max(baseline.rows, 1)
         if share * current.rows > 10:
             said.append(f"vanished {', '.join(gone[:3])}{' …' if len(gone) > 3 else ''} (were {share:.1%})")
+    rows, baseline_rows = current.rows, baseline.rows
     moves = {
-        name: current.counts.get(name, 0) / current.rows - count / baseline.rows
-        for name, count in baseline.counts.items()
+        name: current.counts.get(name, 0) / rows - count / baseline_rows for name, count in baseline.counts.items()
     }
     if moves:
         name = max(moves, key=lambda each: abs(moves[each]))
-        before = baseline.counts[name] / baseline.rows
+        before = baseline.counts[name] / baseline_rows
         said.append(f"{name} {before:.1%} → {before + moves[name]:.1%}")
     return said
 

@@ -20,7 +20,7 @@ MOST_ROWS_DRAWN = 1_000
 """Rows up to which values are drawn one by one; more are drawn as counts over a column's atoms."""
 
 _ATOMS = 500
-_LAW = 2_000_000
+_LAW = 200_000
 
 SHAPES: dict[str, Draw] = {
     "normal": lambda r, n: r.normal(size=n),

@@ -70,9 +70,9 @@ def powers(rows: int, trials: int, random: np.random.Generator) -> list[Power]:
     """Power by shift; the first row, no shift, gives the false-alarm rates. The cuts come from trials of their own."""
     null = measure(0.0, rows, 4 * trials, random)
     rates = [float(np.mean(null.evidently > null.evidently_cut)), float(np.mean(null.nannyml > null.nannyml_cut))]
-    cuts = [_cut(null.p_values, rate if rate > 0 else OURS) for rate in rates]
+    cuts = [float(np.quantile(null.p_values, rate)) if rate > 0 else OURS for rate in rates]
     evidently_level, nannyml_level = (float(np.quantile(s, 1 - LEVEL)) for s in (null.evidently, null.nannyml))
-    ours_level = _cut(null.p_values, LEVEL)
+    ours_level = float(np.quantile(null.p_values, LEVEL))
     found = []
     for shift in SHIFTS:
         seen = measure(shift, rows, trials, random)
@@ -105,14 +105,7 @@ def no_less(found: Sequence[Power], trials: int) -> bool:
             (each.ours_level, each.nannyml_level),
         )
     ]
-    return all(
-        ours - peer > -3 * np.sqrt(0.5 / trials) * np.sqrt(max(peer * (1 - peer), 0.01) * 2) for ours, peer in pairs
-    )
-
-
-def _cut(p_values: Floats, rate: float) -> float:
-    """The level at which our p-values raise false alarms at `rate`: the rate itself where they are conservative."""
-    return max(rate, float(np.quantile(p_values, rate, method="lower"))) if rate >= LEVEL / 2 else rate
+    return all(ours - peer > -3 * float(np.sqrt(max(peer * (1 - peer), 0.01) / trials)) for ours, peer in pairs)
 
 
 def _share(found: NDArray[np.bool_]) -> float:
