@@ -197,13 +197,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[i]))
         adjusted[i] = highest
     return adjusted
-
-
-def share_of_day(planned: float, before: int) -> float:
-    """The share of a day's false alarms that a look may spend when `before` others were made within the day before it.
-
-    Each of the `planned` looks gets 1 / (planned + 1); the j-th beyond them 1 / (j (j + 1)) of the one share left over,
-    so the shares of a day never add up to more than 1 however often it looks.
-    """
-    beyond = before + 1 - planned
-    return 1 / (planned + 1) / (beyond * (beyond + 1) if beyond >= 1 else 1)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from policies.declarations import Severity
-from policies.declarations.base import FREQUENCIES, frequency_period, worst
+from policies.declarations.base import frequency_period, worst
 from policies.declarations.drift import (
     ConceptDrift,
-    DataDrift,
     DriftMonitor,
     DriftType,
-    FeatureDrift,
     LabelDrift,
     PredictionDrift,
     SchemaDrift,
@@ -24,12 +22,12 @@ from policies.errors import GuardianError
 from tools.check_drift import contract
 from tools.check_drift.concept_methods import check_estimated, check_stream
 from tools.check_drift.diagnosis import diagnose
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS, share_of_day
 from tools.check_drift.feature_checks import check_features
 from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
 from tools.check_drift.predicted import SCORE
 from tools.check_drift.result import BaselineUsed, Check, Diagnosis, DriftReport, MonitorStarted, Window
+from tools.check_drift.spending import Declared, alpha, earlier_looks
 from tools.systems.clock import looked_back_from
 from tools.systems.store import Kind
 from tools.systems.tool import Effect, Tool
@@ -38,14 +36,8 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 _DAY = timedelta(days=1)
-_MONDAY = datetime(2024, 1, 1)
-_MOST_LOOKS = 1440
-"""A cron expression's finest step is a minute."""
-
 _OF_ROWS = (DriftType.data_drift, DriftType.feature_drift, DriftType.prediction_drift, DriftType.schema_drift)
 """Kinds that need no labels: where one of these cannot be judged the window is too thin, not merely young."""
-
-Declared = DataDrift | FeatureDrift | PredictionDrift | LabelDrift | ConceptDrift | SchemaDrift
 
 
 class CheckDriftArguments(BaseModel):
@@ -74,10 +66,10 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     material = Material(systems, monitor, at, reach)
     checks: list[Check] = []
     failed = False
-    alpha = _alpha(monitor, _looks_before(systems, monitor, arguments.monitor, at))
+    earlier = earlier_looks(systems, arguments.monitor, monitor.model, at)
     for declared in monitor.monitors:
         try:
-            checks += _measure(declared, material, alpha)
+            checks += _measure(declared, material, alpha(monitor, declared, earlier))
         except Exception as error:  # whatever a source or a model raises: the report says so
             failed = True
             checks.append(_failure(declared, error))
@@ -132,7 +124,7 @@ def start_monitor(systems: Systems, name: str) -> MonitorStarted:
     return started
 
 
-def _measure(declared: Declared, material: Material, alpha: float) -> Sequence[Check]:
+def _measure(declared: Declared, material: Material, level: float) -> Sequence[Check]:
     start = material.at - _window(declared)
     if isinstance(declared, SchemaDrift):
         schema = material.systems.operations.schemas[declared.expected_schema]
@@ -141,12 +133,12 @@ def _measure(declared: Declared, material: Material, alpha: float) -> Sequence[C
             return [_empty(declared)]
         return contract.validate(schema, rows, material.binding.time, _window(declared))
     if isinstance(declared, PredictionDrift):
-        return check_predictions(declared, material, start, alpha)
+        return check_predictions(declared, material, start, level)
     if isinstance(declared, LabelDrift):
-        return check_labels(declared, material, start, alpha)
+        return check_labels(declared, material, start, level)
     if isinstance(declared, ConceptDrift):
-        return _CONCEPT[declared.method](declared, material, start, alpha)
-    return check_features(declared, material, start, alpha)
+        return _CONCEPT[declared.method](declared, material, start, level)
+    return check_features(declared, material, start, level)
 
 
 _CONCEPT = {
@@ -160,42 +152,6 @@ _CONCEPT = {
 def _window(declared: Declared) -> timedelta:
     """The declared window, else one period of the frequency."""
     return declared.window or frequency_period(declared.frequency)
-
-
-def _alpha(monitor: DriftMonitor, looks_before: int) -> float:
-    """Each test's share of the monitor's false alarms a day. A run makes every test, whatever its own frequency."""
-    planned = max(_looks_a_day(each.frequency) for each in monitor.monitors)
-    return DAILY_FALSE_ALARMS / max(sum(map(_tests, monitor.monitors)), 1) * share_of_day(planned, looks_before)
-
-
-def _looks_a_day(frequency: str) -> float:
-    """The most runs within a day that a frequency asks for: of a cron expression those of its busiest day."""
-    if frequency in FREQUENCIES or frequency == "on_ingestion":
-        return max(_DAY / frequency_period(frequency), 1.0)
-    from croniter import croniter
-
-    ticks = croniter(frequency, _MONDAY)
-    day_ends: list[datetime] = [ticks.get_next(datetime)]
-    most = 1
-    while day_ends[-1] < _MONDAY + 28 * _DAY and most < _MOST_LOOKS:
-        day_ends.append(ticks.get_next(datetime))
-        day_ends = [tick for tick in day_ends if tick > day_ends[-1] - _DAY]
-        most = max(most, len(day_ends))
-    return float(most)
-
-
-def _tests(declared: Declared) -> int:
-    """Families of p-values a check judges at its share each; a broken contract is no matter of chance."""
-    if isinstance(declared, SchemaDrift):
-        return 0
-    return 2 if isinstance(declared, FeatureDrift) and declared.method != "correlation" else 1
-
-
-def _looks_before(systems: Systems, monitor: DriftMonitor, name: str, at: datetime) -> int:
-    """Times within the day before `at` for which the monitor has reported: the same time again is no new look."""
-    rows = systems.store.list(Kind.drift_report, monitor.model, since=at - _DAY)
-    looks = {row.created_at for row in rows if row.body.get("monitor") == name}
-    return sum(at - _DAY < look < at for look in looks)
 
 
 def _failure(declared: Declared, error: Exception) -> Check:

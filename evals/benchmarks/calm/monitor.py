@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from evals.benchmarks.calm.columns import Stationary
 from tools.check_drift import Profile, compare
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS, share_of_day
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS
 from tools.check_drift.feature_checks import statistic
+from tools.check_drift.spending import share_of_day
 
 THRESHOLDS = {"psi": 0.2, "ks": 0.1, "js": 0.1, "kl_divergence": 0.1, "hellinger": 0.1, "wasserstein": 0.1}
 """Declared thresholds as in common use; the last in standard deviations."""

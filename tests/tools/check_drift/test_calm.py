@@ -12,11 +12,8 @@ from scipy import stats
 from evals.benchmarks.calm.columns import SHAPES, Stationary, counted
 from evals.benchmarks.calm.monitor import THRESHOLDS, day
 from evals.benchmarks.calm.power import no_less, powers
-from policies.declarations.drift import DriftMonitor
 from tools.check_drift import compare
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS
 from tools.check_drift.numeric import summarise
-from tools.check_drift.tool import _alpha
 
 
 @pytest.mark.parametrize("rows", [200, 1_000, 10_000, 1_000_000])
@@ -66,39 +63,3 @@ def test_p_values_of_every_shape_are_no_smaller_than_chance(shape: str) -> None:
         (change,) = compare({"x": draw(random, 300)}, {"x": draw(random, 150)})
         p_values.append(change.p_value)
     assert stats.kstest(p_values, "uniform", alternative="greater").pvalue > 0.001
-
-
-def monitor(*checks: dict[str, object]) -> DriftMonitor:
-    return DriftMonitor.model_validate({"model": "M", "baseline": {"dataset": "t"}, "monitors": list(checks)})
-
-
-DATA = {"type": "data_drift", "method": "psi", "threshold": 0.2}
-FEATURE = {"type": "feature_drift", "method": "psi", "threshold": 0.2}
-DECAY = {"type": "concept_drift", "method": "performance_decay", "metric": "auc_roc", "threshold": 0.05}
-SCHEMA = {"type": "schema_drift", "method": "contract_validation", "expected_schema": "S"}
-
-
-def test_a_days_alarms_are_divided_by_every_test_of_every_run() -> None:
-    """A run makes all checks of a monitor: a daily check beside an hourly one looks 24 times."""
-    hourly, daily = {"frequency": "hourly"}, {"frequency": "daily"}
-    both = monitor(DATA | hourly, DECAY | daily, SCHEMA | daily)
-    assert _alpha(both, 0) == pytest.approx(DAILY_FALSE_ALARMS / 2 / 25)
-    assert sum(2 * _alpha(both, before) for before in range(3000)) <= DAILY_FALSE_ALARMS
-    # Feature drift also judges the correlations.
-    assert _alpha(monitor(FEATURE | daily), 0) == pytest.approx(DAILY_FALSE_ALARMS / 2 / 2)
-    assert _alpha(monitor(FEATURE | daily | {"method": "correlation"}), 0) == pytest.approx(DAILY_FALSE_ALARMS / 2)
-
-
-@pytest.mark.parametrize(
-    ("frequency", "looks"),
-    [("0 * * * *", 24), ("*/10 8-17 * * 1-5", 60), ("0 2 * * 0", 1), ("weekly", 1), ("on_ingestion", 1)],
-)
-def test_cron_expressions_are_counted_by_their_busiest_day(frequency: str, looks: int) -> None:
-    assert _alpha(monitor(DATA | {"frequency": frequency}), 0) == pytest.approx(DAILY_FALSE_ALARMS / (looks + 1))
-
-
-def test_looks_beyond_the_plan_get_less_and_less() -> None:
-    watched = monitor(DATA | {"frequency": "on_ingestion"})
-    alphas = [_alpha(watched, before) for before in range(5)]
-    assert alphas[0] > alphas[1] > alphas[2] > alphas[3] > alphas[4]
-    assert sum(alphas) < DAILY_FALSE_ALARMS
