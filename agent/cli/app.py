@@ -29,6 +29,11 @@ Exit codes: 0 done · 1 failed · 2 bad usage, declaration or input · 3 blocked
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it; also what typer makes of a KeyboardInterrupt."""
 
+_TOLD = (
+    "interrupted: what was done so far is left as it is; run the same command again: "
+    "triage goes on where it was, demo begins anew"
+)
+
 
 def _globals(
     context: typer.Context,
@@ -75,8 +80,9 @@ def run(arguments: Sequence[str]) -> int:
         text = f"{type(error).__name__}: {error}"
         return _fail("bug", f"{text} (set GUARDIAN_DEBUG=1 for the traceback)", "guardian", as_json, 1)
     if code == _INTERRUPTED:
-        told = "interrupted; what was done so far is kept, the same command again goes on or begins anew"
-        return _fail("interrupted", told, "", as_json, _INTERRUPTED)
+        if as_json:
+            sys.stderr.write(f"{_TOLD}\n")
+        return _fail("interrupted", _TOLD, "", as_json, _INTERRUPTED)
     return int(code or 0)
 
 
