@@ -60,6 +60,7 @@ class ModelBinding(Declared):
     """A `models` entry: binds a model's name to its tables and its place in the registry.
 
     `task` says what the model foretells: whether (`binary`), which (`multiclass`) or how much (`regression`).
+    `outcomes` are what the business gets from it, by name: what A/B tests are decided by.
     """
 
     registry_name: str
@@ -74,6 +75,7 @@ class ModelBinding(Declared):
     sources: dict[str, Source] = {}
     predictions: str | None = None
     prediction_log: str | None = None
+    outcomes: dict[str, Labels] = {}
 
 
 class Person(Declared):

@@ -145,7 +145,7 @@ def compare(
         served=served,
         replayed=paired,
         interval=interval(best, alpha),
-        rows_needed=_rows_to_pass(rows, best, limit, alpha),
+        rows_needed=rows_to_pass(rows, best, limit, alpha),
     )
 
 
@@ -204,7 +204,7 @@ def _rows_for_classes(label: Flags) -> int | None:
     return max(0, math.ceil(len(label) * (FEWEST_OF_A_CLASS - rarest) / rarest)) if rarest else None
 
 
-def _rows_to_pass(rows: int, difference: Difference, limit: float, alpha: float) -> int | None:
+def rows_to_pass(rows: int, difference: Difference, limit: float, alpha: float) -> int | None:
     """Labelled rows more until the evidence suffices, if the difference stays and its error falls as rows^-1/2."""
     if difference.value <= -limit:
         return None

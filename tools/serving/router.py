@@ -188,9 +188,7 @@ class Router:
         seconds, error = self._timer() - started, answer.challenger_error
         if error is None:
             self._metrics.observe(answer.variant, seconds, failed=False)
-            rows = self._rows(
-                answer.variant, answer.version, request, answer.request_id, started, answer.scores, None
-            )
+            rows = self._rows(answer.variant, answer.version, request, answer.request_id, started, answer.scores, None)
         else:
             self._metrics.observe("challenger", seconds, failed=True)
             version = serving.challenger.version if serving.challenger is not None else ""

@@ -51,6 +51,17 @@ deployment_strategies:
     duration: "7d"
     comparison: {champion: v3, challenger: v4, metrics: [auc_roc]}
     promotion_criteria: {challenger_wins_on: [auc_roc], max_latency_increase_pct: 10}
+  BadShadow:
+    type: shadow
+    duration: "7d"
+    comparison: {champion: v3, challenger: v4, metrics: [inference_ms]}
+    promotion_criteria: {challenger_wins_on: [auc_roc], max_latency_increase_pct: 10}
+  ABTestDeploy:
+    type: ab_test
+    variants: {control: {model: v3, traffic_pct: 50}, treatment: {model: v4, traffic_pct: 50}}
+    success_metric: revenue
+    duration: 14d
+    statistical: {test: t_test, significance: 0.05, min_sample_size: 1000}
 quality_gates:
   ChurnGate: {model: ChurnModel, metrics: {auc_roc: "> 0.60"}}
 drift_monitors:

@@ -1,4 +1,4 @@
-"""Splits say whether the challenger is mirrored, by which salt ids are shared out, and who answers at which endpoint."""
+"""Splits: whether the challenger is mirrored, the salt that shares ids out, and who answers at which endpoint."""
 
 import sqlalchemy as sa
 from alembic import op
