@@ -6,14 +6,16 @@ in the warehouse, and one id stands for all of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from policies.declarations.binding import ModelBinding
+from tools.deploy.comparison import Slices
 from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period
-from tools.deploy.quantiles import Quantile, quantile, share_error
 from tools.deploy.ranking import Flags, Floats
 from tools.systems.warehouse import quote
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 FEWEST_TIMED = 1_000
 """Below this many times a 99th percentile is one of the ten slowest, and says nothing."""
 _P = 0.99
+_CAUTION = 1.645
+"""Standard errors below the champion's measured p99 that a challenger is held to before it passes (one-sided 5%)."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,21 @@ class Coverage:
     def dropped(self) -> int:
         """Requests without a copy: no room in the queue, or under way just now."""
         return self.answered - self.copied
+
+
+@dataclass(frozen=True)
+class Times:
+    """Both versions' own times on the same `n` copies, in one process; only `n` where those are too few.
+
+    `slow` counts those beyond the allowed multiple of the champion's p99; `surely_slow` beyond that of the lowest value
+    the p99 may really have (Woodruff 1952), for nobody shall pass because the champion's tail was measured too long.
+    """
+
+    n: int
+    p99_ms: float | None = None
+    champion_p99_ms: float | None = None
+    slow: Slices | None = None
+    surely_slow: Slices | None = None
 
 
 _PERIOD = """"at" >= $since AND "at" <= $until"""
@@ -104,33 +123,55 @@ def agreement(systems: Systems, log: str, period: Period) -> Agreement | None:
     return Agreement(int(row["n"]), row["same"], row["difference"], tuple(row["theirs"]), tuple(row["ours"]))
 
 
-def times(systems: Systems, log: str, period: Period) -> tuple[int, dict[str, Quantile]]:
-    """Copies timed, and the 99th percentile of `model_ms` and `champion_ms`; none with fewer than 1,000."""
+def times(systems: Systems, log: str, period: Period, allowed: float) -> Times:
+    """What the copies say of the two versions' own times; `allowed` times the champion's p99 is the limit."""
     timed = f"""
         FROM {log} WHERE {_PERIOD} AND variant = 'shadow' AND version = $challenger
         AND model_ms > 0 AND champion_ms > 0
     """
-    columns = ("model_ms", "champion_ms")
-    chosen = ", ".join(f"quantile_cont({each}, {_P}) AS {each}" for each in columns)
-    whole = systems.warehouse.query(f"SELECT count(*) AS n, {chosen} {timed}", period.params).to_pylist()[0]
-    if whole["n"] < FEWEST_TIMED:
-        return int(whole["n"]), {}
-    beyond = ", ".join(f"count(*) FILTER ({each} > ${each}) AS {each}" for each in columns)
     sql = f"""
-        SELECT floor(epoch("at" - $since) / {SLICE.total_seconds()}) AS slice, count(*) AS n, {beyond}
-        {timed} GROUP BY slice
+        SELECT count(*) AS n, quantile_cont(model_ms, {_P}) AS p99, quantile_cont(champion_ms, {_P}) AS champion {timed}
     """
-    params = {**period.params, **{each: whole[each] for each in columns}}
-    slices = systems.warehouse.query(sql, params).to_pandas()
-    found = {}
-    for each in columns:
-        error = share_error(_P, slices["n"].to_numpy(np.int64), slices[each].to_numpy(np.int64))
-        at = f"[{max(_P - error, 0.5)!r}, {min(_P + error, 1.0)!r}]"
-        low, high = systems.warehouse.query(f"SELECT quantile_cont({each}, {at}) AS q {timed}", period.params)["q"][
-            0
-        ].as_py()
-        found[each] = quantile(low, whole[each], high)
-    return int(whole["n"]), found
+    whole = systems.warehouse.query(sql, period.params).to_pylist()[0]
+    if whole["n"] < FEWEST_TIMED:
+        return Times(int(whole["n"]))
+    beyond = _by_slice(systems, timed, period, whole["champion"])
+    error = _share_error(beyond.champion_n, beyond.champion_k)
+    sql = f"SELECT quantile_cont(champion_ms, {max(_P - _CAUTION * error, 0.5)!r}) AS low {timed}"
+    low = systems.warehouse.query(sql, period.params)["low"][0].as_py()
+    return Times(
+        n=int(whole["n"]),
+        p99_ms=whole["p99"],
+        champion_p99_ms=whole["champion"],
+        slow=_by_slice(systems, timed, period, allowed * whole["champion"]),
+        surely_slow=_by_slice(systems, timed, period, allowed * low),
+    )
+
+
+def _by_slice(systems: Systems, timed: str, period: Period, limit: float) -> Slices:
+    """Times beyond `limit` ms of both versions, by slice of time."""
+    sql = f"""
+        SELECT floor(epoch("at" - $since) / {SLICE.total_seconds()}) AS slice, count(*) AS n,
+               count(*) FILTER (model_ms > $limit) AS ours, count(*) FILTER (champion_ms > $limit) AS theirs
+        {timed} GROUP BY slice ORDER BY slice
+    """
+    rows = systems.warehouse.query(sql, {**period.params, "limit": limit}).to_pandas()
+    n, ours, theirs = (rows[each].to_numpy(np.int64) for each in ("n", "ours", "theirs"))
+    return Slices(n, ours, n, theirs)
+
+
+def _share_error(n: npt.NDArray[np.int64], beyond: npt.NDArray[np.int64]) -> float:
+    """Standard error of the share of times below a measured p99.
+
+    Times come in clusters, for one stall slows all of a moment: the larger of the binomial error and the one that lets
+    each slice vary as a whole.
+    """
+    total, slices = float(n.sum()), len(n)
+    alone = math.sqrt(_P * (1.0 - _P) / total)
+    if slices < 2:
+        return alone
+    spread = float(((beyond - (1.0 - _P) * n) ** 2).sum()) * slices / (slices - 1)
+    return max(alone, math.sqrt(spread) / total)
 
 
 def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:

@@ -139,12 +139,13 @@ def compare(
         return RankingEvidence(0.0, 0.0, None, None, None, _rows_for_classes(labels))
     fails = [log_e_above(-each.value, each.error, limit) for each in estimates]
     best, rows = (paired, len(replayed.label)) if paired and replayed else (estimates[0], len(challenger.label))
+    low, high = interval(best, alpha)
     return RankingEvidence(
         log_e_fail=float(np.logaddexp.reduce(fails)) - math.log(len(fails)),
         log_e_pass=log_e_above(best.value, best.error, -limit),
         served=served,
         replayed=paired,
-        interval=interval(best, alpha),
+        interval=(max(-1.0, low), min(1.0, high)),
         rows_needed=rows_to_pass(rows, best, limit, alpha),
     )
 
@@ -159,7 +160,7 @@ def interval(difference: Difference, alpha: float) -> tuple[float, float]:
         return log_e_above(width, difference.error, 0.0) - threshold
 
     width = float(brentq(excess, 0.0, 100.0 * difference.error + 1.0))
-    return max(-1.0, difference.value - width), min(1.0, difference.value + width)
+    return difference.value - width, difference.value + width
 
 
 def _auc(score: Floats, label: Flags, weight: Floats) -> tuple[float, float]:

@@ -15,19 +15,20 @@ import numpy as np
 from policies.declarations.deployment import Shadow
 from policies.errors import InputError
 from policies.metrics import ALLOWED, Direction
-from tools.deploy.copies import FEWEST_TIMED, Agreement, Coverage, Pairs, agreement, coverage, labelled, times
+from tools.deploy.comparison import log_e_breach
+from tools.deploy.copies import FEWEST_TIMED, Agreement, Coverage, Pairs, Times, agreement, coverage, labelled, times
 from tools.deploy.evidence import Period, of_requests
 from tools.deploy.gates import (
     DEFAULT_LIMITS,
     FAIL_ALPHA,
     LOWEST_LOG,
     PASS_ALPHA,
+    SLOW_SHARE,
     champion_rate,
     rate,
     verdict_of,
     wanting,
 )
-from tools.deploy.quantiles import Quantile, log_ratio
 from tools.deploy.ranking import (
     FEWEST_OF_A_CLASS,
     Difference,
@@ -37,6 +38,7 @@ from tools.deploy.ranking import (
     replayed_difference,
     rows_to_pass,
 )
+from tools.deploy.rates import log_e_below, requests_to_pass
 from tools.deploy.rollout import Rollout, StageState
 from tools.deploy.verdicts import GateVerdict, Measurement, Verdict, worst
 
@@ -93,7 +95,7 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     compared = [_metric(systems, state, name, pairs, alpha, asked=name in wins) for name in names if name != LATENCY]
     measurements = (
         rate("error_rate", limit, limit, share, champion_rate(errors), errors, alpha),
-        _latency(*times(systems, log, period), most, alpha),
+        _latency(times(systems, log, period, 1.0 + most / 100.0), most, alpha),
         *compared,
     )
     return GateVerdict(
@@ -121,28 +123,30 @@ def _computed(name: str, where: str) -> None:
         raise InputError(f"{name} is not compared in a shadow: name a metric of the answers, or {LATENCY}", where=where)
 
 
-def _latency(n: int, found: dict[str, Quantile], most_pct: float, alpha: float) -> Measurement:
-    """The challenger's own 99th percentile against the champion's on the same copies in the same process."""
-    if not found:
+def _latency(found: Times, most_pct: float, alpha: float) -> Measurement:
+    """The challenger's own 99th percentile against the champion's on the same copies in the same process.
+
+    It is too slow where more than 1% of its times are beyond the allowed multiple of the champion's p99, and more than
+    of the champion's: a stall that hits both is nobody's.
+    """
+    if found.slow is None or found.surely_slow is None or found.p99_ms is None or found.champion_p99_ms is None:
         return Measurement(
-            name=LATENCY, verdict=Verdict.INCONCLUSIVE, value=None, champion_value=None, limit=most_pct, n=n,
-            champion_n=n, needs=FEWEST_TIMED - n, needs_what="copies",
-            detail=f"{n:,} copies timed, at least {FEWEST_TIMED:,} are needed",
+            name=LATENCY, verdict=Verdict.INCONCLUSIVE, value=None, champion_value=None, limit=most_pct, n=found.n,
+            champion_n=found.n, needs=FEWEST_TIMED - found.n, needs_what="copies",
+            detail=f"{found.n:,} copies timed, at least {FEWEST_TIMED:,} are needed",
         )  # fmt: skip
-    ours, theirs = found["model_ms"], found["champion_ms"]
-    ratio, error = log_ratio(ours, theirs)
-    bound = math.log1p(most_pct / 100.0)
-    log_e_fail, log_e_pass = log_e_above(ratio, error, bound), log_e_above(-ratio, error, -bound)
+    sure = found.surely_slow
+    log_e_fail = log_e_breach(found.slow, SLOW_SHARE)
+    log_e_pass = float(log_e_below(sure.k, sure.n, SLOW_SHARE))
     verdict = verdict_of(log_e_fail, log_e_pass, alpha)
-    as_difference = Difference(champion_auc=0.0, challenger_auc=-ratio, error=error)
-    needs = 0 if verdict is Verdict.PASS else rows_to_pass(n, as_difference, bound, PASS_ALPHA)
-    low, high = (math.expm1(-each) * 100.0 for each in reversed(interval(as_difference, PASS_ALPHA)))
-    detail = f"p99 of the model itself {ours.value:.3g} ms against the champion's {theirs.value:.3g} ms on the same "
-    detail += f"{n:,} copies: {math.expm1(ratio) * 100:+.0f}% ({low:+.0f}% to {high:+.0f}%), at most {most_pct:+g}%"
+    needs = 0 if verdict is Verdict.PASS else requests_to_pass(sure.k, sure.n, SLOW_SHARE, PASS_ALPHA)
+    value = (found.p99_ms / found.champion_p99_ms - 1.0) * 100.0
+    detail = f"p99 of the model itself {found.p99_ms:.3g} ms against the champion's {found.champion_p99_ms:.3g} ms on "
+    detail += f"the same {found.n:,} copies ({value:+.0f}%, at most {most_pct:+g}%)"
     return Measurement(
-        name=LATENCY, verdict=verdict, value=math.expm1(ratio) * 100.0, champion_value=0.0, limit=most_pct, n=n,
-        champion_n=n, log_e_fail=max(log_e_fail, LOWEST_LOG), log_e_pass=max(log_e_pass, LOWEST_LOG),
-        interval=(low, high), needs=needs, needs_what="copies", detail=detail + wanting(verdict, needs, "copies"),
+        name=LATENCY, verdict=verdict, value=value, champion_value=0.0, limit=most_pct, n=found.n, champion_n=found.n,
+        log_e_fail=max(log_e_fail, LOWEST_LOG), log_e_pass=max(log_e_pass, LOWEST_LOG), needs=needs,
+        needs_what="copies", detail=detail + wanting(verdict, needs, "copies"),
     )  # fmt: skip
 
 

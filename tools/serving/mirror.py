@@ -15,8 +15,8 @@ from tools.serving.challenger_process import ChallengerFailed, Scored
 from tools.serving.requests import PredictRequest
 
 QUEUE_ROWS = 1_000
-"""Instances that may wait; at 500 a second, two seconds' worth."""
-AT_ONCE = 4
+"""Instances that may wait or be under way; at 500 a second, two seconds' worth."""
+AT_ONCE = 8
 """Copies under way at a time."""
 
 Record = Callable[[PredictRequest, str, float, Scored | None, str | None], None]
@@ -39,7 +39,7 @@ class Mirror:
 
     @property
     def queued(self) -> int:
-        """Instances that wait for the challenger."""
+        """Instances that wait for the challenger, or for its answer."""
         return self._rows
 
     def offer(self, request: PredictRequest, request_id: str) -> bool:
@@ -64,7 +64,6 @@ class Mirror:
     async def _work(self) -> None:
         while self._waiting:
             request, request_id = self._waiting.popleft()
-            self._rows -= len(request.instances)
             scored, error = None, None
             started = self._timer()
             try:
@@ -73,3 +72,4 @@ class Mirror:
                 error = str(failed)
                 await asyncio.sleep(0)  # an open breaker answers at once: the requests come first
             self._record(request, request_id, self._timer() - started, scored, error)
+            self._rows -= len(request.instances)

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.tools.deploy.faulty import Dragging, Failing
 from tools.systems.clock import VirtualClock
 from tools.systems.registry import Registry
 from tools.systems.store import Evidence, Kind
@@ -84,7 +85,7 @@ def rows(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarray[Any
 
 @pytest.fixture(scope="session")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow with version 1 (fair, the champion), 2 (better) and 3 (worse)."""
+    """An MLflow with version 1 (fair, the champion), 2 (better), 3 (worse), 4 (slow) and 5 (fails on some)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -93,6 +94,9 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame, _ = rows(np.random.default_rng(0), 4_000)
     for learned in (frame["a"] + frame["b"], frame["a"], frame["a"] + 4 * frame["b"]):
         pipeline = make_pipeline(LogisticRegression()).fit(frame, learned > 1.4)
+        registry.register(NAME, pipeline, example=frame[:5], params={}, metrics={}, tags={})
+    for faulty in (Dragging(), Failing()):
+        pipeline = make_pipeline(faulty).fit(frame, frame["a"] > 1.4)
         registry.register(NAME, pipeline, example=frame[:5], params={}, metrics={}, tags={})
     registry.set_alias(NAME, "champion", "1")
     return home

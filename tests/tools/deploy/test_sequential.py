@@ -15,7 +15,7 @@ FIFTHS = [0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 def test_boundaries_are_the_published_ones() -> None:
-    """Lan & DeMets' O'Brien-Fleming type function, five equal looks, two-sided 5%: Reboussin, DeMets, Kim & Lan 2000."""
+    """Lan & DeMets' O'Brien-Fleming type function, five equal looks, two-sided 5% (Reboussin et al. 2000)."""
     found = boundaries([1, 2, 3, 4, 5], FIFTHS, 0.05)
     assert found == pytest.approx([4.8769, 3.3570, 2.6803, 2.2898, 2.0310], abs=1e-3)
 
