@@ -15,7 +15,7 @@ from agent.prices import price
 from agent.prompting import CONTEXT_FILE, load_prompt, organisation
 from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
-from policies.errors import GuardianError
+from policies.errors import GuardianError, SystemDown
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
@@ -47,10 +47,16 @@ def examine(systems: Systems) -> Diagnosis:
         *_reached(systems),
         *_planner(),
         *_agents(systems),
-        *_channels(systems),
+        *_channels(),
         *_approvals(systems),
     ]
     return Diagnosis(healthy=all(check.state != "warning" for check in checks), checks=checks)
+
+
+def examine_without_store(down: SystemDown) -> Diagnosis:
+    """What can be looked at where the state store cannot be opened."""
+    store = Check(subject=down.where or "state store", state="warning", says=clean(down.message, 300))
+    return Diagnosis(healthy=False, checks=[*_packages(), store, *_planner(), *_channels()])
 
 
 def _packages() -> Iterator[Check]:
@@ -91,7 +97,8 @@ def _agents(systems: Systems) -> Iterator[Check]:
         if cached_vocabulary(profile.encoding):
             yield Check(subject=f"{name}: vocabulary", state="ok", says=f"{profile.encoding} is in TIKTOKEN_CACHE_DIR")
         else:
-            says = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR: bytes bound the tokens, reservations are larger"
+            lacks = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR" if profile.encoding else "it is not known"
+            says = f"{lacks}: bytes bound the tokens, reservations are larger"
             yield Check(subject=f"{name}: vocabulary", state="note", says=says)
         try:
             usd = price(agent.model, 1_000_000, 0, provider=profile.provider)
@@ -107,7 +114,7 @@ def _retirement(systems: Systems, name: str, model: str) -> Check:
     known = PROFILES.get(model)
     subject = f"{name}: model"
     if known is None:
-        return Check(subject=subject, state="note", says=f"{model} has no profile of its own; it is asked like gpt-4o")
+        return Check(subject=subject, state="note", says=f"{model}: when it is retired is not known here; look it up")
     if known.retires is None:
         return Check(subject=subject, state="ok", says=f"{model}, no retirement is announced")
     left = (known.retires - systems.clock.now().date()).days
@@ -117,7 +124,7 @@ def _retirement(systems: Systems, name: str, model: str) -> Check:
     return Check(subject=subject, state=state, says=f"{model} is retired on {known.retires}, in {left} days")
 
 
-def _channels(systems: Systems) -> Iterator[Check]:
+def _channels() -> Iterator[Check]:
     for variable, channel in CHANNELS.items():
         if os.environ.get(variable):
             yield Check(subject=channel, state="ok", says=f"{variable} is set")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from agent.account import outcome_of
 from agent.actions import carry_out
@@ -124,7 +124,7 @@ class Night:
             detail = clean(error if isinstance(error, GuardianError) else repr(error), 400)
             self._progress(f"{model}: failed: {detail}")
             finding = Finding(kind="failure", subject=model, severity=Severity.critical, detail=detail)
-            return ModelTriage(
+            part = ModelTriage(
                 model=model,
                 severity=finding.severity,
                 findings=[finding],
@@ -133,6 +133,8 @@ class Night:
                 outcome=f"failed: {detail}",
                 account=f"{model}: failed: {detail}",
             )
+            self._tell(model, finding.severity, part)
+            return part
 
     def _examine(self, model: str, advanced: list[Action]) -> ModelTriage:
         measured = self._measure(model)
@@ -146,7 +148,7 @@ class Night:
             findings=findings,
             actions=advanced,
             status="quiet",
-            outcome="quiet" if not findings else f"{len(findings)} findings, none to act on",
+            outcome="; ".join(f"{each.subject}: {each.detail or each.kind}" for each in findings) or "quiet",
             account=f"{model}: {in_words(findings) or 'all is well'}",
         )
         if awake and rollout is not None and not self._begun(model):
@@ -155,7 +157,7 @@ class Night:
         if awake and asked is not None and not self._begun(model):
             return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
         if not awake:
-            if findings:
+            if severity.rank >= Severity.warning.rank:
                 self._tell(model, severity, part)
             return part
 
@@ -208,10 +210,16 @@ class Night:
         return measured
 
     def _tell(self, model: str, severity: Severity, part: ModelTriage) -> None:
-        """The account goes to those whom the model's monitors name for this severity, once for each ending."""
+        """The account goes to those whom the model's monitors name for this severity, once for each ending.
+
+        Of what did not end as it should somebody hears in any case: where nobody is named, everybody who is declared.
+        """
         operations = self._systems.operations
+        level: Literal["warning", "critical"] = "critical" if severity is Severity.critical else "warning"
         escalations = [operations.drift_monitors[m].alerts.escalation for m in operations.monitors_of(model)]
-        people = {e["critical" if severity is Severity.critical else "warning"] for e in escalations if e}
+        people = {e[level] for e in escalations if level in e}
+        if not people and part.status in ("budget_exhausted", "stopped", "failed"):
+            people = {person for e in escalations for person in e.values()} or set(operations.systems.people)
         for person in sorted(people):
             text = f"{self._run.id}: {part.account}"
             alert(self._systems, person, severity, text, since=self._systems.store.get(self._run.id).created_at)

@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from agent.cli import change, decisions, look, measure
+from agent.cli import change, decisions, look, measure, onboard
 from agent.cli.session import Session
+from agent.untrusted import printable
 from policies.errors import DeclarationError, GuardianError
 
 HELP = """Operates machine-learning models in production: watches for drift, retrains, judges, gates,
@@ -45,7 +46,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="guardian", help=HELP, callback=_globals, no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
-    for module in (look, measure, change, decisions):
+    for module in (onboard, look, measure, change, decisions):
         for name, command in module.COMMANDS.items():
             app.command(name)(command)
     for point in sorted(entry_points(group="guardian.commands"), key=lambda each: each.name):
@@ -109,5 +110,5 @@ def _fail(
             error["problems"] = problems
         sys.stdout.write(json.dumps({"error": error}, indent=2) + "\n")
     else:
-        sys.stderr.write(f"{where}: {message}\n" if where and problems is None else f"{message}\n")
+        sys.stderr.write(printable(f"{where}: {message}\n" if where and problems is None else f"{message}\n"))
     return code

@@ -140,11 +140,11 @@ def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_
     parts = []
     if found.replayed:
         pair = f"{found.replayed.challenger_auc:.3f} against the champion's {found.replayed.champion_auc:.3f}"
-        parts.append(f"AUC {pair} on the same {rows:,} labelled requests")
+        parts.append(f"AUC {pair} on the same {rows:,} labelled rows")
     if found.served:
         parts.append(f"as served {found.served.challenger_auc:.3f} against {found.served.champion_auc:.3f}")
     if not parts:
-        parts.append(f"{rows:,} labelled requests, fewer than {FEWEST_OF_A_CLASS} of a class")
+        parts.append(f"{rows:,} labelled rows, fewer than {FEWEST_OF_A_CLASS} of a class")
     return Measurement(
         name="auc_degradation",
         verdict=verdict,
@@ -157,21 +157,21 @@ def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_
         log_e_pass=max(found.log_e_pass, LOWEST_LOG),
         interval=(-found.interval[1], -found.interval[0]) if found.interval else None,
         needs=needs,
-        needs_what="labelled requests",
-        detail="; ".join(parts) + (wanting(verdict, needs, "labelled requests") if best else _unranked(needs)),
+        needs_what="labelled rows",
+        detail="; ".join(parts) + (wanting(verdict, needs, "labelled rows") if best else _unranked(needs)),
     )
 
 
 def _unranked(needs: int | None) -> str:
     """What it takes before the AUC can be judged at all."""
     more = f"about {needs:,} more would bring them" if needs else "how many more it takes cannot be said yet"
-    return f", so its AUC cannot be judged; {more}"
+    return f": its AUC cannot be judged yet; {more}"
 
 
 def wanting(verdict: Verdict, needs: int | None, what: str) -> str:
     if verdict is not Verdict.INCONCLUSIVE:
         return ""
-    return f"; about {needs:,} more {what} would settle it" if needs else "; more of the same would not settle it"
+    return f"; about {needs:,} more {what} would settle it" if needs else "; more of the same would not pass it"
 
 
 def verdict_of(log_e_fail: float, log_e_pass: float, fail_alpha: float) -> Verdict:

@@ -13,6 +13,7 @@ from policies.declarations.base import Severity
 from policies.errors import GuardianError
 from tools.deploy.permission import gate_holds
 from tools.deploy.rollout import (
+    ROLLBACK,
     Notice,
     Rollout,
     Status,
@@ -150,7 +151,9 @@ def _set_traffic(systems: Systems, state: Rollout, now: datetime) -> None:
 def _why(state: Rollout) -> str:
     if state.status in (Status.RUNNING, Status.PAUSED):
         return f"{state.strategy}, stage {state.stage + 1} of {len(state.stages)}"
-    return f"{state.strategy} {state.status.value.replace('_', ' ')}{': ' + state.reason if state.reason else ''}"
+    ended = state.status.value.replace("_", " ")
+    said = f"version {state.version} {ended}" if state.strategy == ROLLBACK else f"{state.strategy} {ended}"
+    return f"{said}{': ' + state.reason if state.reason else ''}"
 
 
 def _set_aliases(systems: Systems, state: Rollout) -> None:

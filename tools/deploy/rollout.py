@@ -28,6 +28,8 @@ from tools.deploy.verdicts import GateVerdict, Verdict
 
 SHORTEST_WAIT = timedelta(hours=24)
 LABEL_WAIT = timedelta(days=7)
+ROLLBACK = "rollback"
+"""In the place of a strategy: a person went back to the champion before, with no rollout running."""
 
 
 class Status(StrEnum):

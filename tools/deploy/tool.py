@@ -13,7 +13,7 @@ from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
 from tools.deploy.permission import require_promotable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
-from tools.deploy.rollout import Event, Notice, Rollout, Status, abort, roll_back
+from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status, abort, roll_back
 from tools.deploy.strategies import STRATEGIES
 from tools.systems.registry import PREVIOUS
 from tools.systems.store import Evidence, Kind, StaleRevision
@@ -124,7 +124,7 @@ def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:
         raise InputError(f"version {split.champion} serves and no champion before it is known", where=model)
     told = Event(at=now, event=Status.ROLLED_BACK.value, stage=0, traffic_pct=0.0, detail=why)
     state = Rollout(
-        strategy="rollback",
+        strategy=ROLLBACK,
         model=model,
         version=split.champion,
         champion=previous,

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+TIMES = ("TIMESTAMP", "DATETIME", "DATE")
+"""How the names of types begin that hold times."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 
 class Warehouse:
     """Tables `schema.table` in `<root>/<schema>/<table>/*.parquet`, tables of schema main in `<root>/<table>/`.
 
-    Reads are SELECT only, confined to the folder; files are written whole or not at all.
+    Reads are SELECT only, confined to the folder; files are written whole or not at all. Times with a zone are read as
+    what all times here are, UTC without one.
     """
 
     def __init__(self, root: Path) -> None:
@@ -34,7 +38,16 @@ class Warehouse:
 
     def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
         """Rows of one SELECT, with `$name` parameters bound. Raises InputError for anything else or a faulty query."""
+        import duckdb
+
         with self._faults_named(sql):
+            cursor, bound = self._bound(sql, params)
+            try:
+                return cursor.sql(sql, params=bound).to_arrow_table()
+            except duckdb.BinderException as error:
+                if "altered" not in str(error):
+                    raise
+            self._known.clear()  # files of other types came in since the table was first read
             cursor, bound = self._bound(sql, params)
             return cursor.sql(sql, params=bound).to_arrow_table()
 
@@ -62,7 +75,7 @@ class Warehouse:
 
     @contextmanager
     def _faults_named(self, sql: str) -> Iterator[None]:
-        """DuckDB's errors as ours."""
+        """DuckDB's errors as ours, and a Ctrl-C, which it makes a RuntimeError of, as a Ctrl-C."""
         import duckdb
 
         try:
@@ -76,6 +89,10 @@ class Warehouse:
             raise SystemDown(_first_line(error), where="warehouse") from error
         except duckdb.Error as error:
             raise InputError(_first_line(error), where="query") from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
 
     def read(
         self,
@@ -158,9 +175,14 @@ class Warehouse:
         if "." in table:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(table.partition('.')[0])}")
         pattern = _literal(str(self.folder(table).resolve() / "*.parquet"))
-        view = f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)"
+        files = f"SELECT * FROM read_parquet({pattern}, union_by_name = true)"
         try:
-            connection.execute(view)
+            described = connection.execute(f"DESCRIBE {files}").fetchall()
+            zoned = [quote(name) for name, kind, *_ in described if kind == "TIMESTAMP WITH TIME ZONE"]
+            if zoned:
+                in_utc = ", ".join(f"{name} AT TIME ZONE 'UTC' AS {name}" for name in zoned)
+                files = files.replace("*", f"* REPLACE ({in_utc})", 1)
+            connection.execute(f"CREATE OR REPLACE VIEW {table} AS {files}")
         except duckdb.Error as error:  # one torn file must not hide the other tables
             self._unreadable[table] = _first_line(error)
         else:

@@ -49,8 +49,9 @@ def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
     its baseline, which ones worsened, and whether the business suffers although the model's own metrics are sound.
     `at` is the time that quarters and months are counted by; null means now.
 
-    Stores the readings as evidence. A query that fails or gives no number is a reading with an error, as is one that
-    takes no time where the past is asked for. Raises InputError for an undeclared tracker, or a time yet to come.
+    Stores the readings as evidence, one row a moment. A query that fails or gives no number is a reading with an
+    error, as is one that takes no time where the past is asked for. Raises InputError for an undeclared tracker, or a
+    time yet to come.
     """
     tracker = systems.operations.named("business_kpi_trackers", arguments.tracker)
     assert isinstance(tracker, BusinessKpiTracker)
@@ -75,12 +76,23 @@ def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
         disconnect=bool(told),
         detail=told or failed,
     )
+    if (known := _stored(systems, report)) is not None:
+        return known
     row = systems.store.add(
         Kind.kpi_reading, tracker.model, report, at=systems.clock.now(), status=report.severity.value
     )
     report = report.model_copy(update={"kpi_id": row.id})
     systems.store.update(row.id, body=report)
     return report
+
+
+def _stored(systems: Systems, report: KpiReport) -> KpiReport | None:
+    """The newest report of this tracker, where it says the same of the same moment."""
+    for row in systems.store.list(Kind.kpi_reading, report.model):
+        if row.body.get("tracker") == report.tracker:
+            known = KpiReport.model_validate(row.body)
+            return known if known.model_copy(update={"kpi_id": ""}) == report else None
+    return None
 
 
 def _history(systems: Systems, model: str, tracker: str, before: datetime) -> dict[str, list[Point]]:
