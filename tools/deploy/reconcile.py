@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from policies.declarations.base import Severity
 from policies.errors import GuardianError
-from tools.deploy.canary import assess
 from tools.deploy.permission import gate_holds
 from tools.deploy.rollout import (
     ROLLBACK,
@@ -26,6 +25,7 @@ from tools.deploy.rollout import (
     wanted,
     withdraw,
 )
+from tools.deploy.strategies import strategy_of
 from tools.systems.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tools.systems.store import Evidence, StaleRevision
 
@@ -110,7 +110,7 @@ def _step(systems: Systems, state: Rollout, now: datetime) -> Step:
         why = f"the champion was changed from {state.champion} to {split.champion} by someone else meanwhile"
         aborted = abort(state, now, why).model_copy(update={"champion": split.champion})
         return Step(state=aborted, notices=(Notice(severity=Severity.warning, text=f"{state.model}: {why}"),))
-    step = transition(state, now, assess(systems, state, now))
+    step = transition(state, now, strategy_of(state).assess(systems, state, now))
     if _gives_more(systems, step.state) and (refusal := _refusal(systems, state)) is not None:
         return hold(state, now, refusal)
     return step
@@ -139,6 +139,9 @@ def _set_traffic(systems: Systems, state: Rollout, now: datetime) -> None:
         asked.champion,
         asked.challenger,
         asked.challenger_pct,
+        mirrored=asked.mirrored,
+        salt=asked.salt,
+        endpoints=asked.endpoints,
         at=now,
         why=_why(state),
         rests_on=state.rollout_id,

@@ -72,10 +72,13 @@ def test_a_gate_of_another_version_or_an_old_one_does_not_help(shop: Shop) -> No
         deploy(shop)
 
 
-def test_strategies_that_cannot_be_run_are_bad_input(shop: Shop) -> None:
+def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> None:
     shop.gate("2")
-    with pytest.raises(InputError, match="strategy type shadow is declared but cannot be run"):
-        deploy(shop, strategy="ShadowDeploy")
+    with pytest.raises(InputError, match="revenue has no table of outcomes"):
+        deploy(shop, strategy="ABTestDeploy")
+    with pytest.raises(InputError, match="inference_ms is not compared in a shadow"):
+        deploy(shop, strategy="BadShadow")
+    assert shop.systems.store.latest(Kind.rollout) is None
 
 
 def test_the_version_that_serves_is_not_deployed_again(shop: Shop) -> None:
