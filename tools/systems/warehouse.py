@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from policies.errors import InputError, SystemDown
 
@@ -22,12 +22,65 @@ TIMES = ("TIMESTAMP", "DATETIME", "DATE")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
 
+class AnyWarehouse(Protocol):
+    """Where a model's tables are. Queries are written for DuckDB with `$name` parameters, whatever `dialect` is."""
+
+    @property
+    def dialect(self) -> str:
+        """What the engine speaks: duckdb, postgres, …"""
+        ...
+
+    def query(self, sql: str, params: Mapping[str, object] | None = None, *, dialect: str = "duckdb") -> pa.Table:
+        """Rows of one SELECT, written for `dialect`. Raises InputError for anything else or a faulty query."""
+        ...
+
+    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
+        """Plans one SELECT without running it. Raises InputError."""
+        ...
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> pa.Table:
+        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
+        ...
+
+    def append(self, table: str, data: pa.Table, name: str) -> object:
+        """Adds rows as the load `name`, replacing a load of that name; readers see all of it or nothing."""
+        ...
+
+    def tables(self) -> list[str]:
+        """Names of all tables."""
+        ...
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column names and the engine's types. Raises InputError where there is no such table."""
+        ...
+
+    def exists(self, table: str) -> bool:
+        """Whether the table is there."""
+        ...
+
+    def fingerprint(self, table: str) -> object:
+        """Something that can be written as JSON and changes when the table's rows do."""
+        ...
+
+    def close(self) -> None:
+        """Closes the connection; the next query opens another."""
+        ...
+
+
 class Warehouse:
     """Tables `schema.table` in `<root>/<schema>/<table>/*.parquet`, tables of schema main in `<root>/<table>/`.
 
     Reads are SELECT only, confined to the folder; files are written whole or not at all. Times with a zone are read as
     what all times here are, UTC without one.
     """
+
+    dialect = "duckdb"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -36,8 +89,9 @@ class Warehouse:
         self._known: set[str] = set()
         self._unreadable: dict[str, str] = {}
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
+    def query(self, sql: str, params: Mapping[str, object] | None = None, *, dialect: str = "duckdb") -> pa.Table:
         """Rows of one SELECT, with `$name` parameters bound. Raises InputError for anything else or a faulty query."""
+        assert dialect == self.dialect
         import duckdb
 
         with self._faults_named(sql):
@@ -123,9 +177,12 @@ class Warehouse:
 
     def folder(self, table: str) -> Path:
         """The folder of a table, whether or not it exists. Raises InputError for a name that is none."""
-        if not _NAME.fullmatch(table):
-            raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
-        return self.root.joinpath(*table.split("."))
+        return self.root.joinpath(*require_name(table).split("."))
+
+    def fingerprint(self, table: str) -> object:
+        """Names, sizes and times of the table's files."""
+        files = sorted(self.folder(table).glob("*.parquet"))
+        return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def tables(self) -> list[str]:
         """Names of all tables that have a file."""
@@ -195,6 +252,13 @@ class Warehouse:
             if self._connection is not None:
                 self._connection.close()
             self._connection, self._known = None, set()
+
+
+def require_name(table: str) -> str:
+    """The name of a table. Raises InputError for a text that is none."""
+    if not _NAME.fullmatch(table):
+        raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
+    return table
 
 
 def quote(name: str) -> str:
