@@ -179,6 +179,24 @@ def decision(result: Any) -> str:
     return "\n".join([*lines, *(f"  {line}" for line in result.outcome.splitlines())])
 
 
+def alerts(result: Any) -> str:
+    """Open incidents, and what of them could not be sent yet."""
+    if not result.alerts:
+        return "no incident is open"
+    lines = []
+    for each in result.alerts:
+        lines.append(alert(each.alert))
+        waiting = [(d.channel, d.address, d.state, d.error) for d in each.deliveries if d.state != "sent"]
+        lines += [table(waiting, "    ")] if waiting else []
+    return "\n".join(lines)
+
+
+def alert(result: Any) -> str:
+    """One incident in two lines."""
+    since = f"{result.status} since {result.opened_at:%Y-%m-%d %H:%M}, seen {result.seen} times"
+    return f"{_MARKS[result.severity]}{result.id}  {result.title}\n    {since}, last {result.changed_at:%Y-%m-%d %H:%M}"
+
+
 def audit(result: Any) -> str:
     """A sound audit log."""
     return f"the audit log is sound: {result.rows} rows, the last digest is {result.head or 'none yet'}"

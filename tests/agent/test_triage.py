@@ -102,8 +102,9 @@ def test_the_account_reaches_the_people_the_monitor_names(world: World) -> None:
 
     with world.systems.store.reading() as session:
         told = session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify")).all()
-    assert len(told) == 1
+    assert len(told) == 2
     assert '"to": "oncall"' in told[0]
+    assert '"to": "data-team"' in told[1]  # who owns the source
 
 
 def test_every_call_leaves_an_intent_and_an_outcome_in_a_sound_audit_log(world: World) -> None:
