@@ -14,7 +14,7 @@ from policies.declarations.drift import Alerts
 from tools.systems.notify import Incident
 from tools.systems.systems import Systems
 
-MOST_FINDINGS = 5
+MOST_FINDINGS = 3
 
 
 def tell(
@@ -28,7 +28,7 @@ def tell(
 ) -> list[str]:
     """Raises, repeats, worsens and resolves the alerts of `model`; a line for each that calls people or is over.
 
-    `done` is the account of what the run did about it.
+    `done` is what the run did about it.
     """
     known = systems.notifications.open(model)
     reports = [full_report(systems, facts) for facts in measured["drift"]]
@@ -70,10 +70,13 @@ def _incident(systems: Systems, model: str, found: Found, done: str) -> Incident
         people = dict.fromkeys(people, channels)
     for owner in found.owners:
         people.setdefault(owner, next(iter(people.values()), ()))
-    ordered = sorted(found.findings, key=lambda each: -each.severity.rank)
+    by_subject: dict[str, Finding] = {}
+    for each in sorted(found.findings, key=lambda each: -each.severity.rank):
+        by_subject.setdefault(each.subject, each)
+    ordered = list(by_subject.values())
     shown = [f"• {_in_words(each)}" for each in ordered[:MOST_FINDINGS]]
     if len(ordered) > MOST_FINDINGS:
-        shown.append(f"• and {len(ordered) - MOST_FINDINGS} findings more")
+        shown.append(f"• and of {len(ordered) - MOST_FINDINGS} more")
     return Incident(
         key=found.key,
         model=model,
@@ -90,7 +93,7 @@ def _in_words(finding: Finding) -> str:
     numbers = ""
     if finding.value is not None and finding.threshold is not None:
         numbers = f" {finding.value:.4g} (limit {finding.threshold:.4g})"
-    detail = f": {finding.detail}" if finding.detail else ""
+    detail = f": {clean(finding.detail, 120)}" if finding.detail else ""
     return f"{finding.severity.value} {finding.kind.replace('_', ' ')} of {finding.subject}{numbers}{detail}"
 
 

@@ -142,7 +142,7 @@ class Night:
 
     def _tell(self, part: ModelTriage, measured: Mapping[str, list[Any]]) -> None:
         """Alerts of what was found, and of what is over."""
-        done = f"{self._run.id}: {part.account}"
+        done = f"Done: {part.outcome}\nMore: guardian report {self._run.id}"
         for line in tell(self._systems, part.model, part.findings, measured, done=done, run_id=self._run.id):
             self._progress(f"{part.model}: told: {line}")
 

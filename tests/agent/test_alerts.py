@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from agent.doctor import examine
 from agent.findings import Finding
 from agent.incidents import Found, incidents
 from agent.triage import triage
 from policies.alerting import AlertStatus
 from policies.declarations import Severity
 from tests.agent.world import MODEL, World
-from tools.systems.notify import Alert
+from tools.systems.channels.slack import SlackChannel
+from tools.systems.notify import Alert, Notifications
+from tools.systems.outbox import Outbox
 
 
 def night(world: World, **found: object) -> None:
@@ -88,6 +91,16 @@ def test_kpis_that_worsen_with_a_sound_model_go_to_people_and_wake_no_planner(wo
     (said,) = calls(world)
     assert "data-team: ChurnModel: churn_rate: worse while the model is sound" in said
     assert world.calls == ["check_drift", "track_kpis"]
+
+
+def test_doctor_says_why_an_alert_does_not_arrive(world: World) -> None:
+    store, clock = world.systems.store, world.systems.clock
+    world.systems.notifications = Notifications(store, clock, world.systems.operations.systems.people)
+    night(world, broken=True)
+    slack = SlackChannel("xoxb-test-token", "http://127.0.0.1:9/api/")
+    assert Outbox(store, clock, {"slack": slack}).deliver().failed
+    said = [each.says for each in examine(world.systems).checks if each.subject == "outbox: slack"]
+    assert said == ["2 alerts wait: slack: did not answer: ConnectionRefusedError"]
 
 
 @pytest.fixture
