@@ -105,8 +105,10 @@ def rollouts(results: Sequence[Any]) -> str:
 
 def kpis(result: Any) -> str:
     """KPI readings."""
-    rows = [("", "value", "target", "baseline", "change %", "severity", "on target")]
-    rows += [(r.kpi, r.value, r.target, r.baseline, r.change_pct, r.severity, r.on_target) for r in result.readings]
+    rows = [("", "value", "target", "baseline", "change %", "severity", "on target", "trend", "so far")]
+    for r in result.readings:
+        so_far = " ".join(_cell(point.value) for point in r.history)
+        rows.append((r.kpi, r.value, r.target, r.baseline, r.change_pct, r.severity, r.on_target, r.trend, so_far))
     detail = f"\n  {result.detail}" if result.detail else ""
     return f"{result.tracker}{detail}\n{table(rows)}"
 
