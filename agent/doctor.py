@@ -93,7 +93,8 @@ def _agents(systems: Systems) -> Iterator[Check]:
         if cached_vocabulary(profile.encoding):
             yield Check(subject=f"{name}: vocabulary", state="ok", says=f"{profile.encoding} is in TIKTOKEN_CACHE_DIR")
         else:
-            says = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR: bytes bound the tokens, reservations are larger"
+            lacks = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR" if profile.encoding else "it is not known"
+            says = f"{lacks}: bytes bound the tokens, reservations are larger"
             yield Check(subject=f"{name}: vocabulary", state="note", says=says)
         try:
             usd = price(agent.model, 1_000_000, 0, provider=profile.provider)
@@ -109,7 +110,7 @@ def _retirement(systems: Systems, name: str, model: str) -> Check:
     known = PROFILES.get(model)
     subject = f"{name}: model"
     if known is None:
-        return Check(subject=subject, state="note", says=f"{model} has no profile of its own; it is asked like gpt-4o")
+        return Check(subject=subject, state="note", says=f"{model}: when it is retired is not known here; look it up")
     if known.retires is None:
         return Check(subject=subject, state="ok", says=f"{model}, no retirement is announced")
     left = (known.retires - systems.clock.now().date()).days

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.authority import Call
-from agent.status import serving_version
+from tools.deploy.permission import serving_version
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
 

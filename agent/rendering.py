@@ -34,10 +34,17 @@ _TYPES_FIRST = ("schema_drift", "concept_drift")
 
 _SOUND = ("ok", "pass", "passed", "skipped", "True")
 _IDS = ("report_id", "run_id", "evaluation_id", "rollout_id", "kpi_id")
-_HEADLINE = (
-    "status", "severity", "verdict", "started", "skipped_because", "weighted_improvement", "version", "stage",
-    "traffic_pct", "disconnect",
-)  # fmt: skip
+_HEADLINE = {
+    "verdict": "{}",
+    "status": "{}",
+    "severity": "{}",
+    "skipped_because": "not started: {}",
+    "started": "started",
+    "weighted_improvement": "weighted improvement {:+.1%}",
+    "version": "version {}",
+    "traffic_pct": "{:g}% of the traffic",
+    "disconnect": "the business numbers fall while the model's stay sound",
+}
 
 
 class _Room(NamedTuple):
@@ -72,16 +79,20 @@ def text_of(facts: Mapping[str, Any]) -> str:
 
 
 def headline(facts: Mapping[str, Any]) -> str:
-    """The few words of a result that a report shows: `rollout-2: status running, stage 0`."""
+    """The few words of a result that a report shows: `rollout-2: running, version 3, 5% of the traffic`."""
     ids = [str(facts[key]) for key in _IDS if facts.get(key)]
-    words = [f"{key.replace('_', ' ')} {facts[key]}" for key in _HEADLINE if facts.get(key) not in (None, False)]
+    words = [said.format(facts[key]) for key, said in _HEADLINE.items() if facts.get(key) not in (None, False)]
     gate = facts.get("gate")
     if isinstance(gate, Mapping):
         words.append(f"gate {gate.get('status')}")
     readings = facts.get("readings")
     if isinstance(readings, Sequence) and not isinstance(readings, str):
-        words += [f"{each['kpi']} {each['value']}" for each in readings if "kpi" in each and "value" in each]
+        words += [f"{each['kpi']} {_short(each['value'])}" for each in readings if "kpi" in each and "value" in each]
     return ": ".join(part for part in (", ".join(ids), ", ".join(words)) if part) or "done"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _mapping(body: Mapping[str, Any], room: _Room) -> dict[str, Any]:

@@ -106,6 +106,12 @@ def may_promote_unasked(challenge: str, auto_promote: bool) -> Decision:
     return Decision(policy="auto_promote", allowed=auto_promote, reasons=() if auto_promote else (reason,))
 
 
+def not_serving_already(model: str, version: str, champion: str | None) -> Decision:
+    """A rollout brings another version than the champion: that one serves already."""
+    reasons = (f"{model} version {version} serves already",) if version == champion else ()
+    return Decision(policy="serves_already", allowed=not reasons, reasons=reasons)
+
+
 def may_start_rollout(model: str, running: str | None) -> Decision:
     """One rollout a model at a time: `running` is the id of the one that has not ended."""
     reasons = () if running is None else (f"rollout {running} of {model} has not ended",)

@@ -1,8 +1,8 @@
-"""What a rollout's gate measured, in words: against which limit, and why an open question did not hold it up."""
+"""What a rollout's gate measured, in words: against which limit, and what an open question lacks."""
 
 from __future__ import annotations
 
-from agent.report.model import Measurement, Stage
+from agent.report.model import Measurement
 from agent.report.numbers import fixed, measured, words
 
 
@@ -15,16 +15,11 @@ def shown(m: Measurement) -> tuple[str, str, str]:
     return words(m.name), measured(m.name, m.value), ", ".join(part for part in (champion, limit) if part)
 
 
-def why_open(stage: Stage, m: Measurement) -> str:
-    """What an inconclusive measurement lacks, and why the stage's gate passed all the same; empty for another."""
+def why_open(m: Measurement) -> str:
+    """What an inconclusive measurement lacks, where the stage's gate asked for it; empty for another."""
     if m.verdict != "inconclusive":
         return ""
-    if not m.asked:
-        return "not asked at this stage"
-    if stage.verdict != "pass":
-        return m.detail
-    passed = "this gate stops only for a proven loss"
-    return f"{passed}; {m.detail}" if m.detail else passed
+    return m.detail if m.asked else "not asked at this stage"
 
 
 def _against_champion(m: Measurement) -> tuple[str, str]:

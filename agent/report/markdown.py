@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from agent.report.gates import shown, why_open
 from agent.report.html import count_found, found_checks, looked_back, shared_rows
-from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout, Stage
+from agent.report.model import Evaluation, Event, Gate, Measurement, ReportContent, Rollout
 from agent.report.numbers import (
     count,
     fixed,
@@ -160,7 +160,7 @@ def _rollout(rollout: Rollout | None) -> str:
         [
             f"{stage.traffic_pct:g}%",
             _t(stage.verdict) or "–",
-            "; ".join(_measurement(stage, m) for m in stage.measurements) or "–",
+            "; ".join(_measurement(m) for m in stage.measurements) or "–",
         ]
         for stage in rollout.stages
     ]
@@ -169,8 +169,8 @@ def _rollout(rollout: Rollout | None) -> str:
     return "\n\n".join(["## How it went live", said, _table("", ["Traffic", "Gate", "Measured"], rows)])
 
 
-def _measurement(stage: Stage, m: Measurement) -> str:
-    why = why_open(stage, m)
+def _measurement(m: Measurement) -> str:
+    why = why_open(m)
     said = " ".join(part for part in shown(m) if part)
     return _t(f"{said}{f' ({m.verdict}: {why})' if why else ''}")
 

@@ -1,12 +1,14 @@
-"""Runs benchmarks by name, or lists them: one is a module here, with `main(arguments)` and what it shows on line 1."""
+"""Runs benchmarks, by name or all: one is a module here, with `main(arguments)` and what it shows on line 1."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from policies.errors import GuardianError
 
 
 def benchmarks(folder: Path = Path(__file__).parent) -> dict[str, str]:
@@ -16,24 +18,38 @@ def benchmarks(folder: Path = Path(__file__).parent) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the benchmarks named before the first option, handing each the options; lists all where none is named.
+    """Runs the benchmarks named before the first option, handing each the options, and all where none is named.
 
-    Progress goes to stderr, tables to stdout.
+    `--list` lists them. Progress goes to stderr, tables to stdout. One that cannot run says why; the others go on.
     """
-    first_option = next((i for i, each in enumerate(arguments) if each.startswith("-")), len(arguments))
-    names, options = arguments[:first_option], arguments[first_option:]
     known = benchmarks()
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        if unknown:
-            print(f"no benchmark {', '.join(unknown)}; there are:", file=sys.stderr)
-        width = max(map(len, known), default=0)
-        for name, line in known.items():
-            print(f"{name:<{width}}  {line}", file=sys.stderr if unknown else sys.stdout)
-        return 2 if unknown else 0
-    for name in names:
-        importlib.import_module(f"evals.benchmarks.{name}").main(options)
-    return 0
+    if list(arguments) == ["--list"]:
+        print(_listed(known))
+        return 0
+    first_option = next((i for i, each in enumerate(arguments) if each.startswith("-")), len(arguments))
+    names, options = list(arguments[:first_option]), list(arguments[first_option:])
+    if unknown := [name for name in names if name not in known]:
+        print(f"no benchmark {', '.join(unknown)}; there are:\n{_listed(known)}", file=sys.stderr)
+        return 2
+    if options and not names:
+        print("options need the name of a benchmark before them; --list lists them", file=sys.stderr)
+        return 2
+    failed = False
+    for name in names or known:
+        print(f"\n== {name}: {known[name]}", flush=True)
+        try:
+            importlib.import_module(f"evals.benchmarks.{name}").main(options)
+        except (GuardianError, SystemExit) as error:
+            if isinstance(error, SystemExit) and error.code in (None, 0):
+                continue
+            failed = True
+            print(f"{name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _listed(known: Mapping[str, str]) -> str:
+    width = max(map(len, known), default=0)
+    return "\n".join(f"{name:<{width}}  {line}" for name, line in known.items())
 
 
 if __name__ == "__main__":

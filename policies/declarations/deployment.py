@@ -11,15 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from policies.conditions import parse_condition
 from policies.declarations.base import Declared, Duration, parse_duration, show_duration
 
+MEASUREMENTS = ("error_rate", "p99_latency_ms", "auc_degradation")
+
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
     "latency_and_errors": ("error_rate", "p99_latency_ms"),
     "latency_errors_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
-    "full_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
+    "full_metrics": MEASUREMENTS,
 }
-"""What each named gate looks at. `full_metrics` also needs its metrics to be conclusive."""
-
-MEASUREMENTS = ("error_rate", "p99_latency_ms", "auc_degradation")
+"""What each named gate needs a conclusive pass of; `full_metrics` is everything that is measured."""
 
 
 def _check_condition(text: str) -> str:

@@ -13,10 +13,12 @@ from agent.triage import TriageResult, triage
 from policies.errors import InputError
 from tests.agent.world import MODEL, World
 from tests.fakes.openai_server import (
+    Body,
     Call,
     Calls,
     Failure,
     HalfJson,
+    Misreported,
     OpenAIServer,
     Refuse,
     Reply,
@@ -154,6 +156,22 @@ def test_an_unreadable_answer_is_retried_and_stays_charged(night: Night) -> None
     calm, _ = night(in_turn(Say("Nothing to do.")))
     assert result.status == "finished"
     assert result.budget.cost_usd > calm.budget.cost_usd * 2
+
+
+@pytest.mark.parametrize("used", [-(10**6), "12", 1.5, float("nan"), 10**30, None, True, [3]])
+def test_a_usage_that_can_be_none_stays_charged_at_its_reservation(night: Night, used: object) -> None:
+    result, _ = night(in_turn(Misreported("Nothing to do.", used)))
+    honest, _ = night(in_turn(Misreported("Nothing to do.", 3000)))
+    assert (result.planner, result.status) == ("openai", "finished")
+    assert result.budget.cost_usd > honest.budget.cost_usd > 0
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"\xff", b"<html>", b'{"choices":[]}', b"[" * 200_000])
+def test_a_body_that_is_no_answer_is_retried_then_the_runbook_takes_over(night: Night, body: bytes) -> None:
+    result, server = night(in_turn(Body(body)))
+    assert len(server.requests) == result.budget.llm_calls == 3
+    assert tools_called(result) == FLOW
+    assert "could not be read" in result.report
 
 
 @pytest.mark.parametrize(

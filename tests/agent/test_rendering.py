@@ -51,6 +51,6 @@ def test_numbers_are_rounded_and_text_is_one_clean_line() -> None:
 
 def test_a_headline_is_made_of_ids_and_verdicts() -> None:
     assert headline({"evaluation_id": "eval-3", "verdict": "tie", "gate": {"status": "failed"}}) == (
-        "eval-3: verdict tie, gate failed"
+        "eval-3: tie, gate failed"
     )
     assert headline({"readings": [{"kpi": "churn_rate", "value": 0.12}]}) == "churn_rate 0.12"

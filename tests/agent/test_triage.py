@@ -137,3 +137,9 @@ def test_an_unknown_model_and_an_unknown_planner_are_refused(world: World) -> No
         run(world, planner="oracle")
     with pytest.raises(InputError, match="OPENAI_API_KEY"):
         run(world, planner="openai")
+
+
+def test_the_rule_that_kept_a_retraining_from_starting_is_said_in_words(world: World) -> None:
+    world.skipped = "nothing_to_learn_yet: the drift began on 2026-01-07"
+    (part,) = run(world).models
+    assert part.outcome == "No retraining: nothing to learn yet. The drift began on 7 Jan 2026."

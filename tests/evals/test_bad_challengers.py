@@ -163,6 +163,9 @@ def test_a_challenger_that_misbehaves_live_is_rolled_back_in_its_first_stage(
     assert asked["error"].str.contains(says).any()
     assert_champion_alone(shop)
     assert shop.systems.registry.alias(NAME, CHALLENGER) is None
+    code, document = cli(shop, capsys, "status")
+    (told,) = document["models"]
+    assert (told["serving_version"], told["deploy_strategy"]) == ("1", "canary"), "the canary decided for version 1"
 
     moment = shop.now
     after, rollouts = live_an_hour(shop)

@@ -14,7 +14,7 @@ from policies.conditions import Comparison, Condition, parse_condition
 from policies.declarations.deployment import GATES
 from policies.errors import InputError
 from tools.deploy.comparison import Slices, log_e_breach
-from tools.deploy.ranking import UNLABELLED, RankingEvidence, Replayed, Served, compare
+from tools.deploy.ranking import FEWEST_OF_A_CLASS, UNLABELLED, RankingEvidence, Replayed, Served, compare
 from tools.deploy.rates import log_e_below, requests_to_pass
 from tools.deploy.verdicts import GateVerdict, Measurement, Verdict, worst
 
@@ -66,16 +66,13 @@ def limits(gate: str, conditions: Sequence[str]) -> list[Comparison]:
 def judge(gate: str, conditions: Sequence[str], evidence: Evidence) -> GateVerdict:
     """The verdict of a named gate, and the rollback conditions that hold, on the evidence so far.
 
-    `latency_errors_metrics` passes where the metrics do not fail; `full_metrics` needs them to pass. A gate that
-    measures anything is inconclusive until its own stage has seen 100 challenger requests.
+    The verdict is the worst of what the gate names: one measurement that cannot tell yet keeps it inconclusive, and
+    labels too few for `auc_degradation` are no exception. So is a gate that measures anything until its own stage has
+    seen 100 challenger requests. What only a rollback condition names is measured too, but can only fail.
     """
     compared = limits(gate, conditions)
     measured = {each: measure(each, evidence, FAIL_ALPHA / len(compared)) for each in compared}
-    verdicts = []
-    for each, measurement in measured.items():
-        lenient = gate == "latency_errors_metrics" and each.name == "auc_degradation"
-        if each.name in GATES[gate] and not (lenient and measurement.verdict is Verdict.INCONCLUSIVE):
-            verdicts.append(measurement.verdict)
+    verdicts = [measurement.verdict for each, measurement in measured.items() if each.name in GATES[gate]]
     detail = ""
     if GATES[gate] and evidence.requests_in_stage < FEWEST_IN_STAGE:
         verdicts.append(Verdict.INCONCLUSIVE)
@@ -142,11 +139,11 @@ def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_
     parts = []
     if found.replayed:
         pair = f"{found.replayed.challenger_auc:.3f} against the champion's {found.replayed.champion_auc:.3f}"
-        parts.append(f"AUC {pair} on the same {rows:,} labelled requests")
+        parts.append(f"AUC {pair} on the same {rows:,} labelled rows")
     if found.served:
         parts.append(f"as served {found.served.challenger_auc:.3f} against {found.served.champion_auc:.3f}")
     if not parts:
-        parts.append(f"{rows:,} labelled requests, too few of a class")
+        parts.append(f"{rows:,} labelled rows, fewer than {FEWEST_OF_A_CLASS} of a class")
     return Measurement(
         name="auc_degradation",
         verdict=verdict,
@@ -159,15 +156,21 @@ def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_
         log_e_pass=max(found.log_e_pass, _LOWEST_LOG),
         interval=(-found.interval[1], -found.interval[0]) if found.interval else None,
         needs=needs,
-        needs_what="labelled requests",
-        detail="; ".join(parts) + _wanting(verdict, needs, "labelled requests"),
+        needs_what="labelled rows",
+        detail="; ".join(parts) + (_wanting(verdict, needs, "labelled rows") if best else _unranked(needs)),
     )
+
+
+def _unranked(needs: int | None) -> str:
+    """What it takes before the AUC can be judged at all."""
+    more = f"about {needs:,} more would bring them" if needs else "how many more it takes cannot be said yet"
+    return f": its AUC cannot be judged yet; {more}"
 
 
 def _wanting(verdict: Verdict, needs: int | None, what: str) -> str:
     if verdict is not Verdict.INCONCLUSIVE:
         return ""
-    return f"; about {needs:,} more {what} would settle it" if needs else "; more of the same would not settle it"
+    return f"; about {needs:,} more {what} would settle it" if needs else "; more of the same would not pass it"
 
 
 def _verdict(log_e_fail: float, log_e_pass: float, fail_alpha: float) -> Verdict:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from policies.errors import PolicyRefusal
-from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout
+from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout, not_serving_already
 from tools.deploy.rollout import ENDED, Rollout, Status
+from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 
 if TYPE_CHECKING:
@@ -23,15 +24,22 @@ def unfinished(systems: Systems, model: str) -> Evidence | None:
 def require_promotable(systems: Systems, model: str, version: str) -> Evidence | None:
     """The gate result that lets a rollout of `version` start; None where none is required by declaration.
 
-    Raises PolicyRefusal: no passed gate for that very artifact, another rollout running, or a version that was
-    rolled back since its gate was judged.
+    Raises PolicyRefusal: it serves already, no passed gate for that very artifact, another rollout running, or a
+    version that was rolled back since its gate was judged.
     """
     running = unfinished(systems, model)
     may_start_rollout(model, running.id if running else None).enforce()
     row = _newest(systems, Kind.gate, model, version)
     gate_holds(systems, model, version).enforce()
+    not_serving_already(model, version, serving_version(systems, model)).enforce()
     _refuse_rolled_back(systems, model, version, row)
     return row
+
+
+def serving_version(systems: Systems, model: str) -> str | None:
+    """The version that answers as champion: the traffic split's, else the registry's alias."""
+    split = systems.traffic.split(model)
+    return split.champion if split else systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
 
 
 def gate_holds(systems: Systems, model: str, version: str) -> Decision:

@@ -20,7 +20,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.declarations.base import Duration, Severity
-from policies.declarations.deployment import Stage, StageDuration
+from policies.declarations.deployment import GATES, Stage, StageDuration
 from tools.deploy.verdicts import GateVerdict, Verdict
 
 SHORTEST_WAIT = timedelta(hours=24)
@@ -59,7 +59,7 @@ class StageState(BaseModel):
         """A stage not yet entered. It waits for its gate up to `max_wait` from its start, else three durations and
         no less than a day, or than a week where it waits for labels."""
         duration = stage.duration if isinstance(stage.duration, timedelta) else timedelta()
-        shortest = LABEL_WAIT if stage.gate == "full_metrics" else SHORTEST_WAIT
+        shortest = LABEL_WAIT if "auc_degradation" in GATES[stage.gate] else SHORTEST_WAIT
         max_wait = stage.max_wait or max(3 * duration, shortest)
         return cls(traffic_pct=stage.traffic_pct, duration=stage.duration, gate=stage.gate, max_wait=max_wait)
 

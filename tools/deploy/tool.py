@@ -12,10 +12,10 @@ from policies.declarations.deployment import Canary
 from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
 from tools.deploy import canary
-from tools.deploy.permission import require_promotable, unfinished
+from tools.deploy.permission import require_promotable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
 from tools.deploy.rollout import Event, Notice, Rollout, Status, abort, roll_back
-from tools.systems.registry import CHAMPION, PREVIOUS
+from tools.systems.registry import PREVIOUS
 from tools.systems.store import Evidence, Kind, StaleRevision
 from tools.systems.tool import Effect, Tool
 
@@ -42,7 +42,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
     its quality gate and no other rollout of the model runs. Returns at once with the first stage in force; the stages
     then advance by themselves, each on the evidence of its gate, and roll back by themselves when a condition holds.
 
-    Raises PolicyRefusal; InputError for a version that is unknown or the champion, or a strategy that this version
+    Raises PolicyRefusal; InputError for a version that is unknown, or a strategy that this version
     cannot run; SystemDown where the artifact cannot be fetched (the rollout is then aborted).
     """
     declared = systems.operations.named("deployment_strategies", arguments.strategy)
@@ -59,7 +59,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
         strategy=arguments.strategy,
         model=arguments.model,
         version=arguments.version,
-        champion=_champion(systems, arguments.model, arguments.version),
+        champion=_champion(systems, arguments.model),
         now=now,
     )
     row = systems.store.add(
@@ -157,15 +157,9 @@ def _gave_back(systems: Systems, rollout_id: str, version: str, why: str) -> Rol
     return settled
 
 
-def _champion(systems: Systems, model: str, version: str) -> str:
-    split = systems.traffic.split(model)
-    champion = (
-        split.champion if split else systems.registry.alias(systems.operations.model(model).registry_name, CHAMPION)
-    )
-    if champion is None:
+def _champion(systems: Systems, model: str) -> str:
+    if (champion := serving_version(systems, model)) is None:
         raise InputError("has no champion to compare with; adopt a first one", where=model)
-    if champion == version:
-        raise InputError(f"version {version} is the champion already", where=model)
     return champion
 
 

@@ -34,7 +34,7 @@ class Case:
     """A pipeline asked to run at `now`.
 
     Attributes:
-        seen: reports of the pipeline's monitors, newest first.
+        seen: reports of the pipeline's monitors on the version that serves now, newest first.
         serving: the champion, None where there is none.
         began: when the drift that lasts until now began, None where there is none.
         seconds: seconds since the request came in.
@@ -57,7 +57,9 @@ class Case:
         assert isinstance(pipeline, RetrainingPipeline)
         sources = [each.source for each in pipeline.triggers if isinstance(each, DriftTrigger)]
         monitors = sources or systems.operations.monitors_of(pipeline.model)
-        seen = evidence.reports(systems, pipeline.model, monitors)
+        since = systems.traffic.champion_since(pipeline.model)
+        found = evidence.reports(systems, pipeline.model, monitors)
+        seen = [each for each in found if since is None or each.checked_at >= since]
         serving = evidence.champion(systems, pipeline.model)
         began = readiness.drift_began(seen)
         return cls(systems, name, pipeline, systems.clock.now(), seen, serving, began, seconds)
@@ -144,8 +146,8 @@ class Case:
     def _evaluate(self, trigger: Trigger) -> Fired | Refused:
         systems, model, now = self.systems, self.model, self.now
         if isinstance(trigger, DriftTrigger):
-            newest = evidence.reports(systems, model, [trigger.source])
-            return triggers.drift_detected(trigger, newest[0] if newest else None)
+            newest = next((each for each in self.seen if each.monitor == trigger.source), None)
+            return triggers.drift_detected(trigger, newest)
         if isinstance(trigger, DecayTrigger):
             reading = evidence.performance(systems, model, trigger, self.serving, now)
             higher = metric(trigger.metric).direction is Direction.HIGHER

@@ -38,6 +38,7 @@ def seen(row: Evidence) -> DriftSeen:
     body = row.body
     return DriftSeen(
         report_id=row.id,
+        monitor=str(body.get("monitor")),
         checked_at=row.created_at,
         detected=bool(body.get("drift_detected")),
         severity=Severity(body.get("severity", "unknown")),

@@ -23,6 +23,7 @@ class DriftSeen:
     """
 
     report_id: str
+    monitor: str
     checked_at: datetime
     detected: bool
     severity: Severity
@@ -63,7 +64,9 @@ class Refused:
 def drift_detected(trigger: DriftTrigger, report: DriftSeen | None) -> Fired | Refused:
     """Fires on the newest report of the source monitor when it found drift of at least `min_severity`."""
     if report is None:
-        return Refused(trigger.type, "no_report", f"monitor {trigger.source} has not reported yet")
+        return Refused(
+            trigger.type, "no_report", f"monitor {trigger.source} has not reported yet on the version that serves"
+        )
     if not report.detected:
         return Refused(trigger.type, "no_drift", f"{report.report_id} found no drift")
     if report.severity.rank < Severity(trigger.min_severity).rank:

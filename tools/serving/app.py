@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from tools.serving.metrics import Metrics
-from tools.serving.requests import MAX_BODY_BYTES, Refused, parse
+from tools.serving.requests import MAX_BODY_BYTES, MAX_ROWS, Refused, parse
 from tools.serving.router import LABEL_AT, Answer, Router
 
 Message = MutableMapping[str, Any]
@@ -22,6 +22,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_INFLIGHT = 512
 BODY_SECONDS = 10.0
+MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
+"""So much of a body that is too large is read and thrown away before the refusal: a client that only listens once it
+has sent everything would otherwise see a reset connection in place of the answer."""
 _RETRY_AFTER = 1
 
 
@@ -128,24 +131,33 @@ def _rendered(answer: Answer, model: str) -> bytes:
 
 async def _body(scope: Message, receive: Receive) -> bytes:
     """The whole body. Raises Refused for one too large, too slow or broken off."""
+    length, waits = 0, False
     for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-            raise _too_large()
-    message = await _within(receive, BODY_SECONDS)
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    chunks, size = [body], len(body)
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"expect":
+            waits = True
+    if length > MAX_BODY_BYTES and (waits or length > MAX_DISCARDED_BYTES):
+        raise _too_large(unread=True)  # it has not begun to send, or would send longer than anyone reads
+    chunks: list[bytes] = []
+    size, more = 0, True
     until = asyncio.get_running_loop().time() + BODY_SECONDS
-    while message.get("more_body"):
+    while more:
         message = await _within(receive, until - asyncio.get_running_loop().time())
         if message["type"] == "http.disconnect":
             raise Refused(400, "input", "the connection closed before the body ended")
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
-    return b"".join(chunks)
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        more = bool(message.get("more_body"))
+        if size <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+        elif size > MAX_DISCARDED_BYTES:
+            raise _too_large(unread=more)
+        else:
+            chunks.clear()
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def _within(receive: Receive, seconds: float) -> Message:
@@ -153,17 +165,20 @@ async def _within(receive: Receive, seconds: float) -> Message:
         async with asyncio.timeout(seconds):
             return await receive()
     except TimeoutError:
-        raise Refused(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise Refused(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s", closes=True) from None
 
 
-def _too_large() -> Refused:
-    return Refused(413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
+def _too_large(*, unread: bool = False) -> Refused:
+    limit = (
+        f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB; send fewer instances a request, at most {MAX_ROWS}"
+    )
+    return Refused(413, "too_large", limit, "body", closes=unread)
 
 
 async def _refuse(send: Send, refused: Refused) -> None:
     error = {"kind": refused.kind, "message": refused.message, "where": refused.where}
     extra = [] if refused.retry_after is None else [(b"retry-after", str(refused.retry_after).encode())]
-    if refused.status in (408, 413):
+    if refused.closes:
         extra.append((b"connection", b"close"))  # the rest of the body is not read
     await _send(send, refused.status, orjson.dumps({"error": error}), b"application/json", extra)
 

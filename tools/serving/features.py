@@ -1,17 +1,21 @@
-"""What a request must carry: every declared feature, a number or null, a string or null where it is categorical.
+"""What a request must carry: every feature of the model, a number or null, a string or null where it is categorical.
 
-Columns that the model does not declare are ignored, so that callers may send a whole row.
+What the declarations add to that (`contract`) comes as `Limits`: names that may come along unread, so that callers may
+send a whole row of the feature table, features that are never null, and the values that are expected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 Values = tuple[tuple[Any, ...], tuple[Any, ...]]
 """Numeric values (float, int or None) and categorical values (str or None), each in the schema's order."""
+
+LARGEST = 3.4028234e38
+"""The largest single-precision number: beyond it many models overflow, and nothing measured is that large."""
 
 _NULL = frozenset({type(None)})
 _NUMBERS = frozenset({int, float})
@@ -37,6 +41,19 @@ def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ..
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What is declared of a request: `ranges` (inclusive) by numeric, `categories` by categorical feature, in order.
+
+    `carried` are all names that may be in an instance; None: any. No categories: any.
+    """
+
+    carried: frozenset[str] | None = None
+    not_null: frozenset[str] = frozenset()
+    ranges: tuple[tuple[float, float], ...] = ()
+    categories: tuple[frozenset[str] | None, ...] = ()
+
+
+@dataclass(frozen=True)
 class FeatureSchema:
     """The model's input columns. `null_numbers`, `null_strings`: whether the model itself copes with missing ones."""
 
@@ -45,6 +62,7 @@ class FeatureSchema:
     order: tuple[str, ...]
     null_numbers: bool = True
     null_strings: bool = True
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_numbers", _getter(self.numeric))
@@ -64,7 +82,7 @@ class FeatureSchema:
         )
 
     def read(self, features: object) -> Values:
-        """The declared values of one instance. Raises InvalidInstance that names the first field at fault."""
+        """The model's values of one instance. Raises InvalidInstance that names the first field at fault."""
         try:
             numbers = self._numbers(features)  # type: ignore[attr-defined]
             strings = self._strings(features)  # type: ignore[attr-defined]
@@ -73,9 +91,34 @@ class FeatureSchema:
         if (
             self._number_types.issuperset(map(type, numbers))  # type: ignore[attr-defined]
             and self._string_types.issuperset(map(type, strings))  # type: ignore[attr-defined]
+            and (self.limits.carried is None or len(features) == len(self.order) or self._all_known(features))  # type: ignore[arg-type]
+            and not (self.limits.not_null and (None in numbers or None in strings) and self._null_of(features))
         ):
             return numbers, strings
         raise self._fault(features)
+
+    def outside(self, values: Values) -> tuple[str, ...]:
+        """Features whose value is outside its declared range or categories; such a request is served, and counted.
+
+        Raises InvalidInstance for a number beyond single precision.
+        """
+        found = []
+        for name, number, (low, high) in zip(self.numeric, values[0], self.limits.ranges, strict=False):
+            if number is not None and not low <= number <= high:
+                if abs(number) > LARGEST:
+                    raise InvalidInstance(name, f"must be within ±{LARGEST:.2g}, not {number:g}")
+                found.append(name)
+        for name, string, known in zip(self.categorical, values[1], self.limits.categories, strict=False):
+            if known is not None and string is not None and string not in known:
+                found.append(name)
+        return tuple(found)
+
+    def _all_known(self, features: Mapping[str, Any]) -> bool:
+        return self.limits.carried is None or self.limits.carried.issuperset(features)
+
+    def _null_of(self, features: Any) -> str | None:
+        """The first feature that is null and must not be."""
+        return next((name for name in self.order if name in self.limits.not_null and features[name] is None), None)
 
     def _fault(self, features: object) -> InvalidInstance:
         if not isinstance(features, dict):
@@ -84,11 +127,15 @@ class FeatureSchema:
             if name not in features:
                 return InvalidInstance(name, "is missing")
             is_text = name in self.categorical
-            nulls = self.null_strings if is_text else self.null_numbers
+            nulls = (self.null_strings if is_text else self.null_numbers) and name not in self.limits.not_null
             value = features[name]
             if type(value) not in (_STRINGS if is_text else _NUMBERS) and not (value is None and nulls):
                 wanted = ("a string" if is_text else "a number") + (" or null" if nulls else "")
                 return InvalidInstance(name, f"must be {wanted}, not {_shown(value)}")
+        carried = self.limits.carried
+        unknown = next((name for name in features if carried is not None and name not in carried), None)
+        if unknown is not None:
+            return InvalidInstance(unknown[:80], "is no feature of this model and no column of its contract")
         return InvalidInstance("", "cannot be read")
 
 

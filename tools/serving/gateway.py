@@ -21,6 +21,7 @@ import orjson
 
 from policies.errors import GuardianError, InputError
 from tools.serving.app import GatewayApp
+from tools.serving.contract import Contract
 from tools.serving.metrics import Metrics
 from tools.serving.prediction_log import PredictionLog
 from tools.serving.reloader import Reloader
@@ -42,6 +43,7 @@ class Gateway:
         model: str,
         registry_name: str,
         log_table: str,
+        contract: Contract,
         *,
         traffic: Traffic,
         models: Models,
@@ -54,7 +56,7 @@ class Gateway:
         self._log = PredictionLog(warehouse, log_table, clock)
         self.metrics = Metrics()
         self.router = Router(model, self._log, clock, self.metrics, timer)
-        self._reloader = Reloader(self.router, traffic, models, registry_name, worker, timer)
+        self._reloader = Reloader(self.router, traffic, models, registry_name, contract, worker, timer)
 
     async def start(self) -> None:
         """Starts following the traffic split and writing the log."""
@@ -124,6 +126,7 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
         model,
         binding.registry_name,
         binding.prediction_log,
+        Contract.of(systems.operations, model),
         traffic=systems.traffic,
         models=ModelCache(systems.registry),
         warehouse=systems.warehouse,

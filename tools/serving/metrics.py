@@ -21,12 +21,13 @@ class _Histogram:
 
 
 class Metrics:
-    """Requests, errors and latencies by variant; refusals by status."""
+    """Requests, errors and latencies by variant, refusals by status, values outside the contract by variant, field."""
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter({"champion": 0, "challenger": 0})
         self.errors: Counter[str] = Counter({"champion": 0, "challenger": 0})
         self.refused: Counter[int] = Counter()
+        self.outside: Counter[tuple[str, str]] = Counter()
         self.latency = {"champion": _Histogram(), "challenger": _Histogram()}
 
     def observe(self, variant: str, seconds: float, failed: bool) -> None:
@@ -40,11 +41,18 @@ class Metrics:
         lines = _by("guardian_requests_total", "Requests routed to a variant.", "variant", self.requests)
         lines += _by("guardian_errors_total", "Requests a variant failed to answer.", "variant", self.errors)
         lines += _by("guardian_refused_total", "Requests refused before scoring.", "status", self.refused)
+        lines += self._violations()
         lines += self._histograms()
         for kind, values in (("gauge", gauges), ("counter", counters)):
             for name, value in values.items():
                 lines += [f"# TYPE {name} {kind}", f"{name} {value:g}" if value % 1 else f"{name} {int(value)}"]
         return "\n".join(lines) + "\n"
+
+    def _violations(self) -> list[str]:
+        name = "guardian_contract_violations_total"
+        help = "Values served although they are outside their declared range or categories."
+        rows = [f'{name}{{variant="{v}",field="{field}"}} {count}' for (v, field), count in self.outside.items()]
+        return [f"# HELP {name} {help}", f"# TYPE {name} counter", *rows]
 
     def _histograms(self) -> list[str]:
         name = "guardian_request_latency_seconds"

@@ -28,7 +28,8 @@ log = logging.getLogger("guardian.gateway")
 
 
 class LogRow(NamedTuple):
-    """One answered instance. `latency_ms` is the request's, from last byte read to answer."""
+    """One answered instance. `latency_ms` is the request's, from last byte read to answer; `outside_contract` names
+    the features, separated by commas, whose values are outside their declared range or categories."""
 
     request_id: str
     id: str | None
@@ -41,6 +42,7 @@ class LogRow(NamedTuple):
     error: str | None
     fallback_version: str | None
     fallback_score: float | None
+    outside_contract: str | None
 
 
 class PredictionLog:
@@ -142,6 +144,7 @@ def to_arrow(rows: Sequence[LogRow]) -> pa.Table:
             ("error", text),
             ("fallback_version", text),
             ("fallback_score", number),
+            ("outside_contract", text),
         ]
     )
     columns = zip(*rows, strict=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tools.serving.challenger import DEADLINE_SECONDS, Challenger, Spares
+from tools.serving.contract import Contract
 from tools.serving.router import Router, Serving
 from tools.serving.scorer import Scorer, load_scorer
 from tools.serving.seams import Models, Split, Traffic
@@ -47,9 +48,11 @@ class Reloader:
         traffic: Traffic,
         models: Models,
         registry_name: str,
+        contract: Contract,
         worker: str,
         timer: Callable[[], float],
     ) -> None:
+        self._contract = contract
         self._router = router
         self._traffic = traffic
         self._models = models
@@ -186,7 +189,9 @@ class Reloader:
         return self._scorers[version]
 
     def _load(self, version: str) -> Scorer:
-        return load_scorer(self._models.fetch(self._registry_name, version).path)
+        scorer = load_scorer(self._models.fetch(self._registry_name, version).path)
+        scorer.schema = self._contract.bound_to(scorer.schema)
+        return scorer
 
     async def _challenger(self, split: Split, old: Serving | None) -> Challenger | None:
         if split.challenger is None:

@@ -126,17 +126,18 @@ class Router:
             self._metrics.observe(answer.variant, seconds, failed=False)
             rows = [
                 LogRow(answer.request_id, request.id, at, answer.variant, answer.version, score,
-                       int(score >= LABEL_AT), milliseconds, None, None, None)
-                for score in answer.scores
+                       int(score >= LABEL_AT), milliseconds, None, None, None, _named(outside))
+                for score, outside in zip(answer.scores, request.outside, strict=True)
             ]  # fmt: skip
         else:
             self._metrics.observe("challenger", seconds, failed=True)
             version = serving.challenger.version if serving.challenger is not None else ""
             rows = [
                 LogRow(answer.request_id, request.id, at, "challenger", version, None, None, milliseconds, error,
-                       answer.version, score)
-                for score in answer.scores
+                       answer.version, score, _named(outside))
+                for score, outside in zip(answer.scores, request.outside, strict=True)
             ]  # fmt: skip
+        self._metrics.outside.update((rows[0].variant, name) for outside in request.outside for name in outside)
         self._log.add(rows)
 
     def _record_failure(
@@ -155,10 +156,27 @@ class Router:
             self._metrics.observe("challenger", seconds, failed=True)
         self._log.add(
             [
-                LogRow(request_id, request.id, at, "champion", version, None, None, seconds * 1000.0, error, None, None)
-                for _ in request.instances
+                LogRow(
+                    request_id,
+                    request.id,
+                    at,
+                    "champion",
+                    version,
+                    None,
+                    None,
+                    seconds * 1000.0,
+                    error,
+                    None,
+                    None,
+                    _named(outside),
+                )
+                for outside in request.outside
             ]
         )
+
+
+def _named(outside: tuple[str, ...]) -> str | None:
+    return ",".join(outside) or None
 
 
 def _encode(scorer: Scorer, request: PredictRequest) -> list[object]:

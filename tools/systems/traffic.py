@@ -41,6 +41,18 @@ class Traffic:
             row = session.scalar(query)
         return Split.model_validate(row) if row else None
 
+    def champion_since(self, model: str) -> datetime | None:
+        """Since when the version that is champion now has been it without a break; None where nothing is served."""
+        query = select(SplitRow).where(SplitRow.model == model).order_by(SplitRow.number.desc())
+        since, champion = None, None
+        with self._store.reading() as session:
+            for row in session.scalars(query):
+                champion = champion or row.champion
+                if row.champion != champion:
+                    break
+                since = row.at
+        return since
+
     def set(
         self,
         model: str,

@@ -49,8 +49,9 @@ def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
     its baseline, which ones worsened, and whether the business suffers although the model's own metrics are sound.
     `at` is the time that quarters and months are counted by; null means now.
 
-    Stores the readings as evidence. A query that fails or gives no number is a reading with an error, as is one that
-    takes no time where the past is asked for. Raises InputError for an undeclared tracker, or a time yet to come.
+    Stores the readings as evidence, one row a moment. A query that fails or gives no number is a reading with an
+    error, as is one that takes no time where the past is asked for. Raises InputError for an undeclared tracker, or a
+    time yet to come.
     """
     tracker = systems.operations.named("business_kpi_trackers", arguments.tracker)
     assert isinstance(tracker, BusinessKpiTracker)
@@ -77,10 +78,23 @@ def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
     )
     bare = [each.model_copy(update={"history": ()}) for each in readings]  # the rows are the history
     stored = report.model_copy(update={"readings": tuple(bare)})
-    now, severity = systems.clock.now(), report.severity.value
-    row = systems.store.add(Kind.kpi_reading, tracker.model, stored, at=now, status=severity)
-    systems.store.update(row.id, body=stored.model_copy(update={"kpi_id": row.id}))
-    return report.model_copy(update={"kpi_id": row.id})
+    id = _stored(systems, stored)
+    if id is None:
+        row = systems.store.add(
+            Kind.kpi_reading, tracker.model, stored, at=systems.clock.now(), status=report.severity.value
+        )
+        id = row.id
+        systems.store.update(id, body=stored.model_copy(update={"kpi_id": id}))
+    return report.model_copy(update={"kpi_id": id})
+
+
+def _stored(systems: Systems, report: KpiReport) -> str | None:
+    """The row of this tracker's newest report, where it says the same of the same moment."""
+    for row in systems.store.list(Kind.kpi_reading, report.model):
+        if row.body.get("tracker") == report.tracker:
+            known = KpiReport.model_validate(row.body)
+            return row.id if known.model_copy(update={"kpi_id": ""}) == report else None
+    return None
 
 
 def _history(systems: Systems, model: str, tracker: str, before: datetime) -> dict[str, list[Point]]:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.report import reasons
 from agent.report.gates import shown, why_open
-from agent.report.model import KpiReading, Measurement, Stage
+from agent.report.model import KpiReading, Measurement
 from agent.report.sentences import event_of
 from agent.report.targets import business, on_target
 from tools.systems.store import Evidence, Kind
@@ -90,14 +90,12 @@ def test_kpis_are_held_against_their_targets_and_their_baselines() -> None:
     assert business([]) == ""
 
 
-def test_a_gate_that_passes_beside_an_open_question_says_why() -> None:
-    detail = "309 labelled requests, too few of a class"
+def test_an_open_question_is_told_with_what_it_lacks() -> None:
+    detail = "309 labelled rows, fewer than 20 of a class"
     unknown = Measurement(name="auc_degradation", limit=0.05, verdict="inconclusive", detail=detail)
-    passed = Stage(traffic_pct=10, gate="latency_errors_metrics", verdict="pass")
-    assert why_open(passed, unknown) == f"this gate stops only for a proven loss; {detail}"
-    assert why_open(passed, unknown.model_copy(update={"asked": False})) == "not asked at this stage"
-    assert why_open(passed.model_copy(update={"verdict": "inconclusive"}), unknown) == detail
-    assert why_open(passed, unknown.model_copy(update={"verdict": "pass"})) == ""
+    assert why_open(unknown) == detail
+    assert why_open(unknown.model_copy(update={"asked": False})) == "not asked at this stage"
+    assert why_open(unknown.model_copy(update={"verdict": "pass"})) == ""
 
 
 def test_a_degradation_is_told_as_auc_won_or_lost() -> None:

@@ -165,6 +165,17 @@ class Shop:
             self.systems.warehouse.append("ml.labels", pa.table(told), name)
         self.set(end)
 
+    def told_late(self, n: int, *, scored: datetime, arrived: datetime) -> None:
+        """`n` customers scored at one time, whose label arrives at another; nobody asks for their scores."""
+        frame, leaves = rows(self.rng, n)
+        ids, self._customers = self._customers + np.arange(n), self._customers + n
+        key = {"customer_id": ids, "scored_at": pa.array([scored] * n, pa.timestamp("us"))}
+        self.systems.warehouse.append(
+            "ml.features", pa.table({**key, "a": frame["a"], "b": frame["b"]}), f"late{ids[0]}"
+        )
+        told = {**key, "churned": leaves, "labelled_at": pa.array([arrived] * n, pa.timestamp("us"))}
+        self.systems.warehouse.append("ml.labels", pa.table(told), f"late{ids[0]}")
+
 
 @pytest.fixture
 def shop(tmp_path: Path, registered: Path) -> Iterator[Shop]:

@@ -14,7 +14,8 @@ BEGAN = datetime(2026, 1, 8)
 
 def _seen(day: int, *, detected: bool = True, broken: bool = False, first: datetime | None = None) -> DriftSeen:
     severity = Severity.critical if detected else Severity.ok
-    return DriftSeen(f"drift-{day}", datetime(2026, 1, day), detected, severity, ("stale",) if broken else (), first)
+    stale, at = ("stale",) if broken else (), datetime(2026, 1, day)
+    return DriftSeen(f"drift-{day}", "LoanDrift", at, detected, severity, stale, first)
 
 
 def _newest_first(*seen: DriftSeen) -> list[DriftSeen]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 
 from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger, DriftTrigger, ScheduledTrigger, VolumeTrigger
+from tests.tools.retrain.tiny_world import FIRST, MODEL, MONITOR, PIPELINE
 from tools.retrain import triggers
+from tools.retrain.case import Case
 from tools.retrain.triggers import DriftSeen, Fired, Performance, Refused
+from tools.systems.systems import Systems
 
 NOW = datetime(2026, 2, 1, 3, 0)  # a Sunday
 DRIFT = DriftTrigger(type="drift_detected", source="ChurnDrift", min_severity="warning")
@@ -21,7 +25,7 @@ VOLUME = VolumeTrigger(type="data_volume", min_new_labels=1000, label_table="ml_
 
 
 def _seen(severity: Severity, detected: bool = True) -> DriftSeen:
-    return DriftSeen("drift-1", NOW, detected, severity)
+    return DriftSeen("drift-1", "LoanDrift", NOW, detected, severity)
 
 
 def test_drift_fires_at_its_severity() -> None:
@@ -81,3 +85,14 @@ def test_one_tick_starts_one_run(hours: int, last: int) -> None:
 @pytest.mark.parametrize(("labels", "fires"), [(999, False), (1000, True)])
 def test_volume(labels: int, fires: bool) -> None:
     assert isinstance(triggers.data_volume(VOLUME, labels), Fired) is fires
+
+
+def test_the_drift_of_a_version_that_serves_no_longer_triggers_nothing(opened: Callable[[str], Systems]) -> None:
+    systems = opened("home")
+    assert Case.open(systems, PIPELINE).ask(None)[-1].fired
+    systems.traffic.set(MODEL, "1", at=FIRST, why="adopted", rests_on=None)
+    assert Case.open(systems, PIPELINE).ask(None)[-1].fired
+    systems.traffic.set(MODEL, "2", at=systems.clock.now() + timedelta(hours=1), why="promoted", rests_on=None)
+    case = Case.open(systems, PIPELINE)
+    assert case.seen == []
+    assert case.ask(None)[0].reason == f"monitor {MONITOR} has not reported yet on the version that serves"

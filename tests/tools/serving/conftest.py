@@ -57,6 +57,19 @@ models:
     features:
       numeric: [recency, orders, spend]
       categorical: [market]
+schemas:
+  ChurnFeatures:
+    columns:
+      orders: {type: number, range: [0, 500]}
+      spend: {type: number, nullable: true, range: [0, null]}
+      market: {type: string, nullable: true, categories: [US, EU, APAC]}
+      loaded_at: {type: timestamp}
+drift_monitors:
+  ChurnDrift:
+    model: ChurnModel
+    baseline: {dataset: ml_features.customer_360}
+    monitors:
+      - {type: schema_drift, method: contract_validation, expected_schema: ChurnFeatures, frequency: daily}
 systems:
   clock: virtual
 """

@@ -12,7 +12,7 @@ from tools.serving.prediction_log import LogRow, PredictionLog
 from tools.systems.clock import WallClock
 from tools.systems.warehouse import Warehouse
 
-ROW = LogRow("r", "7", datetime(2026, 1, 6), "champion", "1", 0.5, 1, 1.5, None, None, None)
+ROW = LogRow("r", "7", datetime(2026, 1, 6), "champion", "1", 0.5, 1, 1.5, None, None, None, None)
 
 
 def test_rows_beyond_the_bound_are_dropped_and_counted(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from tools.serving.client import Response, send
+from tools.serving.requests import MAX_BODY_BYTES
 
 Payload = Callable[..., dict[str, Any]]
 
@@ -25,7 +28,7 @@ def ask(gateway: Any, body: Any) -> Response:
     [
         ({"recency": "12"}, "features.recency", "must be a number or null, not the string '12'"),
         ({"recency": True}, "features.recency", "must be a number or null, not true"),
-        ({"orders": [1]}, "features.orders", "must be a number or null, not a list"),
+        ({"orders": [1]}, "features.orders", "must be a number, not a list"),
         ({"market": 3}, "features.market", "must be a string or null, not the number 3"),
     ],
 )
@@ -47,7 +50,9 @@ def test_missing_feature_names_the_field_and_the_instance(gateway: Any, payload:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"{not json", 400),
+        (b"{not json", 422),
+        (b"", 422),
+        (b"\xff", 422),
         (b"[1]", 422),
         (b"{}", 422),
         (b'{"features": 3}', 422),
@@ -62,14 +67,87 @@ def test_missing_feature_names_the_field_and_the_instance(gateway: Any, payload:
 def test_bad_bodies_are_refused_readably(gateway: Any, body: bytes, status: int) -> None:
     response = ask(gateway, body)
     assert response.status == status
-    assert set(response.body["error"]) == {"kind", "message", "where"} and response.body["error"]["message"]
+    assert set(response.body["error"]) == {"kind", "message", "where"}
+    assert response.body["error"]["message"] and response.body["error"]["where"]
 
 
-def test_null_and_unknown_columns_and_unseen_categories_are_scored(gateway: Any, payload: Payload) -> None:
-    body = payload(spend=None, customer_id=7, market="MARS")
-    assert ask(gateway, body).status == 200
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"features": {"recency": NaN, "orders": 2, "spend": 1, "market": "EU"}}', "features.recency"),
+        (b'{"features": {"recency": 1, "orders": -Infinity, "spend": 1, "market": "EU"}}', "features.orders"),
+        (b'{"instances": [{}, {"spend": NaN}]}', "instances[1].spend"),
+    ],
+)
+def test_not_a_number_names_its_field(gateway: Any, body: bytes, where: str) -> None:
+    response = ask(gateway, body)
+    assert (response.status, response.body["error"]["where"]) == (422, where)
+
+
+def test_unknown_names_are_refused(gateway: Any, payload: Payload) -> None:
+    response = ask(gateway, payload(zzz=1))
+    assert (response.status, response.body["error"]["where"]) == (422, "features.zzz")
+    response = ask(gateway, {**payload(), "feature": {}})
+    assert (response.status, response.body["error"]["where"]) == (422, "feature")
+
+
+def test_a_whole_row_of_the_feature_table_may_be_sent(gateway: Any, payload: Payload) -> None:
+    row = payload(customer_id=7, scored_at="2026-01-06T10:00:00", loaded_at="2026-01-06T09:00:00")
+    assert ask(gateway, {"id": 42, **row}).status == 200
+
+
+def test_null_is_refused_where_the_contract_says_never(gateway: Any, payload: Payload) -> None:
+    response = ask(gateway, payload(orders=None))
+    assert (response.status, response.body["error"]["where"]) == (422, "features.orders")
+    assert "must be a number, not null" in response.body["error"]["message"]
+    assert ask(gateway, payload(spend=None)).status == 200, "declared nullable"
+    assert ask(gateway, payload(recency=None)).status == 200, "the contract does not say, and the model copes"
     assert ask(gateway, payload(market=None)).status == 200
-    assert ask(gateway, {"id": 42, **payload()}).status == 200
+
+
+def test_a_number_no_model_computes_with_is_refused(gateway: Any, payload: Payload) -> None:
+    for name in ("orders", "recency"):
+        response = ask(gateway, payload(**{name: -1e308}))
+        assert (response.status, response.body["error"]["where"]) == (422, f"features.{name}")
+
+
+def test_values_outside_the_contract_are_served_counted_and_logged(gateway: Any, payload: Payload, world: Any) -> None:
+    def counted() -> dict[str, float]:
+        return {k: v for k, v in gateway.metrics().items() if k.startswith("guardian_contract_violations_total")}
+
+    before = counted()
+    fine, odd = payload()["features"], payload(orders=-5, market="MARS")["features"]
+    response = ask(gateway, {"id": "odd", "instances": [odd, fine, {**fine, "orders": 10_000}]})
+    assert response.status == 200
+    name = 'guardian_contract_violations_total{{variant="champion",field="{}"}}'
+    added = {field: counted()[name.format(field)] - before.get(name.format(field), 0) for field in ("orders", "market")}
+    assert added == {"orders": 2, "market": 1}
+    gateway.wait_log_drained()
+    log = world.log()
+    seen = log.loc[log["id"] == "odd", "outside_contract"]
+    assert [each if isinstance(each, str) else None for each in seen] == ["orders,market", None, "orders"]
+
+
+def test_a_body_over_the_limit_is_answered_to_a_client_that_sends_all_of_it(gateway: Any, payload: Payload) -> None:
+    """urllib listens only once everything is sent: an early close would show as a broken connection."""
+    body = json.dumps({"instances": [payload()["features"]] * 150_000}).encode()
+    assert len(body) > 2 * MAX_BODY_BYTES
+    request = urllib.request.Request(gateway.predict_url, body, {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=20)
+    assert refusal.value.code == 413
+    assert "4 MiB" in json.loads(refusal.value.read())["error"]["message"]
+
+
+def test_a_body_nobody_would_read_to_its_end_is_refused_before_it_is_sent(gateway: Any) -> None:
+    host, port = gateway.base_url.removeprefix("http://").split(":")
+    for length, more in ((10**10, b""), (MAX_BODY_BYTES + 1, b"Expect: 100-continue\r\n")):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            head = f"POST {gateway.endpoint} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n".encode()
+            connection.sendall(head + more + b"\r\n")
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" in answer
 
 
 def test_wrong_path_and_method(gateway: Any) -> None:

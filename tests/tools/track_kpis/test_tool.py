@@ -123,6 +123,17 @@ def test_the_three_queries_unchanged(systems: Systems) -> None:
     assert len(stored.body["readings"]) == 3
 
 
+def test_a_moment_is_read_once_and_a_changed_number_again(systems: Systems) -> None:
+    first = track(systems)
+    assert track(systems) == first
+    assert len(systems.store.list(Kind.kpi_reading)) == 1
+    _customers(systems, churned=15)
+    assert track(systems).kpi_id != first.kpi_id
+    later = track(systems)
+    _set(systems, NOW + timedelta(hours=1))
+    assert track(systems).kpi_id != later.kpi_id
+
+
 def test_a_new_champion_without_a_campaign_yet_has_no_reading(systems: Systems) -> None:
     systems.traffic.set(MODEL, "3", at=NOW, why="promoted", rests_on=None)
     found = by_name(track(systems))["intervention_roi"]
