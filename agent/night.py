@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from agent.account import outcome_of
 from agent.actions import carry_out
-from agent.alerts import alert
+from agent.alerts import tell
 from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
 from agent.checkpoints import prune
-from agent.findings import Finding, findings_of, in_words
+from agent.findings import Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
+from agent.incidents import all_known
 from agent.planners.protocol import Briefing, Planner
-from agent.rendering import headline
+from agent.rendering import facts_of, headline
 from agent.runs import RUNNING, Run
 from agent.state import WAITING, Ending
 from agent.tracing import trace_run
@@ -25,12 +28,22 @@ from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
 from policies.errors import GuardianError
+from tools.check_drift.schedule import due_checks, last_report
 from tools.deploy.permission import unfinished
 from tools.retrain.settle import close
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
 _log = logging.getLogger(__name__)
+
+NOTHING_NEW = "no monitor is due, and what the last reports found is told and acted on already"
+
+WORKERS = max(2, os.cpu_count() or 1)
+"""Models at work at a time: measuring keeps a core busy each, an agent run mostly waits."""
+
+ENDED_EARLY = ("budget_exhausted", "stopped", "failed")
+NOTHING: Mapping[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
+"""What is known of a model that was not measured."""
 
 
 class Night:
@@ -56,16 +69,11 @@ class Night:
     def work(self) -> TriageResult:
         """All models, then the report. An interruption leaves the run to be continued."""
         advanced = self._advance_rollouts()
-        waiting = {}
-        for model in self._run.record.models:
-            if model not in self._run.record.done:
-                part = self._guarded(model, advanced.get(model, []))
-                if part.status == WAITING:
-                    waiting[model] = part
-                else:
-                    self._run.done(model, part.model_dump(mode="json"))
-        ended = {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
-        parts = [*ended.values(), *waiting.values()]
+        models = self._run.record.models
+        left = [model for model in models if model not in self._run.record.done]
+        found = dict(self._in_parallel(left, lambda model: self._guarded(model, advanced.get(model, []))))
+        found |= {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
+        parts = [found[model] for model in models]
         result = TriageResult(
             run_id=self._run.id,
             planner=self._planner.name,
@@ -80,6 +88,24 @@ class Night:
             trace_run(self._systems, self._run, result.status, outcome)
         prune(self._systems, (RUNNING, WAITING))
         return result
+
+    def _in_parallel(
+        self, models: Sequence[str], work: Callable[[str], ModelTriage]
+    ) -> Iterator[tuple[str, ModelTriage]]:
+        """The models' parts as they end, several at work at a time; what ends for good is saved at once."""
+        with ThreadPoolExecutor(min(WORKERS, len(models)) or 1, "triage") as pool:
+            begun = {pool.submit(work, model): model for model in models}
+            try:
+                for ended, future in enumerate(as_completed(begun), 1):
+                    model, part = begun[future], future.result()
+                    if part.status != WAITING:
+                        self._run.done(model, part.model_dump(mode="json"))
+                    if len(models) > 1:
+                        self._progress(f"{ended} of {len(models)} models are done; {model}: {part.status}")
+                    yield model, part
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _thread(self, model: str) -> str:
         return f"{self._run.id}/{model}"
@@ -118,6 +144,7 @@ class Night:
             part = self._examine(model, actions)
             for run in close(self._systems, model):
                 self._progress(f"{model}: {run} was killed and is given up")
+            self._tell(part, self._measure(model))
             return part
         except Exception as error:
             _log.exception("triage of %s failed", model)
@@ -133,40 +160,55 @@ class Night:
                 outcome=f"failed: {detail}",
                 account=f"{model}: failed: {detail}",
             )
-            self._tell(model, finding.severity, part)
+            self._tell(part, NOTHING)
             return part
+
+    def _tell(self, part: ModelTriage, measured: Mapping[str, list[Any]]) -> None:
+        """Alerts of what was found, and of what is over."""
+        if part.outcome == NOTHING_NEW:
+            return
+        done = f"Done: {part.outcome}\nMore: guardian report {self._run.id}"
+        told = tell(
+            self._systems,
+            part.model,
+            part.findings,
+            measured,
+            done=done,
+            run_id=self._run.id,
+            ended_early=part.status in ENDED_EARLY,
+        )
+        for line in told:
+            self._progress(f"{part.model}: told: {line}")
 
     def _examine(self, model: str, advanced: list[Action]) -> ModelTriage:
         measured = self._measure(model)
         findings = list(findings_of(self._systems, measured))
-        severity = worst([each.severity for each in findings])
         rollout = unfinished(self._systems, model)
-        awake = any(each.kind != "failure" and each.severity.rank >= Severity.warning.rank for each in findings)
         part = ModelTriage(
             model=model,
-            severity=severity,
+            severity=worst([each.severity for each in findings]),
             findings=findings,
             actions=advanced,
             status="quiet",
             outcome="; ".join(f"{each.subject}: {each.detail or each.kind}" for each in findings) or "quiet",
             account=f"{model}: {in_words(findings) or 'all is well'}",
         )
-        if awake and rollout is not None and not self._begun(model):
+        if not to_act_on(findings):
+            return part
+        if rollout is not None and not self._begun(model):
             return _standing(part, f"{rollout.id} is running; nothing else is started until it ends")
         asked = open_of(self._systems, model)
-        if awake and asked is not None and not self._begun(model):
+        if asked is not None and not self._begun(model):
             return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
-        if not awake:
-            if severity.rank >= Severity.warning.rank:
-                self._tell(model, severity, part)
-            return part
+        if not self._begun(model) and all_known(findings, self._systems.notifications.open(model)):
+            return _standing(part, NOTHING_NEW)
 
         def briefing() -> Briefing:
             because = f"nightly triage found {in_words(findings)}"
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)
-        part = part.model_copy(
+        return part.model_copy(
             update={
                 "actions": [*advanced, *_actions(ending)],
                 "status": ending.status,
@@ -175,28 +217,29 @@ class Night:
                 "approval": ending.approval,
             }
         )
-        self._tell(model, severity, part)
-        return part
 
     def _measure(self, model: str) -> dict[str, list[Any]]:
         """Every monitor and tracker of a model, once a run: compact facts, and what could not be measured."""
         if model in self._run.record.measured:
             return self._run.record.measured[model]
         operations = self._systems.operations
-        measured: dict[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
+        measured: dict[str, list[Any]] = {kind: [] for kind in NOTHING}
         asked = [("drift", "check_drift", {"monitor": name}) for name in operations.monitors_of(model)]
         asked += [("kpis", "track_kpis", {"tracker": name}) for name in operations.trackers_of(model)]
         for kind, name, given in asked:
             tool = self._toolbox[name]
             subject = next(iter(given.values()))
+            if kind == "drift" and (standing := self._standing_report(tool, subject)) is not None:
+                measured[kind].append(standing)
+                self._progress(f"{model}: {subject} is not due; {headline(standing)} stands")
+                continue
             arguments = tool.arguments.model_validate({**given, "at": self._run.record.at})
-            key = f"{self._thread(model)}/{name}/{subject}"
             outcome = carry_out(
                 self._systems,
                 tool,
                 arguments,
                 model=model,
-                key=key,
+                key=f"{self._thread(model)}/{name}/{subject}",
                 run_id=self._run.id,
                 actor=f"{self._run.id} triage",
             )
@@ -209,20 +252,17 @@ class Night:
         self._run.measured(model, measured)
         return measured
 
-    def _tell(self, model: str, severity: Severity, part: ModelTriage) -> None:
-        """The account goes to those whom the model's monitors name for this severity, once for each ending.
+    def _standing_report(self, tool: Tool, monitor: str) -> dict[str, Any] | None:
+        """The facts of a monitor's last report where none of its checks is due; None where it is to run.
 
-        Of what did not end as it should somebody hears in any case: where nobody is named, everybody who is declared.
+        A run about another time than now measures everything, as does one after a report that could not judge.
         """
-        operations = self._systems.operations
-        level: Literal["warning", "critical"] = "critical" if severity is Severity.critical else "warning"
-        escalations = [operations.drift_monitors[m].alerts.escalation for m in operations.monitors_of(model)]
-        people = {e[level] for e in escalations if level in e}
-        if not people and part.status in ("budget_exhausted", "stopped", "failed"):
-            people = {person for e in escalations for person in e.values()} or set(operations.systems.people)
-        for person in sorted(people):
-            text = f"{self._run.id}: {part.account}"
-            alert(self._systems, person, severity, text, since=self._systems.store.get(self._run.id).created_at)
+        if self._run.record.at is not None or due_checks(self._systems, monitor, self._systems.clock.now()):
+            return None
+        row = last_report(self._systems, monitor)
+        if row is None or row.body.get("status") != "checked":
+            return None
+        return facts_of(tool.result.model_validate({**row.body, "report_id": row.id}))
 
     def _report(self, parts: list[ModelTriage]) -> str:
         spent = spent_by_run(self._systems.store, self._run.id)
