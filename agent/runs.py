@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -43,13 +42,12 @@ class RunRecord(BaseModel):
 
 
 class Run:
-    """A run's row, written through at every change, by several threads."""
+    """A run's row, written through at every change."""
 
     def __init__(self, systems: Systems, id: str, record: RunRecord) -> None:
         self.id = id
         self.record = record
         self._systems = systems
-        self._lock = threading.RLock()
 
     @classmethod
     def begin(cls, systems: Systems, record: RunRecord) -> Run:
@@ -65,18 +63,15 @@ class Run:
 
     def measured(self, model: str, facts: Mapping[str, Any]) -> None:
         """What the deterministic part found for a model."""
-        with self._lock:
-            self._save(measured={**self.record.measured, model: dict(facts)})
+        self._save(measured={**self.record.measured, model: dict(facts)})
 
     def saved(self, thread: str, transcript: Mapping[str, Any]) -> None:
         """The transcript of a conversation, at every step."""
-        with self._lock:
-            self._save(conversations={**self.record.conversations, thread: dict(transcript)})
+        self._save(conversations={**self.record.conversations, thread: dict(transcript)})
 
     def done(self, model: str, result: Mapping[str, Any]) -> None:
         """A model's part is over."""
-        with self._lock:
-            self._save(done={**self.record.done, model: dict(result)})
+        self._save(done={**self.record.done, model: dict(result)})
 
     def end(self, status: str, outcome: str, result: Mapping[str, Any] | None = None) -> None:
         """The run is over; `outcome` is one line for people."""
@@ -92,9 +87,8 @@ class Run:
         return [str(each["approval"]) for each in open_ones.values() if each.get("approval")]
 
     def _save(self, status: str | None = None, **changes: Any) -> None:
-        with self._lock:
-            self.record = self.record.model_copy(update=changes)
-            self._systems.store.update(self.id, body=self.record, status=status)
+        self.record = self.record.model_copy(update=changes)
+        self._systems.store.update(self.id, body=self.record, status=status)
 
 
 def runs_with(systems: Systems, status: str) -> list[str]:
@@ -104,7 +98,7 @@ def runs_with(systems: Systems, status: str) -> list[str]:
 
 @contextmanager
 def claimed(systems: Systems, run_id: str) -> Iterator[None]:
-    """Holds a run for this process, or what else `run_id` names; the operating system lets go when the process dies.
+    """Holds a run for this process; the operating system lets go of it when the process dies.
 
     Raises RunBusy where another process holds it.
     """

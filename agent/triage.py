@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from agent.approvals import PENDING, current
-from agent.budget import Spent
 from agent.findings import Finding
 from agent.graph import Progress
 from agent.night import Night
@@ -17,7 +16,6 @@ from agent.runs import RUNNING, Run, RunBusy, RunRecord, claimed, runs_with
 from agent.state import WAITING
 from agent.triage_result import Action, ModelTriage, TriageResult
 from policies.declarations.base import show_duration
-from tools.systems.store import Kind
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
@@ -41,31 +39,14 @@ def triage(
     """Checks every model (or one), and lets the planner act on what was found.
 
     A run that waited for a person and need not any more is continued first; an interrupted one over the same models is
-    continued instead of a new one. While another triage is at work here nothing is started, and the status is `busy`.
-    Raises InputError for an undeclared model or a planner that cannot work; what goes wrong with one model is a finding
-    of that model.
+    continued instead of a new one. Raises InputError for an undeclared model or a planner that cannot work; what goes
+    wrong with one model is a finding of that model.
     """
     if model is not None:
         systems.operations.model(model)
     tools = tools_of(toolbox)
     chosen = choose(systems, tools, planner)
     models = [model] if model is not None else list(systems.operations.models)
-    try:
-        with claimed(systems, "triage"):
-            return _triage(systems, models, chosen, tools, at, advance, progress)
-    except RunBusy:
-        return _busy(systems, chosen)
-
-
-def _triage(
-    systems: Systems,
-    models: list[str],
-    chosen: Planner,
-    tools: Mapping[str, Tool],
-    at: datetime | None,
-    advance: Advance | None,
-    progress: Progress,
-) -> TriageResult:
     for run_id in runs_with(systems, WAITING):
         with suppress(RunBusy):
             continue_waiting(systems, run_id, chosen, tools, advance, progress)
@@ -77,20 +58,6 @@ def _triage(
     run = Run.begin(systems, record)
     with claimed(systems, run.id):
         return Night(systems, run, chosen, tools, advance, progress).work()
-
-
-def _busy(systems: Systems, planner: Planner) -> TriageResult:
-    """What a triage says that finds another one at work: nothing was started."""
-    running = next(iter(systems.store.list(Kind.run, status=RUNNING, limit=1)), None)
-    what = f"{running.id}, begun {running.created_at:%Y-%m-%d %H:%M}" if running else "another process"
-    return TriageResult(
-        run_id=running.id if running else "",
-        planner=planner.name,
-        status="busy",
-        models=[],
-        budget=Spent(cost_usd=0.0, tokens=0, llm_calls=0),
-        report=f"A triage is at work already ({what}); nothing was started.",
-    )
 
 
 def continue_waiting(
