@@ -207,7 +207,7 @@ def _read_window(material: Material, reach: timedelta) -> tuple[Window, bool]:
     """The rows looked at, and whether they could not be read."""
     start = material.at - reach
     try:
-        return Window(start=start, end=material.at, rows=material.rows(start).num_rows), False
+        return Window(start=start, end=material.at, rows=material.row_count(start)), False
     except Exception:
         return Window(start=start, end=material.at, rows=0), True
 

@@ -24,7 +24,6 @@ _KINDS = {
     "bool": "bool", "int2": "int64", "int4": "int64", "int8": "int64", "float4": "float64", "float8": "float64",
     "numeric": "float64", "timestamp": "timestamp[us]", "timestamptz": "timestamp[us]", "date": "date32",
 }  # fmt: skip
-_TYPES = {"bool": "boolean", "int64": "bigint", "double": "double precision", "timestamp[us]": "timestamp"}
 
 
 class PostgresWarehouse:
@@ -76,7 +75,7 @@ class PostgresWarehouse:
 
         schema, _, short = require_name(table).rpartition(".")
         columns = ", ".join(map(quote, [*data.column_names, LOAD]))
-        declared = [f"{quote(field.name)} {_TYPES.get(str(field.type), 'text')}" for field in data.schema]
+        declared = [f"{quote(field.name)} {_declared(field.type)}" for field in data.schema]
         try:
             with self._connect(reading=False) as connection, connection.cursor() as cursor:
                 if schema:
@@ -175,6 +174,24 @@ class PostgresWarehouse:
 def _run(cursor: psycopg.Cursor[Any], text: str, bound: Mapping[str, object] | None = None) -> None:
     """Runs a statement made by this module or translated from a checked SELECT."""
     cursor.execute(text, bound)  # with parameters, even none, %% is %
+
+
+def _declared(kind: Any) -> str:
+    """The PostgreSQL type for a column of an Arrow type."""
+    import pyarrow as pa
+
+    is_a = pa.types
+    for test, name in (
+        (is_a.is_boolean, "boolean"),
+        (is_a.is_integer, "bigint"),
+        (is_a.is_floating, "double precision"),
+        (is_a.is_decimal, "numeric"),
+        (is_a.is_timestamp, "timestamp"),
+        (is_a.is_date, "date"),
+    ):
+        if test(kind):
+            return name
+    return "text"
 
 
 def _kind(info: TypeInfo | None, code: int) -> str:
