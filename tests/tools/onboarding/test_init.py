@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from policies.declarations import load
+from tests.postgres import database_url
 from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems.systems import warehouse_at
 
 Capture = pytest.CaptureFixture[str]
 
@@ -137,3 +140,34 @@ def test_the_load_after_the_first_is_what_is_watched(
     drifted = [each["subject"] for each in report["checks"] if each["severity"] == "critical"]
     assert report["window"]["rows"] == 3000
     assert "x" in drifted and "y" not in drifted
+
+
+@pytest.mark.parametrize("engine", ["parquet", "postgresql"])
+def test_a_table_of_a_warehouse_is_watched_where_it_is(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = str(tmp_path / "lake")
+    if engine == "postgresql":
+        url = database_url(request.getfixturevalue("postgres"))
+    else:
+        (tmp_path / "lake").mkdir()
+    warehouse = warehouse_at(tmp_path, url)
+    frame = orders().assign(paid=lambda f: f["x"] > 0)
+    text = pa.Table.from_pandas(frame, preserve_index=False)
+    warehouse.append("shop.orders_text", text, "1")
+    warehouse.append("shop.orders", text.set_column(5, "late", pa.array(frame["late"] == "yes")), "1")
+    warehouse.close()
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", url)
+    common = ["--target", "late", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    refused = guardian(capsys, "init", "--data", "shop.orders_text", *common)
+    assert refused.code == 2 and "column 'late' holds text; make a view" in refused.err
+    missing = guardian(capsys, "init", "--data", "shop.nothing", *common)
+    assert missing.code == 2 and "there is no table 'shop.nothing'; there are: shop.orders" in missing.err
+    made = guardian(capsys, "init", "--json", "--data", "shop.orders", *common)
+    assert made.code == 0, made
+    assert made.json["categorical"] == ["kind", "paid"]
+    assert load(tmp_path / "w" / "operations.yaml").models["Orders"].table == "shop.orders"
+    monkeypatch.chdir(tmp_path / "w")
+    assert guardian(capsys, "validate").code == 0
+    report = guardian(capsys, "check-drift", "OrdersDrift", "--at", "2026-02-28", "--json").json
+    assert (report["status"], report["severity"]) == ("checked", "ok"), report["checks"]
