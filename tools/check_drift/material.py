@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.declarations.binding import ModelBinding
-from policies.declarations.drift import DriftMonitor
+from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
 from tools.check_drift import attribution
+from tools.check_drift.contract_facts import Facts, inside, of_arrow
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.counting import Floats
 from tools.check_drift.frames import Categories, parts
@@ -76,6 +77,13 @@ class Material:
         where, params = self._since(start)
         sql = f"SELECT count(*) AS n FROM {self.binding.table} WHERE {where}"
         return int(self.systems.warehouse.query(sql, params)["n"][0].as_py())
+
+    def facts(self, schema: Schema, start: datetime) -> Facts:
+        """What a contract needs to know of the rows from `start` up to now."""
+        if not computes_inside(self.systems.warehouse):
+            return of_arrow(schema, self.rows(start), self.binding.time)
+        where, params = self._since(start)
+        return inside(schema, self.systems.warehouse, self.binding.table, where, params, self.binding.time)
 
     def _require_times(self) -> None:
         """Raises InputError where the time column holds no times."""

@@ -30,9 +30,12 @@ def translated(
     return written(tree, dialect, adapted=dialect != written_for), bound
 
 
-def explained(sql: str, dialect: str) -> str:
-    """The query as `dialect` would be asked it, over several lines. Raises InputError."""
-    return written(_only_select(sql, "duckdb"), dialect, pretty=True)
+def explained(sql: str, dialect: str, *, written_for: str = "duckdb") -> str:
+    """A query as `dialect` would be asked it, over several lines; one written for another engine alone as it is."""
+    if written_for not in ("duckdb", dialect):
+        theirs = explained(sql, written_for, written_for=written_for)
+        return f"-- asked of {written_for} only; elsewhere these columns are read\n{theirs}"
+    return written(_only_select(sql, written_for), dialect, pretty=True, adapted=dialect != written_for)
 
 
 def written(tree: exp.Expr, dialect: str, *, pretty: bool = False, adapted: bool = True) -> str:

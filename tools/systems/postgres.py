@@ -206,7 +206,7 @@ def _array(values: Sequence[Any], kind: str) -> pa.Array:
     import pyarrow as pa
 
     if kind.endswith("[]"):
-        return pa.array(values, pa.list_(pa.float64()))
+        return pa.array(values, pa.list_(pa.string() if kind in ("text[]", "varchar[]") else pa.float64()))
     wanted = _KINDS.get(kind)
     if wanted == "float64":
         return pa.array([None if value is None else float(value) for value in values], pa.float64())

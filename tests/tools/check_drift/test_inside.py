@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from policies.declarations.drift import Schema
 from tests.postgres import database_url
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
+from tools.check_drift.contract import judge
+from tools.check_drift.contract_facts import inside, of_arrow
 from tools.check_drift.inside import profile_inside
 from tools.check_drift.numeric import NumericSummary, exact_centre
 from tools.check_drift.profiles import Profile, profile
@@ -102,3 +106,38 @@ def test_part_of_a_table_and_none_of_it(warehouse: PostgresWarehouse) -> None:
     _same(profile(kept, centres={"whole": exact_centre(kept["whole"].to_numpy().astype(float))}), some)
     empty = profile_inside(warehouse, "p.t", '"whole" > $least', {"least": 10**6}, ["whole", "kind"], like=some)
     assert (empty.rows, [each.rows for each in empty.columns.values()]) == (0, [0, 0])
+
+
+def test_a_contract_is_judged_by_the_same_facts(warehouse: PostgresWarehouse) -> None:
+    table = _table(2000, 4)
+    loaded = pa.array(table["at"].to_pandas() - pd.to_timedelta(np.arange(2000) % 40, unit="h"), pa.timestamp("us"))
+    table = table.append_column("loaded_at", loaded).append_column("nr", pa.array([*range(1999), 7]))
+    warehouse.append("p.t", table, "all")
+    schema = Schema.model_validate(
+        {
+            "columns": {
+                "normal": {"type": "number", "range": [-1, None]},
+                "whole": {"type": "integer", "range": [0, 5]},
+                "odd": {"type": "number", "nullable": True, "max_null_share": 0.1},
+                "kind": {"type": "string", "nullable": True, "categories": ["a", "b"]},
+                "flag": {"type": "boolean"},
+                "void": {"type": "number"},
+                "nr": {"type": "integer", "unique": True},
+                "gone": {"type": "string"},
+                "far": {"type": "string"},
+                "at": {"type": "timestamp"},
+                "loaded_at": {"type": "timestamp"},
+            },
+            "rows_per_day": [10, 20],
+            "freshness": [{"column": "loaded_at", "max_age": "24h"}],
+            "allow_added_columns": False,
+        }
+    )
+    ours = judge(schema, of_arrow(schema, table, "at"), timedelta(days=12))
+    theirs = judge(schema, inside(schema, warehouse, "p.t", "true", {}, "at"), timedelta(days=12))
+    assert [(each.subject, each.severity, each.detail) for each in ours] == [
+        (each.subject, each.severity, each.detail) for each in theirs
+    ]
+    values = [[np.nan if each.value is None else each.value for each in side] for side in (ours, theirs)]
+    np.testing.assert_allclose(*values, rtol=1e-9)
+    assert sum(each.severity == "critical" for each in ours) == 9

@@ -144,6 +144,14 @@ def test_the_same_check_finds_the_same_on_both_engines(
             assert ours["severity"] == theirs["severity"]
     assert any(each["subject"] == "x" and each["severity"] == "critical" for each in reports["parquet"][1]["checks"])
     copy.close()
+    shown = guardian(capsys, "check-drift", "OrdersDrift", "--at", "2026-03-01", "--explain", "--json").json
+    assert shown["dialect"] == "postgres"
+    assert any("FLOAT4SEND" in each.upper() for each in shown["queries"])
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", "warehouse")
+    arguments = ["check-drift", "OrdersDrift", "--at", "2026-03-01", "--explain", "--dialect", "snowflake"]
+    said = guardian(capsys, *arguments)
+    assert said.code == 0 and "%(start)s" in said.out
+    assert guardian(capsys, *arguments[:-1], "oracle").code == 2
 
 
 def test_every_query_of_ours_runs_on_postgresql(warehouse: PostgresWarehouse) -> None:
