@@ -140,4 +140,4 @@ def test_a_contract_is_judged_by_the_same_facts(warehouse: PostgresWarehouse) ->
     ]
     values = [[np.nan if each.value is None else each.value for each in side] for side in (ours, theirs)]
     np.testing.assert_allclose(*values, rtol=1e-9)
-    assert sum(each.severity == "critical" for each in ours) == 9
+    assert sum(each.severity == "critical" for each in ours) == 11
