@@ -9,13 +9,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from agent.open_alerts import listed
 from agent.planners.choice import default_planner
 from agent.planners.profiles import PROFILES, profile_for
 from agent.prices import price
 from agent.prompting import CONTEXT_FILE, load_prompt, organisation
 from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
-from policies.errors import GuardianError
+from policies.errors import GuardianError, SystemDown
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
@@ -47,10 +48,17 @@ def examine(systems: Systems) -> Diagnosis:
         *_reached(systems),
         *_planner(),
         *_agents(systems),
-        *_channels(systems),
+        *_channels(),
+        *_outbox(systems),
         *_approvals(systems),
     ]
     return Diagnosis(healthy=all(check.state != "warning" for check in checks), checks=checks)
+
+
+def examine_without_store(down: SystemDown) -> Diagnosis:
+    """What can be looked at where the state store cannot be opened."""
+    store = Check(subject=down.where or "state store", state="warning", says=clean(down.message, 300))
+    return Diagnosis(healthy=False, checks=[*_packages(), store, *_planner(), *_channels()])
 
 
 def _packages() -> Iterator[Check]:
@@ -91,7 +99,8 @@ def _agents(systems: Systems) -> Iterator[Check]:
         if cached_vocabulary(profile.encoding):
             yield Check(subject=f"{name}: vocabulary", state="ok", says=f"{profile.encoding} is in TIKTOKEN_CACHE_DIR")
         else:
-            says = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR: bytes bound the tokens, reservations are larger"
+            lacks = f"{profile.encoding} is not in TIKTOKEN_CACHE_DIR" if profile.encoding else "it is not known"
+            says = f"{lacks}: bytes bound the tokens, reservations are larger"
             yield Check(subject=f"{name}: vocabulary", state="note", says=says)
         try:
             usd = price(agent.model, 1_000_000, 0, provider=profile.provider)
@@ -107,7 +116,7 @@ def _retirement(systems: Systems, name: str, model: str) -> Check:
     known = PROFILES.get(model)
     subject = f"{name}: model"
     if known is None:
-        return Check(subject=subject, state="note", says=f"{model} has no profile of its own; it is asked like gpt-4o")
+        return Check(subject=subject, state="note", says=f"{model}: when it is retired is not known here; look it up")
     if known.retires is None:
         return Check(subject=subject, state="ok", says=f"{model}, no retirement is announced")
     left = (known.retires - systems.clock.now().date()).days
@@ -117,13 +126,24 @@ def _retirement(systems: Systems, name: str, model: str) -> Check:
     return Check(subject=subject, state=state, says=f"{model} is retired on {known.retires}, in {left} days")
 
 
-def _channels(systems: Systems) -> Iterator[Check]:
+def _channels() -> Iterator[Check]:
     for variable, channel in CHANNELS.items():
         if os.environ.get(variable):
             yield Check(subject=channel, state="ok", says=f"{variable} is set")
         else:
-            says = f"{variable} is not set: messages are recorded in the audit log and not sent"
+            says = f"{variable} is not set: messages are recorded and not sent"
             yield Check(subject=channel, state="note", says=says)
+
+
+def _outbox(systems: Systems) -> Iterator[Check]:
+    """Why open alerts have not reached people."""
+    stuck: dict[tuple[str, str], int] = {}
+    for each in listed(systems).alerts:
+        for place in each.deliveries:
+            if place.error:
+                stuck[place.channel, place.error] = stuck.get((place.channel, place.error), 0) + 1
+    for (channel, error), count in stuck.items():
+        yield Check(subject=f"outbox: {channel}", state="warning", says=f"{count} alerts wait: {clean(error)}")
 
 
 def _approvals(systems: Systems) -> Iterator[Check]:

@@ -37,7 +37,7 @@ class Prompt(BaseModel):
         return f"{self.name} {self.version}" + (f" + {CONTEXT_FILE} {digest}" if self.context else "")
 
 
-def organisation(home: Path, encoding: str) -> str:
+def organisation(home: Path, encoding: str | None) -> str:
     """The user's `agent.md` in `home`, at most MOST_CONTEXT_TOKENS of it; empty where there is none.
 
     Without a vocabulary a token is taken for three bytes of text.

@@ -16,7 +16,10 @@ RUNNING = ("pending", "running", "paused", "waiting_approval")
 
 
 class ModelStatus(BaseModel):
-    """One model: `deploy_strategy` is how the serving version got into production, `manual` where by hand."""
+    """One model: `deploy_strategy` is what last decided that the serving version serves, `manual` where a person did.
+
+    A canary decides for the challenger by promoting it, and for the champion by rolling back to it.
+    """
 
     model: str
     serving_version: str | None
@@ -101,13 +104,16 @@ def model_status(systems: Systems, model: str) -> ModelStatus:
 
 
 def _strategy(systems: Systems, model: str, version: str | None) -> str:
-    if version is None:
-        return "manual"
-    promoted = systems.store.latest(Kind.rollout, model, version=version, status="promoted")
-    if promoted is None:
-        return "manual"
-    declared = systems.operations.deployment_strategies.get(str(promoted.body.get("strategy")))
-    return declared.type if declared else str(promoted.body.get("strategy"))
+    for row in systems.store.list(Kind.rollout, model):
+        kept = {"promoted": row.version, "rolled_back": row.body.get("champion")}.get(str(row.status))
+        if kept is None or kept != version:
+            continue
+        if not row.body.get("stages"):
+            return "manual"  # a person took a promotion back
+        name = str(row.body.get("strategy"))
+        declared = systems.operations.deployment_strategies.get(name)
+        return declared.type if declared else name
+    return "manual"
 
 
 def _brief_report(report: Evidence) -> dict[str, Any]:

@@ -18,10 +18,10 @@ VOCABULARIES = {
 """Encoding: the address that names its cached file (tiktoken names it by SHA-1 of the address), and its SHA-256."""
 
 
-def cached_vocabulary(encoding: str) -> Path | None:
-    """The vocabulary file of `encoding` in TIKTOKEN_CACHE_DIR, None where absent or damaged."""
+def cached_vocabulary(encoding: str | None) -> Path | None:
+    """The vocabulary file of `encoding` in TIKTOKEN_CACHE_DIR, None where absent, damaged or not known."""
     folder = os.environ.get("TIKTOKEN_CACHE_DIR")
-    if not folder or encoding not in VOCABULARIES:
+    if not folder or encoding is None or encoding not in VOCABULARIES:
         return None
     address, digest = VOCABULARIES[encoding]
     file = Path(folder) / hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
@@ -31,9 +31,9 @@ def cached_vocabulary(encoding: str) -> Path | None:
     return file
 
 
-def counter(encoding: str) -> Counter:
+def counter(encoding: str | None) -> Counter:
     """tiktoken's count where the vocabulary is on this machine, else UTF-8 bytes (a token has at least one)."""
-    if cached_vocabulary(encoding) is None:
+    if encoding is None or cached_vocabulary(encoding) is None:
         return count_bytes
     import tiktoken
 

@@ -25,7 +25,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return " ".join(str(value).splitlines())  # a line of its own would look like one of the Guardian's
 
 
 def monitor(result: Any) -> str:
@@ -92,9 +92,10 @@ def rollout(result: Any) -> str:
     """One rollout."""
     gate = result.last_gate
     judged = f"; gate {gate.name}: {gate.verdict}" if gate else ""
+    rest = f", the rest to version {result.champion}" if result.traffic_pct < 100 else ""
     return (
         f"{result.rollout_id}: {result.strategy} of {result.model} version {result.version}: {result.status}, "
-        f"{result.traffic_pct:g}% of the traffic{judged}"
+        f"{result.traffic_pct:g}% of the traffic{rest}{judged}"
     )
 
 
@@ -105,8 +106,10 @@ def rollouts(results: Sequence[Any]) -> str:
 
 def kpis(result: Any) -> str:
     """KPI readings."""
-    rows = [("", "value", "target", "baseline", "change %", "severity", "on target")]
-    rows += [(r.kpi, r.value, r.target, r.baseline, r.change_pct, r.severity, r.on_target) for r in result.readings]
+    rows = [("", "value", "target", "baseline", "change %", "severity", "on target", "trend", "so far")]
+    for r in result.readings:
+        so_far = " ".join(_cell(point.value) for point in r.history)
+        rows.append((r.kpi, r.value, r.target, r.baseline, r.change_pct, r.severity, r.on_target, r.trend, so_far))
     detail = f"\n  {result.detail}" if result.detail else ""
     return f"{result.tracker}{detail}\n{table(rows)}"
 
@@ -177,6 +180,24 @@ def decision(result: Any) -> str:
     """What a person decided, and what came of it."""
     lines = [f"{result.approval_id}: {result.what}: {result.status}, by {result.decided_by}"]
     return "\n".join([*lines, *(f"  {line}" for line in result.outcome.splitlines())])
+
+
+def alerts(result: Any) -> str:
+    """Open incidents, and what of them could not be sent yet."""
+    if not result.alerts:
+        return "no incident is open"
+    lines = []
+    for each in result.alerts:
+        lines.append(alert(each.alert))
+        waiting = [(d.channel, d.address, d.state, d.error) for d in each.deliveries if d.state != "sent"]
+        lines += [table(waiting, "    ")] if waiting else []
+    return "\n".join(lines)
+
+
+def alert(result: Any) -> str:
+    """One incident in two lines."""
+    since = f"{result.status} since {result.opened_at:%Y-%m-%d %H:%M}, seen {result.seen} times"
+    return f"{_MARKS[result.severity]}{result.id}  {result.title}\n    {since}, last {result.changed_at:%Y-%m-%d %H:%M}"
 
 
 def audit(result: Any) -> str:

@@ -120,7 +120,7 @@ class OpenAIPlanner:
         except _Refused as refused:
             self._ledger.settle(reservation, 0.0, 0, 0)
             raise refused.outcome from None
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise _Retry(f"the answer could not be read: {clean(repr(error))}") from error
         if usage is not None:
             self._settle(reservation, usage)

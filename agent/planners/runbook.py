@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.planners.protocol import Answer, Conversation, Finish, Step, ToolCall
 from agent.rendering import headline
+from agent.report.reasons import refusal, sentence
 from policies.declarations import Operations
 
 
@@ -54,7 +55,8 @@ class RunbookPlanner:
         if (retrained := conversation.last("retrain")) is None:
             return ToolCall(name="retrain", arguments={"pipeline": pipeline})
         if not retrained.facts.get("started"):
-            return Finish(summary=f"No retraining: {retrained.facts.get('skipped_because', 'it did not start')}.")
+            why = refusal(str(retrained.facts.get("skipped_because", "it did not start")))
+            return Finish(summary=sentence(f"No retraining: {why}"))
         if (evaluated := conversation.last("evaluate")) is None:
             return ToolCall(name="evaluate", arguments={"challenge": challenge})
         return self._on_verdict(conversation, challenge, str(retrained.facts.get("version")), evaluated.facts)

@@ -94,11 +94,7 @@ class Chat:
         """The answer in a chat completion. Of several tool calls the first counts."""
         choice = body["choices"][0]
         message, reason = choice["message"], choice.get("finish_reason")
-        used = body.get("usage")
-        usage = None
-        if used:
-            details = used.get("prompt_tokens_details") or {}
-            usage = Usage(used["prompt_tokens"], used["completion_tokens"], details.get("cached_tokens") or 0)
+        usage = read_usage(body.get("usage"), "prompt_tokens", "completion_tokens")
         calls = message.get("tool_calls") or []
         text = message.get("content") or ""
         if reason == "length":
@@ -143,11 +139,7 @@ class Responses:
 
     def read(self, body: Mapping[str, Any]) -> tuple[Answer, Usage | None]:
         """The answer in a response. Of several function calls the first counts."""
-        used = body.get("usage")
-        usage = None
-        if used:
-            details = used.get("input_tokens_details") or {}
-            usage = Usage(used["input_tokens"], used["output_tokens"], details.get("cached_tokens") or 0)
+        usage = read_usage(body.get("usage"), "input_tokens", "output_tokens")
         if body["status"] == "failed":
             raise ValueError(f"the response failed: {(body.get('error') or {}).get('message', 'no reason given')}")
         contents = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
@@ -163,6 +155,16 @@ class Responses:
             if item["type"] == "function_call":
                 return read_call(item["name"], item["arguments"], item.get("call_id") or ""), usage
         return _finish(text), usage
+
+
+def read_usage(used: object, prompt: str, output: str) -> Usage | None:
+    """What a body says was used; None where that can be no number of tokens: such a call stays at its reservation."""
+    if not isinstance(used, dict):
+        return None
+    details = used.get(f"{prompt}_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    numbers = [n for n in (used.get(prompt), used.get(output), cached or 0) if type(n) is int and 0 <= n < 2**31]
+    return Usage(*numbers) if len(numbers) == 3 else None
 
 
 def read_call(name: object, arguments: object, call_id: str) -> ToolCall | Unusable:

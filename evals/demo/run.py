@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.status import model_status
 from evals.demo.result import DemoResult, Flagged, Outcome, Spend, WeekAuc
 from evals.demo.shop import DAY, DEPLOYED, LOOKED_AT, MODEL, STORY_ENDS, Say, Shop
+from policies.errors import InputError
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
 
     from tools.evaluate.metrics import Floats
 
+SEEDS = 2**32
+
 
 def run_demo(directory: Path, seed: int, planner: str | None, say: Say, *, customers: int = 100_000) -> DemoResult:
-    """Six weeks of SimShop with its story; `planner` None: with nobody watching. Writes `directory`/report.html."""
+    """Six weeks of SimShop with its story; `planner` None: with nobody watching. Writes `directory`/report.html.
+
+    Raises InputError for a seed out of reach, before the folder is touched.
+    """
     from evals.demo.report import write_demo_report
 
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"{seed} is no seed; write a whole number from 0 to {SEEDS - 1}", where="--seed")
     started = time.monotonic()
     shop = Shop(directory, seed, planner, say=say, customers=customers)
     try:

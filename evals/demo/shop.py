@@ -12,6 +12,8 @@ from evals.scratch import ScratchFolder
 from evals.simshop import FULL_STORY, Story, World
 from evals.simshop.tables import ALL_TABLES
 from policies.errors import SystemDown
+from tools.deploy.rollout import Rollout, Status
+from tools.deploy.verdicts import Verdict
 from tools.serving.batch import score_window
 from tools.serving.client import failures, send
 from tools.serving.process import GatewayProcess
@@ -163,8 +165,9 @@ class Shop:
         from tools.deploy.tool import advance
 
         for result in advance(self.systems, now):
-            gate = f", gate {result.last_gate.name}: {result.last_gate.verdict}" if result.last_gate else ""
-            self._say(f"{now:%Y-%m-%d %H:%M}  {result.rollout_id}: {result.status} at {result.traffic_pct:g}%{gate}")
+            if (told := in_words(result)) != self._told:
+                self._say(f"{now:%Y-%m-%d %H:%M}  {told}")
+            self._told = told
 
     def _night(self, midnight: datetime) -> None:
         score_window(self.systems, MODEL, midnight - DAY, midnight)
@@ -185,3 +188,21 @@ class Shop:
             if gist != self._told:
                 self._say(f"{midnight:%Y-%m-%d}  {told}")
             self._told = gist
+
+
+def in_words(rollout: Rollout) -> str:
+    """Where a rollout stands: `version 2 gets 10% of the traffic; gate latency and errors passed`."""
+    version, share = f"version {rollout.version}", f"{rollout.traffic_pct:g}% of the traffic"
+    stands = {
+        Status.PENDING: f"{version} waits for its first stage",
+        Status.RUNNING: f"{version} gets {share}",
+        Status.PAUSED: f"{version} is paused at {share}: {rollout.reason}",
+        Status.PROMOTED: f"{version} is promoted and gets all traffic",
+        Status.ROLLED_BACK: f"{version} is rolled back, version {rollout.champion} gets all traffic: {rollout.reason}",
+        Status.ABORTED: f"the rollout of {version} is given up: {rollout.reason}",
+    }
+    gate = rollout.last_gate
+    if gate is None or rollout.status not in (Status.RUNNING, Status.PROMOTED):
+        return stands[rollout.status]
+    verdict = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.INCONCLUSIVE: "is not conclusive yet"}
+    return f"{stands[rollout.status]}; gate {gate.name.replace('_', ' ')} {verdict[gate.verdict]}"

@@ -62,6 +62,7 @@ class ModelBinding(Declared):
     `task` says what the model foretells: whether (`binary`), which (`multiclass`) or how much (`regression`). Of a
     model served `elsewhere` there is no artifact, only the predictions that its owner writes into `predictions`, each
     with its `model_version`: it is watched, and neither scored nor retrained.
+    `outcomes` are what the business gets from it, by name: what A/B tests are decided by.
     """
 
     registry_name: str
@@ -76,6 +77,7 @@ class ModelBinding(Declared):
     sources: dict[str, Source] = {}
     predictions: str | None = None
     prediction_log: str | None = None
+    outcomes: dict[str, Labels] = {}
     served: Literal["here", "elsewhere"] = "here"
 
     @model_validator(mode="after")

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from agent.triage import TriageResult, triage
 from policies.errors import InputError
 from tests.agent.world import MODEL, World
 from tests.fakes.openai_server import (
+    Body,
     Call,
     Calls,
     Failure,
     HalfJson,
+    Misreported,
     OpenAIServer,
     Refuse,
     Reply,
@@ -27,6 +30,7 @@ from tests.fakes.openai_server import (
     in_turn,
     serve,
 )
+from tools.systems.tables import AuditRow
 
 RETRAIN = Call("retrain", {"pipeline": "ChurnRetrain"})
 FLOW = ["retrain", "evaluate", "deploy", "track_kpis"]
@@ -156,6 +160,22 @@ def test_an_unreadable_answer_is_retried_and_stays_charged(night: Night) -> None
     assert result.budget.cost_usd > calm.budget.cost_usd * 2
 
 
+@pytest.mark.parametrize("used", [-(10**6), "12", 1.5, float("nan"), 10**30, None, True, [3]])
+def test_a_usage_that_can_be_none_stays_charged_at_its_reservation(night: Night, used: object) -> None:
+    result, _ = night(in_turn(Misreported("Nothing to do.", used)))
+    honest, _ = night(in_turn(Misreported("Nothing to do.", 3000)))
+    assert (result.planner, result.status) == ("openai", "finished")
+    assert result.budget.cost_usd > honest.budget.cost_usd > 0
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"\xff", b"<html>", b'{"choices":[]}', b"[" * 200_000])
+def test_a_body_that_is_no_answer_is_retried_then_the_runbook_takes_over(night: Night, body: bytes) -> None:
+    result, server = night(in_turn(Body(body)))
+    assert len(server.requests) == result.budget.llm_calls == 3
+    assert tools_called(result) == FLOW
+    assert "could not be read" in result.report
+
+
 @pytest.mark.parametrize(
     "down",
     [Failure(401, "Incorrect API key provided: sk-loopback-secret.", "invalid_request_error", "invalid_api_key"),
@@ -195,6 +215,10 @@ def test_an_exhausted_budget_ends_the_run_before_the_call(
     assert 0 < len(server.requests) < 12
     assert result.budget.cost_usd <= 0.03
     assert "Left to do: retrain pipeline=ChurnRetrain" in result.report
+    with world.systems.store.reading() as session:
+        (alert,) = session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify"))
+    assert json.loads(alert)["to"] == "data-team"
+    assert "Ended budget exhausted" in alert
 
 
 def test_a_model_without_a_price_refuses_to_start(

@@ -130,6 +130,7 @@ def test_a_worse_challenger_loses_and_cannot_be_deployed(shop: Shop, capsys: pyt
     code, document = cli(shop, capsys, "deploy", CANARY, "--model", MODEL, "--version", worse.version)
     assert code == 3
     assert document["error"]["kind"] == "policy"
+    assert "promotion_needs_passed_gate" in document["error"]["message"]
     assert shop.systems.store.latest(Kind.rollout, MODEL, version=worse.version) is None
     assert_champion_alone(shop)
 
@@ -163,6 +164,9 @@ def test_a_challenger_that_misbehaves_live_is_rolled_back_in_its_first_stage(
     assert asked["error"].str.contains(says).any()
     assert_champion_alone(shop)
     assert shop.systems.registry.alias(NAME, CHALLENGER) is None
+    code, document = cli(shop, capsys, "status")
+    (told,) = document["models"]
+    assert (told["serving_version"], told["deploy_strategy"]) == ("1", "canary"), "the canary decided for version 1"
 
     moment = shop.now
     after, rollouts = live_an_hour(shop)

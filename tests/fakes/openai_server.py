@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on loopback, in the real wire format of Chat Completions and Responses, by a script.
 
 A script is a function from the request's JSON to a reply: `Call`, `Calls`, `Say`, `Refuse`, `Truncated`, `Failure`,
-`Hang` or `HalfJson`. Requests are recorded. `python -m tests.fakes.openai_server --port N` plays `follow_the_book`.
+`Hang`, `HalfJson`, `Body` or `Misreported`. Requests are recorded. `python -m tests.fakes.openai_server --port N`
+plays `follow_the_book`.
 """
 
 from __future__ import annotations
@@ -85,7 +86,23 @@ class HalfJson:
     """A 200 whose body stops in the middle."""
 
 
-Reply = Call | Calls | Say | Refuse | Truncated | Failure | Hang | HalfJson
+@dataclass(frozen=True)
+class Body:
+    """A 200 with this body."""
+
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Misreported:
+    """A message whose reported usage (prompt and output tokens) is anything."""
+
+    text: str
+    prompt: Any
+    output: Any = 10
+
+
+Reply = Call | Calls | Say | Refuse | Truncated | Failure | Hang | HalfJson | Body | Misreported
 Script = Callable[[dict[str, Any]], Reply]
 
 
@@ -114,6 +131,8 @@ class OpenAIServer:
         if isinstance(reply, Hang):
             self.stopping.wait(reply.seconds)
             reply = Say("too late")
+        if isinstance(reply, Body):
+            return 200, {}, reply.body
         usage = self._usage(request, reply)
         body = json.dumps((_chat if kind == "chat" else _response)(request, reply, usage)).encode()
         if isinstance(reply, HalfJson):
@@ -122,6 +141,8 @@ class OpenAIServer:
 
     def _usage(self, request: dict[str, Any], reply: Reply) -> tuple[int, int, int]:
         """Prompt tokens, of them cached (a shared prefix, 128 by 128 from 1024), output."""
+        if isinstance(reply, Misreported):
+            return reply.prompt, 0, reply.output
         prompt = "".join(json.dumps(each) for each in _prompt(request))
         longest = max((_common(prompt, earlier) for earlier in self.prompts), default=0)
         self.prompts.append(prompt)
@@ -207,7 +228,11 @@ def _arguments(call: Call) -> str:
 
 
 def _text(reply: Reply) -> str | None:
-    return reply.text if isinstance(reply, Say | Truncated) else None
+    return reply.text if isinstance(reply, Say | Truncated | Misreported) else None
+
+
+def _sum(prompt: Any, output: Any) -> Any:
+    return prompt + output if isinstance(prompt, int) and isinstance(output, int) else None
 
 
 def _chat(request: Mapping[str, Any], reply: Reply, usage: tuple[int, int, int]) -> dict[str, Any]:
@@ -234,7 +259,7 @@ def _chat(request: Mapping[str, Any], reply: Reply, usage: tuple[int, int, int])
         "usage": {
             "prompt_tokens": prompt,
             "completion_tokens": output,
-            "total_tokens": prompt + output,
+            "total_tokens": _sum(prompt, output),
             "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": 0,
@@ -295,7 +320,7 @@ def _response(request: Mapping[str, Any], reply: Reply, usage: tuple[int, int, i
             "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
             "output_tokens": written,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": prompt + written,
+            "total_tokens": _sum(prompt, written),
         },
         "metadata": {},
     }

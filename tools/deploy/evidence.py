@@ -14,7 +14,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from tools.deploy.comparison import Slices
 from tools.deploy.gates import Evidence
-from tools.deploy.ranking import FEWEST_OF_A_CLASS, Flags, Floats, Replayed, Served
+from tools.deploy.ranking import FEWEST_OF_A_CLASS, UNLABELLED, Flags, Floats, Replayed, Served
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -26,16 +26,23 @@ SLICE = timedelta(minutes=10)
 FEATURES_REACH_BACK = timedelta(days=35)
 """A request is matched to the newest feature row of its id no older than this."""
 REPLAY_SECONDS = 30.0
+MOST_OF_A_CLASS = 5_000
+"""Labelled rows of a class that both versions score; of more, a sample. It moves no AUC, which compares across classes,
+and of so many an AUC is known to less than a hundredth."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """Which versions are compared, and since when: the starts of the stages entered so far, oldest first."""
+    """Which versions are compared, and since when: the starts of the stages entered so far, oldest first.
+
+    `variant` is what the log calls the challenger's answers: `shadow` where nobody got them.
+    """
 
     champion: str
     challenger: str
     stages: tuple[datetime, ...]
     until: datetime
+    variant: str = "challenger"
 
     @property
     def params(self) -> dict[str, object]:
@@ -45,6 +52,7 @@ class Period:
             "until": self.until,
             "champion": self.champion,
             "challenger": self.challenger,
+            "variant": self.variant,
         }
 
 
@@ -73,27 +81,27 @@ def with_labels(systems: Systems, model: str, period: Period, evidence: Evidence
     tables = (binding.prediction_log, binding.table, binding.labels.table)
     if not all(each is not None and systems.warehouse.exists(each) for each in tables):
         return evidence
-    rows = _labelled_requests(systems, binding, period)
-    if rows.empty:
-        return evidence
+    asked = _labelled_requests(systems, binding, period)
+    told = _newly_labelled(systems, binding, period)
     return replace(
         evidence,
-        challenger=_served(rows[rows["asked_variant"] == "challenger"], period),
-        champion=_served(rows[rows["asked_variant"] == "champion"], period),
-        replayed=_replay(systems, binding, period, rows.drop_duplicates(["asked_id", "feature_time"])),
+        challenger=_served(asked[asked["asked_variant"] == "challenger"], period),
+        champion=_served(asked[asked["asked_variant"] == "champion"], period),
+        replayed=_replay(systems, binding, period, told, asked),
     )
 
 
 _OF_BOTH = """
     "at" >= $since AND "at" <= $until AND
-    ((variant = 'champion' AND version = $champion) OR (variant = 'challenger' AND version = $challenger))
+    ((variant = 'champion' AND version = $champion) OR (variant = $variant AND version = $challenger))
 """
+_SIDE = "CASE variant WHEN 'champion' THEN 'champion' ELSE 'challenger' END"
 
 
 def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence[float]) -> pd.DataFrame:
     slow = "".join(f", count(*) FILTER (latency_ms > $limit{i}) AS slow{i}" for i in range(len(latency_limits)))
     sql = f"""
-        SELECT variant, CAST(floor(epoch("at" - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
+        SELECT {_SIDE} AS side, CAST(floor(epoch("at" - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
                count(error) AS errors, count(latency_ms) AS timed{slow}
         FROM {log} WHERE {_OF_BOTH} GROUP BY ALL ORDER BY slice
     """
@@ -104,13 +112,13 @@ def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence
 
 
 def _p99(systems: Systems, log: str, period: Period) -> dict[str, float]:
-    sql = f"SELECT variant, quantile_cont(latency_ms, 0.99) AS p99 FROM {log} WHERE {_OF_BOTH} GROUP BY variant"
+    sql = f"SELECT {_SIDE} AS side, quantile_cont(latency_ms, 0.99) AS p99 FROM {log} WHERE {_OF_BOTH} GROUP BY side"
     rows = systems.warehouse.query(sql, period.params).to_pylist()
-    return {row["variant"]: float(row["p99"]) for row in rows if row["p99"] is not None}
+    return {row["side"]: float(row["p99"]) for row in rows if row["p99"] is not None}
 
 
 def _in_stage(systems: Systems, log: str, period: Period) -> int:
-    sql = f"SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = 'challenger' AND \"at\" >= $stage"
+    sql = f'SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = $variant AND "at" >= $stage'
     return int(systems.warehouse.query(sql, {**period.params, "stage": period.stages[-1]})["n"][0].as_py())
 
 
@@ -118,7 +126,7 @@ def _slices(counts: pd.DataFrame, n: str, k: str) -> Slices:
     numbers = np.unique(counts["slice"].to_numpy(dtype=np.int64))
 
     def column(variant: str, name: str) -> Any:
-        rows = counts[counts["variant"] == variant]
+        rows = counts[counts["side"] == variant]
         filled = np.zeros(len(numbers), dtype=np.int64)
         filled[np.searchsorted(numbers, rows["slice"].to_numpy(dtype=np.int64))] = rows[name].to_numpy(dtype=np.int64)
         return filled
@@ -132,13 +140,12 @@ def _none() -> Slices:
 
 
 def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) -> pd.DataFrame:
-    """Each variant's first answer to a feature row whose label has arrived, with the row's features.
+    """Each variant's first answer to a feature row whose label has arrived.
 
     The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
     """
     labels = binding.labels
     id_, time = quote(binding.id), quote(binding.time)
-    chosen = ", ".join(quote(each) for each in binding.features.names)
     sql = f"""
         WITH asked AS (
             SELECT variant, id, "at", score, request_id FROM {binding.prediction_log}
@@ -150,7 +157,7 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
             WHERE {quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until
               AND {quote(labels.arrived)} <= $until),
         featured AS (
-            SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time, {chosen} FROM {binding.table}
+            SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time FROM {binding.table}
             WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
         matched AS (
             SELECT a.variant AS asked_variant, a.id AS asked_id, a."at" AS asked_at, a.score AS answered, f.*
@@ -166,17 +173,60 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
     return frame
 
 
+def _newly_labelled(systems: Systems, binding: ModelBinding, period: Period) -> pd.DataFrame:
+    """Feature rows, with their label, that neither version can have learned from: scored after the end of what both
+    were trained on, and labelled since the first stage began.
+
+    Most of them were scored before that, and whether anyone asked for their score does not matter: labels that arrive
+    late are as fresh, and are not only of the rows whose outcome shows within hours.
+    """
+    labels, id_, time = binding.labels, quote(binding.id), quote(binding.time)
+    chosen = ", ".join(f"f.{quote(each)}" for each in binding.features.names)
+    sql = f"""
+        WITH known AS (
+            SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
+                   CAST({quote(labels.value)} AS BOOLEAN) AS outcome
+            FROM {labels.table}
+            WHERE {quote(labels.time)} > $trained AND {quote(labels.time)} <= $until
+              AND {quote(labels.arrived)} > $since AND {quote(labels.arrived)} <= $until)
+        SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS told_outcome, {chosen}
+        FROM {binding.table} f JOIN known k ON k.id = CAST(f.{id_} AS VARCHAR) AND k.scored_at = f.{time}
+        WHERE f.{time} > $trained AND f.{time} <= $until
+        QUALIFY row_number() OVER (PARTITION BY k.outcome ORDER BY hash(k.id, k.scored_at), k.id) <= {MOST_OF_A_CLASS}
+        ORDER BY k.scored_at, k.id
+    """
+    params = {"since": period.stages[0], "until": period.until, "trained": _trained_until(systems, binding, period)}
+    frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
+    return frame
+
+
+def _trained_until(systems: Systems, binding: ModelBinding, period: Period) -> datetime:
+    """The last row that either version learned from; the rollout's beginning where one does not say."""
+    from tools.retrain.evidence import moment
+    from tools.retrain.training import TRAIN_END_TAG
+
+    versions = [systems.registry.get(binding.registry_name, each) for each in (period.champion, period.challenger)]
+    ends = [moment(each, TRAIN_END_TAG) for each in versions]
+    return max(each or period.stages[0] for each in ends)
+
+
 def _served(rows: pd.DataFrame, period: Period) -> Served:
+    if rows.empty:
+        return UNLABELLED
     starts = np.array(period.stages, dtype="datetime64[us]")
     stage = np.searchsorted(starts, rows["asked_at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
     return Served(_floats(rows["answered"]), _flags(rows["told_outcome"]), stage.astype(np.int64))
 
 
-def _replay(systems: Systems, binding: ModelBinding, period: Period, rows: pd.DataFrame) -> Replayed | None:
+def _replay(
+    systems: Systems, binding: ModelBinding, period: Period, rows: pd.DataFrame, asked: pd.DataFrame
+) -> Replayed | None:
     """Both versions' scores of the rows: the answer given where there is one, else computed now.
 
     None where that cannot be done in time: what serves badly may replay badly, and must not hold up its own rollback.
     """
+    import pandas as pd
+
     from tools.retrain.recipe import feature_frame, score
 
     label = _flags(rows["told_outcome"])
@@ -187,7 +237,9 @@ def _replay(systems: Systems, binding: ModelBinding, period: Period, rows: pd.Da
 
     def scores(variant: str, version: str) -> Floats:
         again = score(systems.registry.load(binding.registry_name, version), features)
-        return np.where(rows["asked_variant"].to_numpy() == variant, _floats(rows["answered"]), again)
+        answers = asked[asked["asked_variant"] == variant].set_index(["asked_id", "feature_time"])["answered"]
+        answered = _floats(answers.reindex(pd.MultiIndex.from_frame(rows[["row_id", "row_time"]])))
+        return np.where(np.isnan(answered), again, answered)
 
     def replay() -> Replayed:
         return Replayed(scores("champion", period.champion), scores("challenger", period.challenger), label)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies.errors import InputError, SystemDown
 from tools.systems.dialects import translated
-from tools.systems.warehouse import quote, require_name
+from tools.systems.warehouse import quote, require_name, within
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,16 +40,26 @@ class PostgresWarehouse:
         self._lock = threading.Lock()
         self._reading: psycopg.Connection[Any] | None = None
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None, *, dialect: str = "duckdb") -> pa.Table:
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
         """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
         import pyarrow as pa
 
         text, bound = translated(sql, params, self.dialect, written_for=dialect)
+        if most_rows is not None:
+            text = f"SELECT * FROM ({text}) AS limited LIMIT {most_rows + 1}"
         with self._lock:
-            names, kinds, rows = self._fetch(text, bound)
+            names, kinds, rows = self._fetch(text, bound, seconds)
         columns = zip(*rows, strict=True) if rows else [()] * len(names)
         arrays = [_array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
-        return pa.table(arrays, names=names)
+        return within(pa.table(arrays, names=names), most_rows)
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it. Raises InputError."""
@@ -129,7 +139,9 @@ class PostgresWarehouse:
                 self._reading.close()
             self._reading = None
 
-    def _fetch(self, text: str, bound: dict[str, object]) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+    def _fetch(
+        self, text: str, bound: dict[str, object], seconds: float | None = None
+    ) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
         """Names, types and rows. A connection that was lost is opened once more."""
         import psycopg
 
@@ -138,18 +150,21 @@ class PostgresWarehouse:
             if self._reading is None or self._reading.closed:
                 self._reading = self._connect(reading=True)
             with self._reading.cursor() as cursor:
+                _run(cursor, f"SET statement_timeout = {int(1000 * (seconds or _STATEMENT_SECONDS))}")
                 _run(cursor, text, bound)
                 description = cursor.description or []
                 types = self._reading.adapters.types
                 kinds = [_kind(types.get(each.type_code), each.type_code) for each in description]
                 return [each.name for each in description], kinds, cursor.fetchall()
         except psycopg.errors.QueryCanceled as error:
+            if seconds is not None:
+                raise InputError("took longer than it may, and was interrupted", where="query") from error
             told = f"gave up a query after {_STATEMENT_SECONDS} seconds: {_first_line(error)}"
             raise SystemDown(told, where="warehouse") from error
         except psycopg.OperationalError as error:
             self._reading = None
             if again:
-                return self._fetch(text, bound)
+                return self._fetch(text, bound, seconds)
             raise SystemDown(_first_line(error), where="warehouse") from error
         except psycopg.Error as error:
             raise InputError(_first_line(error), where="query") from error

@@ -56,7 +56,7 @@ class Systems:
                 _sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow)), home / ".guardian" / "models"
             ),
             traffic=Traffic(store),
-            notifications=Notifications(store, clock),
+            notifications=Notifications(store, clock, block.people),
             traces=Traces(_sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow))),
         )
 

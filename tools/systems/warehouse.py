@@ -30,8 +30,20 @@ class AnyWarehouse(Protocol):
         """What the engine speaks: duckdb, postgres, …"""
         ...
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None, *, dialect: str = "duckdb") -> pa.Table:
-        """Rows of one SELECT, written for `dialect`. Raises InputError for anything else or a faulty query."""
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
+        """Rows of one SELECT, written for `dialect`, where nothing can be written.
+
+        A query of somebody else's gets limits: it is interrupted after `seconds`, and refused beyond `most_rows`.
+        Raises InputError for anything but a SELECT, for a faulty query, and for one beyond its limits.
+        """
         ...
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
@@ -89,35 +101,59 @@ class Warehouse:
         self._known: set[str] = set()
         self._unreadable: dict[str, str] = {}
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None, *, dialect: str = "duckdb") -> pa.Table:
-        """Rows of one SELECT, with `$name` parameters bound. Raises InputError for anything else or a faulty query."""
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
+        """Rows of one SELECT, with `$name` parameters bound, in a transaction that can only read."""
         assert dialect == self.dialect
         import duckdb
 
         with self._faults_named(sql):
-            cursor, bound = self._bound(sql, params)
             try:
-                return cursor.sql(sql, params=bound).to_arrow_table()
+                found = self._answer(sql, params, most_rows, seconds)
             except duckdb.BinderException as error:
                 if "altered" not in str(error):
                     raise
-            self._known.clear()  # files of other types came in since the table was first read
-            cursor, bound = self._bound(sql, params)
-            return cursor.sql(sql, params=bound).to_arrow_table()
+                self._known.clear()  # files of other types came in since the table was first read
+                found = self._answer(sql, params, most_rows, seconds)
+        return within(found, most_rows)
+
+    def _answer(
+        self, sql: str, params: Mapping[str, object] | None, most_rows: int | None, seconds: float | None
+    ) -> pa.Table:
+        with self._reading() as cursor:
+            bound = self._bound(cursor, sql, params)
+            with _interrupted_after(seconds, cursor):
+                relation = cursor.sql(sql, params=bound)
+                return (relation if most_rows is None else relation.limit(most_rows + 1)).to_arrow_table()
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it: its tables, columns, types and parameters. Raises InputError."""
-        with self._faults_named(sql):
-            cursor, bound = self._bound(sql, params)
-            cursor.execute(f"EXPLAIN {sql}", bound)
+        with self._faults_named(sql), self._reading() as cursor:
+            cursor.execute(f"EXPLAIN {sql}", self._bound(cursor, sql, params))
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor in a read-only transaction: also a SELECT may hold an INSERT, in a WITH."""
+        cursor = self._cursor()
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            yield cursor
+        finally:
+            cursor.close()
 
     def _bound(
-        self, sql: str, params: Mapping[str, object] | None
-    ) -> tuple[duckdb.DuckDBPyConnection, dict[str, object] | None]:
-        """A cursor for one SELECT, and those of `params` that occur in it."""
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, object] | None
+    ) -> dict[str, object] | None:
+        """Those of `params` that occur in `sql`, which must be one SELECT."""
         import duckdb
 
-        cursor = self._cursor()
         statements = cursor.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise InputError("only a single SELECT may be asked of the warehouse", where="query")
@@ -125,11 +161,11 @@ class Warehouse:
         bound = {name: value for name, value in (params or {}).items() if name in wanted}
         if missing := sorted(wanted - bound.keys()):
             raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
-        return cursor, bound or None
+        return bound or None
 
     @contextmanager
     def _faults_named(self, sql: str) -> Iterator[None]:
-        """DuckDB's errors as ours."""
+        """DuckDB's errors as ours, and a Ctrl-C, which it makes a RuntimeError of, as a Ctrl-C."""
         import duckdb
 
         try:
@@ -139,10 +175,16 @@ class Warehouse:
                 if table in sql:
                     raise SystemDown(f"table {table} cannot be read: {fault}", where="warehouse") from error
             raise InputError(_first_line(error), where="query") from error
+        except duckdb.InterruptException as error:
+            raise InputError("took longer than it may, and was interrupted", where="query") from error
         except duckdb.IOException as error:
             raise SystemDown(_first_line(error), where="warehouse") from error
         except duckdb.Error as error:
             raise InputError(_first_line(error), where="query") from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
 
     def read(
         self,
@@ -255,6 +297,27 @@ def require_name(table: str) -> str:
     if not _NAME.fullmatch(table):
         raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
     return table
+
+
+def within(found: pa.Table, most_rows: int | None) -> pa.Table:
+    """An answer that has no more rows than it may. Raises InputError."""
+    if most_rows is not None and found.num_rows > most_rows:
+        raise InputError(f"gives more than {most_rows:,} rows", where="query")
+    return found
+
+
+@contextmanager
+def _interrupted_after(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, cursor.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def quote(name: str) -> str:

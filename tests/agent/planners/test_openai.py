@@ -18,11 +18,13 @@ from agent.state import Ending
 from policies.declarations.binding import Budget
 from tests.agent.world import MODEL, World
 from tests.fakes.openai_server import (
+    Body,
     Call,
     Calls,
     Failure,
     HalfJson,
     Hang,
+    Misreported,
     Refuse,
     Reply,
     Say,
@@ -38,6 +40,8 @@ BAD: list[Reply] = [
     Failure(503),
     Hang(30.0),
     HalfJson(),
+    Body(b"[" * 100_000),
+    Misreported("Done.", -(10**9)),
     Call("drop_tables", {"all": True}),
     Calls([RETRAIN] * 50),
     Call("retrain", '{"pipeline": "Churn'),

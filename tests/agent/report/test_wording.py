@@ -90,8 +90,8 @@ def test_kpis_are_held_against_their_targets_and_their_baselines() -> None:
     assert business([]) == ""
 
 
-def test_an_open_question_says_what_it_lacks_where_it_was_asked() -> None:
-    detail = "309 labelled requests, fewer than 20 of a class"
+def test_an_open_question_is_told_with_what_it_lacks() -> None:
+    detail = "309 labelled rows, fewer than 20 of a class"
     unknown = Measurement(name="auc_degradation", limit=0.05, verdict="inconclusive", detail=detail)
     assert why_open(unknown) == detail
     assert why_open(unknown.model_copy(update={"asked": False})) == "not asked at this stage"

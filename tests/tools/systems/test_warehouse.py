@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,12 +48,22 @@ def test_a_query_is_checked_without_being_run(warehouse: Warehouse) -> None:
         "SET enable_external_access = true",
         "ATTACH 'other.db'",
         "INSTALL httpfs",
+        "WITH x AS (INSERT INTO ml.t VALUES (4, 'z') RETURNING a) SELECT a FROM x",
         "",
     ],
 )
 def test_anything_but_one_select_is_refused(warehouse: Warehouse, sql: str) -> None:
     with pytest.raises(InputError):
         warehouse.query(sql)
+
+
+def test_a_query_has_limits_of_time_and_rows(warehouse: Warehouse) -> None:
+    endless = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE hash(a.range, b.range) % 7 = 1"
+    with pytest.raises(InputError, match="interrupted"):
+        warehouse.query(endless, seconds=0.1)
+    with pytest.raises(InputError, match="more than 2 rows"):
+        warehouse.query("SELECT * FROM ml.t", most_rows=2)
+    assert warehouse.query("SELECT * FROM ml.t", most_rows=3, seconds=5).num_rows == 3
 
 
 def test_reads_are_confined_to_the_folder(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -92,3 +105,12 @@ def test_a_torn_file_is_said_and_hides_no_other_table(warehouse: Warehouse) -> N
     assert warehouse.query("SELECT count(*) FROM ml.t")[0].to_pylist() == [3]
     with pytest.raises(SystemDown, match=r"ml\.torn cannot be read"):
         warehouse.query("SELECT * FROM ml.torn")
+
+
+def test_ctrl_c_within_a_query_is_a_ctrl_c(warehouse: Warehouse) -> None:
+    pressed = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    pressed.start()
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        warehouse.query("SELECT sum(sin(a.range * b.range)) FROM range(4000) a, range(6000) b")
+    pressed.join()
+    assert isinstance(interrupted.value.__cause__, RuntimeError), "the query was over before the key was pressed"
