@@ -150,7 +150,7 @@ class PostgresWarehouse:
             if self._reading is None or self._reading.closed:
                 self._reading = self._connect(reading=True)
             with self._reading.cursor() as cursor:
-                _run(cursor, f"SET statement_timeout = {int(1000 * (seconds or _STATEMENT_SECONDS))}")
+                _run(cursor, f"SET statement_timeout = {int(1000 * seconds)}" if seconds else "RESET statement_timeout")
                 _run(cursor, text, bound)
                 description = cursor.description or []
                 types = self._reading.adapters.types
@@ -159,8 +159,7 @@ class PostgresWarehouse:
         except psycopg.errors.QueryCanceled as error:
             if seconds is not None:
                 raise InputError("took longer than it may, and was interrupted", where="query") from error
-            told = f"gave up a query after {_STATEMENT_SECONDS} seconds: {_first_line(error)}"
-            raise SystemDown(told, where="warehouse") from error
+            raise SystemDown(f"gave up a query: {_first_line(error)}", where="warehouse") from error
         except psycopg.OperationalError as error:
             self._reading = None
             if again:

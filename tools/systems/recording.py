@@ -23,10 +23,18 @@ class RecordingWarehouse:
         """The inner warehouse's."""
         return self._inner.dialect
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None, *, dialect: str = "duckdb") -> pa.Table:
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
         """Rows of one SELECT."""
         self.asked[sql] = dialect
-        return self._inner.query(sql, params, dialect=dialect)
+        return self._inner.query(sql, params, dialect=dialect, most_rows=most_rows, seconds=seconds)
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT."""

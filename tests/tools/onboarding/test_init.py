@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -171,3 +173,18 @@ def test_a_table_of_a_warehouse_is_watched_where_it_is(
     assert guardian(capsys, "validate").code == 0
     report = guardian(capsys, "check-drift", "OrdersDrift", "--at", "2026-02-28", "--json").json
     assert (report["status"], report["severity"]) == ("checked", "ok"), report["checks"]
+
+
+def test_on_a_terminal_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
+    data = written(orders(600).drop(columns=["grade"]).assign(said=0.5), tmp_path)
+    terminal, end = os.openpty()
+    command = ["init", "--data", str(data), "--prediction", "said", "--dir", str(tmp_path / "w")]
+    program = [sys.executable, "-c", "from agent.cli import main; main()", *command]
+    os.write(terminal, b"lat\nlate\n")  # the first answer names no column
+    made = subprocess.run(program, stdin=end, stdout=subprocess.PIPE, stderr=end, timeout=120, check=False)
+    os.close(end)
+    said = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert made.returncode == 0, said
+    assert "say which column holds the outcome" in said and "there is no column 'lat'" in said
+    assert load(tmp_path / "w" / "operations.yaml").models["Orders"].target == "late"
