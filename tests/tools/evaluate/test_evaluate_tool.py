@@ -188,6 +188,23 @@ def test_a_gate_that_did_not_pass_opens_an_investigation(world: TinyWorld) -> No
     assert "age (PSI" in told[-1]["text"]
 
 
+def test_the_gate_measures_what_it_and_the_pipeline_name(world: TinyWorld) -> None:
+    """A metric that does not weigh in the comparison can still be demanded."""
+    operations = world.systems.operations
+    gates, pipelines = dict(operations.quality_gates), dict(operations.retraining_pipelines)
+    pipeline, gate = pipelines[PIPELINE], gates["LoanGate"]
+    promotion = pipeline.promotion.model_copy(update={"metric": "precision_at_5"})
+    operations.retraining_pipelines[PIPELINE] = pipeline.model_copy(update={"promotion": promotion})
+    operations.quality_gates["LoanGate"] = gate.model_copy(update={"metrics": {"recall_at_20": "> 0.1"}})
+    try:
+        result = _evaluate(world, "2")
+    finally:
+        operations.quality_gates.update(gates)
+        operations.retraining_pipelines.update(pipelines)
+    verdicts = {each.name: each.verdict for each in result.gate.checks}
+    assert (verdicts["recall_at_20"], verdicts["improvement:precision_at_5"]) == ("passed", "passed")
+
+
 def test_a_passed_gate_opens_none(world: TinyWorld) -> None:
     assert _evaluate(world, "2").investigation is None
 
