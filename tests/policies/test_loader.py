@@ -50,6 +50,7 @@ def _line(text: str) -> int:
         ),
         ("auc_roc, weight: 0.4", "auc, weight: 0.4", "metrics[0].name", "precision_at_N"),
         ("metric: auc_roc, threshold: 0.80", "metric: auc, threshold: 0.80", "triggers[1].metric", "allowed: auc_roc"),
+        ("metric: auc_roc, threshold: 0.80", "metric: latency_p99, threshold: 9", "triggers[1]", "not computed"),
         ("budget: MLOpsBudget", "budget: Money", "agents.ChurnMLOps.budget", "allowed: MLOpsBudget"),
     ],
 )
@@ -59,6 +60,13 @@ def test_names_place_and_what_would_be_right(old: str, new: str, place: str, cau
     assert cause in problem
     assert problem.startswith("operations.yaml:")
     assert int(problem.split(":")[1]) > 0
+
+
+def test_a_second_gate_of_a_model_would_never_be_asked() -> None:
+    second = "  Second: {model: ChurnModel, metrics: {auc_roc: '> 0.99'}}\n"
+    (problem,) = _problems("quality_gates:\n", f"quality_gates:\n{second}")
+    assert "quality_gates.ChurnGate" in problem
+    assert "Second is declared for ChurnModel already" in problem
 
 
 def test_an_unknown_key_names_its_line_and_the_allowed_ones() -> None:
