@@ -116,6 +116,14 @@ def test_another_monitor_of_the_same_data_blocks_too_until_it_is_sound_again(wor
     assert _retrain(world).policy is None
 
 
+def test_broken_data_block_however_many_reports_lie_between(world: TinyWorld) -> None:
+    """A weekly contract check is not forgotten over two hundred hourly reports without one."""
+    world.report(broken="column is missing")
+    for _ in range(201):
+        world.report()
+    assert _retrain(world).policy == "no_retraining_on_broken_data"
+
+
 def test_a_running_rollout_blocks(world: TinyWorld) -> None:
     world.report()
     systems = world.systems
