@@ -184,10 +184,12 @@ def _carry_out(
         if adopted:
             tags["guardian.adopted_by"] = "a person, as the first champion"
         version = training.register(systems, order.model, trained, as_of=order.as_of, metrics=judged, tags=tags)
-        return complete(systems, row, version)
     except BaseException as error:
         fail(systems, row, str(error) or type(error).__name__)
         raise
+    else:
+        # What fails from here on fails no run: its version is registered, and the next request completes it.
+        return complete(systems, row, version)
     finally:
         held.release()
 
