@@ -203,6 +203,7 @@ def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
     for name, pipeline in operations.retraining_pipelines.items():
         if pipeline.model in operations.models and operations.models[pipeline.model].served == "elsewhere":
             yield ("retraining_pipelines", name, "model"), f"{pipeline.model!r} is served elsewhere: retrain it there"
+        yield from _check_two_classes(("retraining_pipelines", name, "model"), operations, pipeline.model)
         yield from _not_of_scores(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
         for number, trigger in enumerate(pipeline.triggers):
             if isinstance(trigger, DecayTrigger):
@@ -219,12 +220,24 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
         strategy = challenge.promotion.deployment_strategy
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
+        judged = (
+            model for model, binding in operations.models.items() if binding.holdout == challenge.evaluation.dataset
+        )
+        for model in judged:
+            yield from _check_two_classes((*at, "evaluation", "dataset"), operations, model)
         for number, metric in enumerate(challenge.evaluation.metrics):
             place = (*at, "evaluation", "metrics", number)
             yield from _unknown_metric((*place, "name"), metric.name)
             good = direction_of(metric.name)
             if good is not None and metric.direction != good:
                 yield (*place, "direction"), f"{metric.name} improves when it is {good.value}, not {metric.direction}"
+
+
+def _check_two_classes(place: Place, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:
+    """Retraining and the comparison are about P(1): another task would be learned and judged as something it is not."""
+    binding = operations.models.get(model)
+    if binding is not None and binding.task != "binary":
+        yield place, f"{model} is a {binding.task}: only models of two classes are retrained and compared"
 
 
 def _unknown_metric(place: Place, name: str) -> Iterator[tuple[Place, str]]:

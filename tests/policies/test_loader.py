@@ -69,6 +69,15 @@ def test_a_second_gate_of_a_model_would_never_be_asked() -> None:
     assert "Second is declared for ChurnModel already" in problem
 
 
+def test_a_regression_is_neither_retrained_nor_compared_as_two_classes() -> None:
+    problems = _problems("    target: churned", "    task: regression\n    target: churned")
+    places = {each.split(": ")[1] for each in problems if "ChurnModel is a regression" in each}
+    assert places == {
+        "retraining_pipelines.ChurnRetrain.model",
+        "champion_challengers.ChurnChallenger.evaluation.dataset",
+    }
+
+
 def test_an_unknown_key_names_its_line_and_the_allowed_ones() -> None:
     problems = _problems("threshold: 0.2,", "treshold: 0.2,")
     at = _line("threshold: 0.2,")
