@@ -74,6 +74,15 @@ class Case:
         declared = [each.cooldown_hours for each in self.pipeline.triggers if isinstance(each, DriftTrigger)]
         return timedelta(hours=max(declared, default=0.0))
 
+    @property
+    def grounds(self) -> str | None:
+        """The report that a run rests on: of each monitor's newest the one that found the worst, None without any."""
+        newest: dict[str, DriftSeen] = {}
+        for each in self.seen:
+            newest.setdefault(each.monitor, each)
+        worst = max(newest.values(), key=lambda each: (each.detected, each.severity.rank), default=None)
+        return None if worst is None else worst.report_id
+
     def runs(self) -> list[Evidence]:
         """Started runs of the pipeline, newest first."""
         return evidence.runs(self.systems, self.name, self.model)

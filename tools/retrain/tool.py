@@ -74,8 +74,7 @@ def _start(case: Case, asked: list[TriggerAnswer]) -> RetrainResult:
         "changed_at": case.began,
         "triggers": [each.model_dump(mode="json") for each in asked],
     }
-    rests_on = case.seen[0].report_id if case.seen else None
-    started = claim.start(case.systems, case.model, about, case.permitted, rests_on=rests_on)
+    started = claim.start(case.systems, case.model, about, case.permitted, rests_on=case.grounds)
     if isinstance(started, Decision):
         return _refused(case, started, asked)
     return _carry_out(case.systems, started, _ordered(case, started.row))

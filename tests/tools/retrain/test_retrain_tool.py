@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from policies.errors import InputError
 from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld, lost_pipeline
+from tools.retrain.case import Case
 from tools.retrain.result import RetrainResult
 from tools.retrain.tool import TOOL, train_first_champion
 from tools.systems import datasets
@@ -122,6 +123,16 @@ def test_broken_data_block_however_many_reports_lie_between(world: TinyWorld) ->
     for _ in range(201):
         world.report()
     assert _retrain(world).policy == "no_retraining_on_broken_data"
+
+
+def test_a_run_rests_on_the_drift_and_not_on_a_quiet_monitor_that_reported_since(world: TinyWorld) -> None:
+    pipelines = world.systems.operations.retraining_pipelines
+    drift, *others = pipelines[PIPELINE].triggers
+    second = drift.model_copy(update={"source": "Quiet"})
+    pipelines["Two"] = pipelines[PIPELINE].model_copy(update={"triggers": [drift, second, *others]})
+    found = world.report()
+    world.report(detected=False, monitor="Quiet")
+    assert Case.open(world.systems, "Two").grounds == found.id
 
 
 def test_a_running_rollout_blocks(world: TinyWorld) -> None:
