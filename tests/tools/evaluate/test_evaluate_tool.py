@@ -45,6 +45,8 @@ class Distorted(ClassifierMixin, BaseEstimator):
             time.sleep(0.05)
         if self.fault == "fails" and len(rows) > 100:
             raise RuntimeError("out of memory")
+        if self.fault == "fails on one row" and len(rows) == 1 and rows["age"].iloc[0] != 30.0:
+            raise RuntimeError("out of rows")
         return scores[:, ::-1] if self.fault == "guesses" else scores
 
 
@@ -128,10 +130,11 @@ def test_a_slow_challenger_loses_on_latency(world: TinyWorld) -> None:
     assert latency.weighted < -0.2
 
 
-def test_a_challenger_that_fails_to_score_loses(world: TinyWorld) -> None:
-    result = _evaluate(world, _register(world, "fails"))
+@pytest.mark.parametrize(("fault", "told"), [("fails", "out of memory"), ("fails on one row", "out of rows")])
+def test_a_challenger_that_fails_to_score_loses(world: TinyWorld, fault: str, told: str) -> None:
+    result = _evaluate(world, _register(world, fault))
     assert result.verdict == "champion_wins"
-    assert "out of memory" in result.next
+    assert told in result.next
     assert world.systems.registry.alias("loans", "challenger") is None
 
 
