@@ -52,7 +52,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
             f"strategy type {kind} is declared but cannot be run by this version; canary can",
             where=f"deployment_strategies.{arguments.strategy}",
         )
-    gate = require_promotable(systems, arguments.model, arguments.version)
+    grounds = require_promotable(systems, arguments.model, arguments.version)
     now = systems.clock.now()
     state = canary.plan(
         declared,
@@ -69,7 +69,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
         at=now,
         version=arguments.version,
         status=state.status.value,
-        rests_on=gate.id if gate else None,
+        rests_on=grounds.id if grounds else None,
     )
     _yield_to_earlier(systems, row, now)
     return start(systems, row, now)
