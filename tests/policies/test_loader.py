@@ -51,6 +51,8 @@ def _line(text: str) -> int:
         ("auc_roc, weight: 0.4", "auc, weight: 0.4", "metrics[0].name", "precision_at_N"),
         ("metric: auc_roc, threshold: 0.80", "metric: auc, threshold: 0.80", "triggers[1].metric", "allowed: auc_roc"),
         ("metric: auc_roc, threshold: 0.80", "metric: latency_p99, threshold: 9", "triggers[1]", "not computed"),
+        ("rolling_12_months", "rolling_0_months", "training.data_window", "rolling_"),
+        ("rolling_12_months", "rolling_99999_months", "training.data_window", "rolling_"),
         ("budget: MLOpsBudget", "budget: Money", "agents.ChurnMLOps.budget", "allowed: MLOpsBudget"),
     ],
 )
