@@ -97,12 +97,19 @@ def broken(row: Evidence) -> list[Broken]:
 
 
 def owners(systems: Systems, model: str, findings: list[Broken]) -> dict[str, list[str]]:
-    """Who owns what is broken, by the model's declared sources: owner → what is broken of theirs, in plain words."""
+    """Whom to tell what is broken, in plain words: the owners of the model's declared sources.
+
+    What belongs to no source goes to whom the model's monitors call for something critical.
+    """
     told: dict[str, list[str]] = {}
-    for name, source in systems.operations.model(model).sources.items():
-        for each in findings:
-            if each.subject in source.features or each.subject == source.loaded_at:
-                told.setdefault(source.owner, []).append(f"{name}: {each}")
+    sources, monitors = systems.operations.model(model).sources, systems.operations.drift_monitors
+    called = {monitors[name].alerts.escalation.get("critical") for name in systems.operations.monitors_of(model)}
+    for each in findings:
+        owned = [name for name, it in sources.items() if each.subject in (*it.features, it.loaded_at)]
+        for name in owned:
+            told.setdefault(sources[name].owner, []).append(f"{name}: {each}")
+        for person in sorted(filter(None, called)) if not owned else ():
+            told.setdefault(person, []).append(str(each))
     return told
 
 

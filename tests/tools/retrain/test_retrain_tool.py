@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from policies.errors import InputError
-from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld, lost_pipeline
+from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, MONITOR, PIPELINE, TinyWorld, lost_pipeline
+from tools.retrain import evidence
 from tools.retrain.case import Case
+from tools.retrain.evidence import Broken
 from tools.retrain.result import RetrainResult
 from tools.retrain.tool import TOOL, train_first_champion
 from tools.systems import datasets
@@ -65,7 +67,6 @@ def _audit(world: TinyWorld) -> list[AuditRow]:
 
 
 def test_labels_are_counted_since_the_data_the_champion_was_trained_on(world: TinyWorld) -> None:
-    from tools.retrain import evidence
     from tools.retrain.training import AS_OF_TAG
 
     world.live(max(world.today, 33))
@@ -133,6 +134,18 @@ def test_a_run_rests_on_the_drift_and_not_on_a_quiet_monitor_that_reported_since
     found = world.report()
     world.report(detected=False, monitor="Quiet")
     assert Case.open(world.systems, "Two").grounds == found.id
+
+
+def test_broken_data_that_nobody_owns_are_told_to_who_is_called(world: TinyWorld) -> None:
+    operations = world.systems.operations
+    monitor = operations.drift_monitors[MONITOR]
+    alerts = monitor.alerts.model_copy(update={"escalation": {"critical": "oncall"}})
+    operations.drift_monitors[MONITOR] = monitor.model_copy(update={"alerts": alerts})
+    try:
+        told = evidence.owners(world.systems, MODEL, [Broken("loan", "is missing"), Broken("age", "is text")])
+    finally:
+        operations.drift_monitors[MONITOR] = monitor
+    assert told == {"oncall": ["loan: is missing"], "web-team": ["forms: age: is text"]}
 
 
 def test_a_running_rollout_blocks(world: TinyWorld) -> None:
