@@ -233,7 +233,7 @@ class Material:
             return Profile.load(path)
         except InputError:
             found = profile(self.scored_baseline()[1].columns())
-            if self.keeps:
+            if self.keeps_words:
                 found.save(path)
             return found
 
@@ -346,8 +346,13 @@ class Material:
 
     @property
     def keeps(self) -> bool:
-        """Whether summaries of the baseline are worth storing: not where it moves, or what was said of it may."""
-        return self.monitor.baseline.period is None and not self.elsewhere
+        """Whether summaries of the baseline's rows are worth storing: not where it moves with the window."""
+        return self.monitor.baseline.period is None
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether what the champion says of the baseline is worth storing: what is recorded may be written again."""
+        return self.keeps and not self.elsewhere
 
     def _baseline_digest(self) -> str:
         """Digest of the baseline's files and the features asked of it: a changed file is a new baseline.
