@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.alerts import alert
 from agent.approvals import DENIED, EXPIRED, OPEN, PENDING, USED, Approval, claim, read, refusal
 from agent.authority import Call
 from agent.grounds import call_digest, digest, evidence_of
@@ -73,7 +72,7 @@ def tell_approvers(systems: Systems, row: Evidence) -> None:
     asked = read(row)
     text = f"{row.id} waits for you: {asked.what}, asked by {asked.asked_by}, until {asked.expires_at:%Y-%m-%d %H:%M}."
     for person in asked.approvers:
-        alert(systems, person, Severity.warning, text, since=row.created_at)
+        systems.notifications.notify(person, Severity.warning, text, about=row.id)
 
 
 def _request(

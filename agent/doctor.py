@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from agent.open_alerts import listed
 from agent.planners.choice import default_planner
 from agent.planners.profiles import PROFILES, profile_for
 from agent.prices import price
@@ -48,6 +49,7 @@ def examine(systems: Systems) -> Diagnosis:
         *_planner(),
         *_agents(systems),
         *_channels(),
+        *_outbox(systems),
         *_approvals(systems),
     ]
     return Diagnosis(healthy=all(check.state != "warning" for check in checks), checks=checks)
@@ -129,8 +131,19 @@ def _channels() -> Iterator[Check]:
         if os.environ.get(variable):
             yield Check(subject=channel, state="ok", says=f"{variable} is set")
         else:
-            says = f"{variable} is not set: messages are recorded in the audit log and not sent"
+            says = f"{variable} is not set: messages are recorded and not sent"
             yield Check(subject=channel, state="note", says=says)
+
+
+def _outbox(systems: Systems) -> Iterator[Check]:
+    """Why open alerts have not reached people."""
+    stuck: dict[tuple[str, str], int] = {}
+    for each in listed(systems).alerts:
+        for place in each.deliveries:
+            if place.error:
+                stuck[place.channel, place.error] = stuck.get((place.channel, place.error), 0) + 1
+    for (channel, error), count in stuck.items():
+        yield Check(subject=f"outbox: {channel}", state="warning", says=f"{count} alerts wait: {clean(error)}")
 
 
 def _approvals(systems: Systems) -> Iterator[Check]:

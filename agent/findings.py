@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +14,8 @@ from tools.systems.systems import Systems
 
 
 class Finding(BaseModel):
-    """Something that is not as it should be. `kind` is a type of drift, `kpi`, or `failure` (not measurable)."""
+    """Something that is not as it should be. `kind` is a type of drift, `kpi`, `disconnect` (the model is sound and
+    its KPIs worsen), or `failure` (not measurable)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,7 +34,7 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
     A report that had too little to judge is one too, `unknown`: nobody is woken, and nobody is told that all is well.
     """
     for facts in measured["drift"]:
-        for check in _full(systems, facts).get("checks", ()):
+        for check in full_report(systems, facts).get("checks", ()):
             if Severity(check["severity"]).rank >= Severity.warning.rank:
                 yield Finding(
                     kind=str(check["type"]),
@@ -47,7 +48,7 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
         if facts.get("status") == "failed":
             yield Finding(kind="failure", subject=str(facts.get("monitor")), severity=Severity.warning)
         if facts.get("status") == "insufficient_data":
-            yield _unjudged(str(facts.get("monitor")), _full(systems, facts))
+            yield _unjudged(str(facts.get("monitor")), full_report(systems, facts))
     for facts in measured["kpis"]:
         for reading in facts.get("readings", ()):
             if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
@@ -59,6 +60,14 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
                     threshold=reading.get("target"),
                     detail=clean(reading.get("detail") or f"changed by {reading.get('change_pct')}%"),
                 )
+        if facts.get("disconnect"):
+            yield Finding(
+                kind="disconnect",
+                subject=clean(facts.get("tracker")),
+                severity=Severity.warning,
+                detail=clean(facts.get("detail") or "", 600),
+                evidence=facts.get("kpi_id"),
+            )
     for failure in measured["failures"]:
         yield Finding(kind="failure", subject=failure.split(":")[0], severity=Severity.warning, detail=clean(failure))
 
@@ -69,10 +78,19 @@ def _unjudged(monitor: str, report: Mapping[str, Any]) -> Finding:
     return Finding(kind="insufficient_data", subject=monitor, severity=Severity.unknown, detail=detail)
 
 
-def _full(systems: Systems, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+def to_act_on(findings: Sequence[Finding]) -> bool:
+    """Whether the planner is woken: not for what could only not be measured or judged, nor for KPIs that worsen while
+    the model is sound, which is for people."""
+    apart = any(each.kind == "disconnect" for each in findings)
+    idle = ("failure", "insufficient_data", *(("disconnect", "kpi") if apart else ()))
+    return any(each.kind not in idle for each in findings)
+
+
+def full_report(systems: Systems, facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """The stored report behind compact facts, the facts themselves where it is not stored."""
     try:
-        return systems.store.get(str(facts.get("report_id"))).body
+        row = systems.store.get(str(facts.get("report_id")))
+        return {**row.body, "report_id": row.id}
     except InputError:
         return facts
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from agent.account import outcome_of
 from agent.actions import carry_out
-from agent.alerts import alert
+from agent.alerts import tell
 from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
 from agent.checkpoints import prune
-from agent.findings import Finding, findings_of, in_words
+from agent.findings import Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
 from agent.planners.protocol import Briefing, Planner
 from agent.rendering import headline
@@ -31,6 +31,10 @@ from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
 _log = logging.getLogger(__name__)
+
+ENDED_EARLY = ("budget_exhausted", "stopped", "failed")
+NOTHING: Mapping[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
+"""What is known of a model that was not measured."""
 
 
 class Night:
@@ -118,6 +122,7 @@ class Night:
             part = self._examine(model, actions)
             for run in close(self._systems, model):
                 self._progress(f"{model}: {run} was killed and is given up")
+            self._tell(part, self._measure(model))
             return part
         except Exception as error:
             _log.exception("triage of %s failed", model)
@@ -133,40 +138,51 @@ class Night:
                 outcome=f"failed: {detail}",
                 account=f"{model}: failed: {detail}",
             )
-            self._tell(model, finding.severity, part)
+            self._tell(part, NOTHING)
             return part
+
+    def _tell(self, part: ModelTriage, measured: Mapping[str, list[Any]]) -> None:
+        """Alerts of what was found, and of what is over."""
+        done = f"Done: {part.outcome}\nMore: guardian report {self._run.id}"
+        told = tell(
+            self._systems,
+            part.model,
+            part.findings,
+            measured,
+            done=done,
+            run_id=self._run.id,
+            ended_early=part.status in ENDED_EARLY,
+        )
+        for line in told:
+            self._progress(f"{part.model}: told: {line}")
 
     def _examine(self, model: str, advanced: list[Action]) -> ModelTriage:
         measured = self._measure(model)
         findings = list(findings_of(self._systems, measured))
-        severity = worst([each.severity for each in findings])
         rollout = unfinished(self._systems, model)
-        awake = any(each.kind != "failure" and each.severity.rank >= Severity.warning.rank for each in findings)
         part = ModelTriage(
             model=model,
-            severity=severity,
+            severity=worst([each.severity for each in findings]),
             findings=findings,
             actions=advanced,
             status="quiet",
             outcome="; ".join(f"{each.subject}: {each.detail or each.kind}" for each in findings) or "quiet",
             account=f"{model}: {in_words(findings) or 'all is well'}",
         )
-        if awake and rollout is not None and not self._begun(model):
+        if not to_act_on(findings):
+            return part
+        if rollout is not None and not self._begun(model):
             return _standing(part, f"{rollout.id} is running; nothing else is started until it ends")
         asked = open_of(self._systems, model)
-        if awake and asked is not None and not self._begun(model):
+        if asked is not None and not self._begun(model):
             return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
-        if not awake:
-            if severity.rank >= Severity.warning.rank:
-                self._tell(model, severity, part)
-            return part
 
         def briefing() -> Briefing:
             because = f"nightly triage found {in_words(findings)}"
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)
-        part = part.model_copy(
+        return part.model_copy(
             update={
                 "actions": [*advanced, *_actions(ending)],
                 "status": ending.status,
@@ -175,15 +191,13 @@ class Night:
                 "approval": ending.approval,
             }
         )
-        self._tell(model, severity, part)
-        return part
 
     def _measure(self, model: str) -> dict[str, list[Any]]:
         """Every monitor and tracker of a model, once a run: compact facts, and what could not be measured."""
         if model in self._run.record.measured:
             return self._run.record.measured[model]
         operations = self._systems.operations
-        measured: dict[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
+        measured: dict[str, list[Any]] = {kind: [] for kind in NOTHING}
         asked = [("drift", "check_drift", {"monitor": name}) for name in operations.monitors_of(model)]
         asked += [("kpis", "track_kpis", {"tracker": name}) for name in operations.trackers_of(model)]
         for kind, name, given in asked:
@@ -208,21 +222,6 @@ class Night:
                 self._progress(f"{model}: {outcome.text}")
         self._run.measured(model, measured)
         return measured
-
-    def _tell(self, model: str, severity: Severity, part: ModelTriage) -> None:
-        """The account goes to those whom the model's monitors name for this severity, once for each ending.
-
-        Of what did not end as it should somebody hears in any case: where nobody is named, everybody who is declared.
-        """
-        operations = self._systems.operations
-        level: Literal["warning", "critical"] = "critical" if severity is Severity.critical else "warning"
-        escalations = [operations.drift_monitors[m].alerts.escalation for m in operations.monitors_of(model)]
-        people = {e[level] for e in escalations if level in e}
-        if not people and part.status in ("budget_exhausted", "stopped", "failed"):
-            people = {person for e in escalations for person in e.values()} or set(operations.systems.people)
-        for person in sorted(people):
-            text = f"{self._run.id}: {part.account}"
-            alert(self._systems, person, severity, text, since=self._systems.store.get(self._run.id).created_at)
 
     def _report(self, parts: list[ModelTriage]) -> str:
         spent = spent_by_run(self._systems.store, self._run.id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -26,8 +27,16 @@ A language model (or a runbook) decides what to do next; every number, verdict a
 Exit codes: 0 done · 1 failed · 2 bad usage, declaration or input · 3 blocked by a policy · 4 waiting for approval.
 """
 
+TELLING = ("triage", "evaluate", "retrain", "deploy", "advance", "rollback", "approve", "deny", "acknowledge")
+"""The commands that may have something to tell people."""
+
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it; also what typer makes of a KeyboardInterrupt."""
+
+_TOLD = (
+    "interrupted: what was done so far is left as it is; run the same command again: "
+    "triage goes on where it was, demo begins anew"
+)
 
 
 def _globals(
@@ -41,6 +50,20 @@ def _globals(
     context.call_on_close(context.obj.close)
 
 
+def _delivering(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """The command, with the alerts that it records on their way to people meanwhile."""
+
+    @functools.wraps(command)
+    def whole(context: typer.Context, *given: Any, **named: Any) -> int | None:
+        from agent.delivering import delivering
+
+        session: Session = context.obj
+        with delivering(session.systems, session.say):
+            return command(context, *given, **named)
+
+    return whole
+
+
 def build_app() -> typer.Typer:
     """All commands: this package's, and those of the entry point group `guardian.commands`."""
     app = typer.Typer(
@@ -48,7 +71,7 @@ def build_app() -> typer.Typer:
     )
     for module in (onboard, look, measure, change, decisions):
         for name, command in module.COMMANDS.items():
-            app.command(name)(command)
+            app.command(name)(_delivering(command) if name in TELLING else command)
     for point in sorted(entry_points(group="guardian.commands"), key=lambda each: each.name):
         app.command(point.name)(point.load())
     return app
@@ -75,8 +98,9 @@ def run(arguments: Sequence[str]) -> int:
         text = f"{type(error).__name__}: {error}"
         return _fail("bug", f"{text} (set GUARDIAN_DEBUG=1 for the traceback)", "guardian", as_json, 1)
     if code == _INTERRUPTED:
-        told = "interrupted; what was done so far is kept, the same command again goes on or begins anew"
-        return _fail("interrupted", told, "", as_json, _INTERRUPTED)
+        if as_json:
+            sys.stderr.write(f"{_TOLD}\n")
+        return _fail("interrupted", _TOLD, "", as_json, _INTERRUPTED)
     return int(code or 0)
 
 

@@ -1,4 +1,4 @@
-"""Commands by which people decide what waits for them."""
+"""Commands by which people decide what waits for them, and take what is open."""
 
 from __future__ import annotations
 
@@ -52,4 +52,26 @@ def deny(
     session.emit(result, render.decision)
 
 
-COMMANDS = {"approvals": approvals, "approve": approve, "deny": deny}
+def alerts(context: typer.Context) -> None:
+    """Incidents that are open: since when, how bad, who was told, and what could not be delivered yet."""
+    from agent.open_alerts import listed
+
+    session: Session = context.obj
+    session.emit(listed(session.systems), render.alerts)
+
+
+def acknowledge(
+    context: typer.Context, alert: Annotated[int, typer.Argument(metavar="NUMBER")], by: Person = None
+) -> None:
+    """Takes an incident: it calls nobody again unless it gets worse."""
+    session: Session = context.obj
+    session.emit(session.systems.notifications.acknowledge(alert, by or getpass.getuser()), render.alert)
+
+
+COMMANDS = {
+    "approvals": approvals,
+    "approve": approve,
+    "deny": deny,
+    "alerts": alerts,
+    "acknowledge": acknowledge,
+}

@@ -109,8 +109,10 @@ def rollouts(results: Sequence[Any]) -> str:
 
 def kpis(result: Any) -> str:
     """KPI readings."""
-    rows = [("", "value", "target", "baseline", "change %", "severity", "on target")]
-    rows += [(r.kpi, r.value, r.target, r.baseline, r.change_pct, r.severity, r.on_target) for r in result.readings]
+    rows = [("", "value", "target", "baseline", "change %", "severity", "on target", "trend", "so far")]
+    for r in result.readings:
+        so_far = " ".join(_cell(point.value) for point in r.history)
+        rows.append((r.kpi, r.value, r.target, r.baseline, r.change_pct, r.severity, r.on_target, r.trend, so_far))
     detail = f"\n  {result.detail}" if result.detail else ""
     return f"{result.tracker}{detail}\n{table(rows)}"
 
@@ -181,6 +183,24 @@ def decision(result: Any) -> str:
     """What a person decided, and what came of it."""
     lines = [f"{result.approval_id}: {result.what}: {result.status}, by {result.decided_by}"]
     return "\n".join([*lines, *(f"  {line}" for line in result.outcome.splitlines())])
+
+
+def alerts(result: Any) -> str:
+    """Open incidents, and what of them could not be sent yet."""
+    if not result.alerts:
+        return "no incident is open"
+    lines = []
+    for each in result.alerts:
+        lines.append(alert(each.alert))
+        waiting = [(d.channel, d.address, d.state, d.error) for d in each.deliveries if d.state != "sent"]
+        lines += [table(waiting, "    ")] if waiting else []
+    return "\n".join(lines)
+
+
+def alert(result: Any) -> str:
+    """One incident in two lines."""
+    since = f"{result.status} since {result.opened_at:%Y-%m-%d %H:%M}, seen {result.seen} times"
+    return f"{_MARKS[result.severity]}{result.id}  {result.title}\n    {since}, last {result.changed_at:%Y-%m-%d %H:%M}"
 
 
 def audit(result: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -140,10 +140,14 @@ Check = Annotated[
 
 
 class Alerts(Declared):
-    """Channels, and whom each severity is told to (names bound in `systems.people`)."""
+    """Channels, and whom each severity is told to (names bound in `systems.people`).
+
+    Within `quiet_period` of the last call an incident that goes on changes its message and calls nobody.
+    """
 
     channels: list[Literal["slack", "pagerduty", "email"]] = []
     escalation: dict[Literal["warning", "critical"], str] = {}
+    quiet_period: Duration = timedelta(days=7)
 
 
 class DriftMonitor(Declared):

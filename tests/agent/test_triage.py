@@ -116,7 +116,7 @@ def escalate(world: World, **people: str) -> None:
 def test_the_account_reaches_the_people_the_monitor_names(world: World) -> None:
     world.broken = True
     run(world)
-    assert set(told(world)) == {"oncall"}
+    assert set(told(world)) == {"oncall", "data-team"}  # who owns the source, too
 
 
 def test_a_warning_is_told_to_nobody_where_only_critical_is_named(world: World) -> None:

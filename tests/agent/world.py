@@ -92,6 +92,7 @@ class Rollout(BaseModel):
 class Readings(BaseModel):
     tracker: str
     readings: list[dict[str, Any]]
+    disconnect: bool
 
 
 class Registered:
@@ -128,6 +129,7 @@ class World:
     verdict: str = "challenger_wins"
     gate: str = "passed"
     kpi_severity: str = "ok"
+    disconnect: bool = False
     down: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
 
@@ -210,7 +212,7 @@ class World:
         """Reads the business KPIs of a tracker."""
         self._called("track_kpis")
         reading = {"kpi": "churn_rate", "value": 0.15, "target": 0.08, "severity": self.kpi_severity, "change_pct": 3.0}
-        return Readings(tracker=arguments.tracker, readings=[reading])
+        return Readings(tracker=arguments.tracker, readings=[reading], disconnect=self.disconnect)
 
     @property
     def _now(self) -> datetime:

@@ -308,9 +308,7 @@ class Material:
         """
         if "digest" not in self._kept:
             reference = self.reference()
-            folder = self.systems.warehouse.folder(reference.table)
-            files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.parquet"))]
-            files = [] if reference.spans else files
+            files = [] if reference.spans else self.systems.warehouse.fingerprint(reference.table)
             binding = self.binding
             content = [self.monitor.model, str(reference), files, binding.features.model_dump(), binding.task]
             self._kept["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from policies.alerting import of_source
 from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, ScheduledTrigger, Trigger
-from policies.errors import InputError, SystemDown
+from policies.errors import InputError
 from policies.promotion import Decision
 from policies.retraining import cooldown_over, no_rollout_running, one_run_at_a_time, pipeline_is_sound
 from tools.evaluate.metrics import Direction, metric
@@ -19,6 +19,7 @@ from tools.retrain.claim import COMPLETED, RUNNING
 from tools.retrain.result import RetrainResult, TriggerAnswer
 from tools.retrain.triggers import DriftSeen, Fired, Refused
 from tools.systems import datasets
+from tools.systems.notify import Incident
 from tools.systems.store import Evidence, Kind
 
 if TYPE_CHECKING:
@@ -105,11 +106,18 @@ class Case:
     def alert_owners(self) -> None:
         """Tells those who own the broken data that their model waits for it."""
         findings = evidence.broken_data(self.systems, self.model)
-        for owner, theirs in evidence.owners(self.systems, self.model, findings).items():
-            told = f"{self.model} is not retrained until its data are mended. " + "; ".join(theirs)
-            # What could not be delivered stays in the audit log; the refusal holds either way.
-            with contextlib.suppress(SystemDown):
-                self.systems.notifications.notify(owner, Severity.critical, told)
+        sources = self.systems.operations.model(self.model).sources
+        for name, broken in evidence.broken_sources(self.systems, self.model, findings).items():
+            incident = Incident(
+                key=of_source(self.model, name),
+                model=self.model,
+                severity=Severity.critical,
+                title=f"{self.model}: the source {name} is broken",
+                text=f"{self.model} is not retrained until its data are mended. {'; '.join(broken)}",
+                people={sources[name].owner: ()},
+                facts={"kind": "source", "subjects": [], "seen_by": []},
+            )
+            self.systems.notifications.report(incident, seen_in=f"{self.name} {self.now:%Y-%m-%d %H:%M}")
 
     def until(self, decision: Decision) -> datetime | None:
         """Until when a refusal holds; None: until the evidence changes."""

@@ -81,13 +81,13 @@ def broken(row: Evidence) -> list[Broken]:
     ]
 
 
-def owners(systems: Systems, model: str, findings: list[Broken]) -> dict[str, list[str]]:
-    """Who owns what is broken, by the model's declared sources: owner → what is broken of theirs, in plain words."""
+def broken_sources(systems: Systems, model: str, findings: list[Broken]) -> dict[str, list[str]]:
+    """What is broken of each of the model's declared sources, in plain words."""
     told: dict[str, list[str]] = {}
     for name, source in systems.operations.model(model).sources.items():
         for each in findings:
             if each.subject in source.features or each.subject == source.loaded_at:
-                told.setdefault(source.owner, []).append(f"{name}: {each}")
+                told.setdefault(name, []).append(f"{name}: {each}")
     return told
 
 

@@ -205,12 +205,8 @@ class Store:
 
     def audit(self, actor: str, action: str, detail: Mapping[str, Any], *, at: datetime) -> None:
         """Appends to the audit log; each digest covers the row before, so that an edited row shows."""
-        text = json.dumps(detail, sort_keys=True, default=str)
         with self.writing() as session:
-            last = session.scalar(select(AuditRow).order_by(AuditRow.number.desc()).limit(1))
-            row = AuditRow(number=last.number + 1 if last else 1, at=at, actor=actor, action=action, detail=text)
-            row.digest = audit_digest(row, last.digest if last else "")
-            session.add(row)
+            append_audit(session, actor, action, detail, at=at)
 
     def verify_audit(self) -> int | None:
         """The number of the first audit row that was changed or follows a missing one; None where all is sound."""
@@ -256,6 +252,16 @@ def append(
     session.add(row)
     session.flush()
     return Evidence.model_validate(row)
+
+
+def append_audit(session: Session, actor: str, action: str, detail: Mapping[str, Any], *, at: datetime) -> None:
+    """`Store.audit` inside a write transaction, for what must be logged with the change it tells of or not at all."""
+    text = json.dumps(detail, sort_keys=True, default=str)
+    last = session.scalar(select(AuditRow).order_by(AuditRow.number.desc()).limit(1))
+    row = AuditRow(number=last.number + 1 if last else 1, at=at, actor=actor, action=action, detail=text)
+    row.digest = audit_digest(row, last.digest if last else "")
+    session.add(row)
+    session.flush()
 
 
 def audit_digest(row: AuditRow, before: str) -> str:

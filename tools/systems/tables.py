@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, Index, Integer, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -127,3 +127,58 @@ class AuditRow(Base):
     action: Mapped[str] = mapped_column(String(80))
     detail: Mapped[str] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(String(64))
+
+
+class AlertRow(Base):
+    """One incident as people are told of it, or a notice of something that happened.
+
+    `revision` counts changes of the message, `calls` how often people are called by it; `seen_in` is the run or row
+    that saw it last, so that a run that is continued does not count twice. `token` is its name on the far side,
+    `facts` what its incident is recognised by.
+    """
+
+    __tablename__ = "alerts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(300), index=True)
+    model: Mapped[str] = mapped_column(String(200), index=True)
+    status: Mapped[str] = mapped_column(String(20))
+    severity: Mapped[str] = mapped_column(String(20))
+    peak: Mapped[str] = mapped_column(String(20))
+    title: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    token: Mapped[str] = mapped_column(String(32))
+    seen_in: Mapped[str] = mapped_column(String(80))
+    seen: Mapped[int]
+    revision: Mapped[int]
+    calls: Mapped[int]
+    opened_at: Mapped[datetime] = mapped_column(DateTime)
+    called_at: Mapped[datetime] = mapped_column(DateTime)
+    changed_at: Mapped[datetime] = mapped_column(DateTime)
+    resolved_at: Mapped[datetime | None] = mapped_column(DateTime)
+
+
+class DeliveryRow(Base):
+    """The outbox: one place that an alert is brought to, which shows revision `sent` of it and should show `wanted`.
+
+    `due` is when to try (wall-clock seconds); while a process tries, when another may. `trying` stays where it is not
+    known whether an attempt arrived. `place` is the message on the far side.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("alert_id", "channel", "address"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    alert_id: Mapped[int] = mapped_column(ForeignKey("alerts.id"))
+    person: Mapped[str] = mapped_column(String(200))
+    channel: Mapped[str] = mapped_column(String(20))
+    address: Mapped[str] = mapped_column(String(300))
+    wanted: Mapped[int]
+    sent: Mapped[int]
+    calls_sent: Mapped[int]
+    attempts: Mapped[int]
+    trying: Mapped[bool]
+    due: Mapped[float] = mapped_column(Float)
+    place: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    error: Mapped[str] = mapped_column(Text)

@@ -13,15 +13,30 @@ from policies.declarations import Severity
 from policies.declarations.kpis import Kpi
 
 Direction = Literal["higher", "lower"]
+Trend = Literal["worsening", "improving", "steady", "unknown"]
 
 CRITICAL_FACTOR = 2.0
 """Worse than the limit by this factor is critical."""
 TREND_READINGS = 3
+LASTS = timedelta(days=7)
+"""A KPI that has been beyond its limit for a period of its frequency, at most this long, did not slip once."""
+HISTORY_READINGS = 12
+
+
+class Point(BaseModel):
+    """An earlier value of a KPI."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    value: float
 
 
 class Reading(BaseModel):
     """One KPI at one time. `change_pct` is the change from the baseline in percent of it; `severity` is `unknown`, and
-    `error` says why, where there is no value. `worsening`: each of the last periods was worse than the one before."""
+    `error` says why, where there is no value. `trend` is over the last three periods, `unknown` where there are fewer;
+    `worsening` is that trend. `lasting`: it has been beyond its limit for long enough to be no slip. `history` is one
+    value a period, oldest first, this one last."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,19 +48,13 @@ class Reading(BaseModel):
     change_pct: float | None
     severity: Severity
     on_target: bool | None
+    trend: Trend = "unknown"
     worsening: bool
+    lasting: bool = False
     read_at: datetime
     error: str = ""
     detail: str = ""
-
-
-class Point(BaseModel):
-    """An earlier value of a KPI."""
-
-    model_config = ConfigDict(frozen=True)
-
-    at: datetime
-    value: float
+    history: tuple[Point, ...] = ()
 
 
 def direction(kpi: Kpi, baseline: float | None) -> Direction:
@@ -83,6 +92,8 @@ def judge(
     assert baseline is not None
     worse_pct = worsened_pct(baseline, value, good)
     change = None if baseline == 0 else (value - baseline) / abs(baseline) * 100.0
+    points = [*past, Point(at=at, value=value)]
+    trend = trend_of(points, good, period, limit_pct)
     return Reading.model_validate(
         {
             **common,
@@ -90,7 +101,10 @@ def judge(
             "change_pct": change,
             "severity": _severity(worse_pct, limit_pct),
             "on_target": value >= kpi.target if good == "higher" else value <= kpi.target,
-            "worsening": worsens([*past, Point(at=at, value=value)], good, period, limit_pct),
+            "trend": trend,
+            "worsening": trend == "worsening",
+            "lasting": _lasts(points, baseline, good, min(period, LASTS), limit_pct),
+            "history": apart(points, period)[-HISTORY_READINGS:],
         }
     )
 
@@ -103,29 +117,47 @@ def worsened_pct(before: float, value: float, good: Direction) -> float:
     return worse / abs(before) * 100.0
 
 
-def worsens(points: Sequence[Point], good: Direction, period: timedelta, limit_pct: float) -> bool:
-    """Whether a KPI went from worse to worse over its last three readings, by half of `limit_pct` in all.
-
-    Of readings within one period of the KPI's frequency only the newest counts: nightly readings of a weekly KPI
-    would see a trend in noise.
-    """
-    apart: list[Point] = []
+def apart(points: Sequence[Point], period: timedelta) -> list[Point]:
+    """The newest of `points`, and before it one of each period: nightly readings of a weekly KPI are one value."""
+    kept: list[Point] = []
     for point in reversed(points):
-        if not apart or apart[-1].at - point.at >= period:
-            apart.append(point)
-    last = apart[:TREND_READINGS][::-1]
+        if not kept or kept[-1].at - point.at >= period:
+            kept.append(point)
+    return kept[::-1]
+
+
+def trend_of(points: Sequence[Point], good: Direction, period: timedelta, limit_pct: float) -> Trend:
+    """Whether a KPI went from worse to worse, or from better to better, over its last three readings a period apart,
+    by half of `limit_pct` in all."""
+    last = apart(points, period)[-TREND_READINGS:]
     if len(last) < TREND_READINGS:
-        return False
+        return "unknown"
     steps = [worsened_pct(a.value, b.value, good) for a, b in pairwise(last)]
-    return all(step > 0 for step in steps) and worsened_pct(last[0].value, last[-1].value, good) >= limit_pct / 2
+    in_all = worsened_pct(last[0].value, last[-1].value, good)
+    if all(step > 0 for step in steps) and in_all >= limit_pct / 2:
+        return "worsening"
+    if all(step < 0 for step in steps) and in_all <= -limit_pct / 2:
+        return "improving"
+    return "steady"
+
+
+def _lasts(points: Sequence[Point], baseline: float, good: Direction, span: timedelta, limit_pct: float) -> bool:
+    """Whether every reading was beyond the limit since one that is at least `span` old."""
+    for point in reversed(points):
+        if worsened_pct(baseline, point.value, good) <= limit_pct:
+            return False
+        if points[-1].at - point.at >= span:
+            return True
+    return False
 
 
 def disconnect(readings: Sequence[Reading], green: str | None) -> str:
     """What to tell people where the model's metrics are sound (`green` says by which report) and a KPI worsens all the
-    same; empty where that is not so. It is for people: a retraining mends a model, and the model is not the fault."""
+    same, over enough readings to be no slip; empty where that is not so. It is for people: a retraining mends a model,
+    and the model is not the fault."""
     if green is None:
         return ""
-    worse = [each for each in readings if each.worsening or each.severity in (Severity.warning, Severity.critical)]
+    worse = [each for each in readings if each.worsening or each.lasting]
     if not worse:
         return ""
     numbers = "; ".join(_in_words(each) for each in worse)
@@ -137,7 +169,7 @@ def disconnect(readings: Sequence[Reading], green: str | None) -> str:
 
 def _in_words(reading: Reading) -> str:
     change = "" if reading.change_pct is None else f", {reading.change_pct:+.1f}% from {reading.baseline:g}"
-    trend = f", worse in each of its last {TREND_READINGS} readings" if reading.worsening else ""
+    trend = f", worse in each of its last {TREND_READINGS} periods" if reading.worsening else ""
     return f"{reading.kpi} is {reading.value:.4g}{change}{trend}"
 
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 
+MOST_SECONDS = 60.0
+"""A KPI query that takes longer is interrupted; it runs beside the night's other work."""
+MOST_ROWS = 1000
+"""One row is expected; this bounds what a wrong query may fetch before it is told so."""
+
+
 @dataclass(frozen=True)
 class Read:
     """What a query gave: a finite number, or why there is none."""
@@ -41,10 +47,10 @@ def parameters(systems: Systems, model: str, at: datetime) -> dict[str, object]:
 
 
 def read(systems: Systems, query: str, bound: dict[str, object]) -> Read:
-    """Asks the warehouse. Only a single SELECT runs and only parameters that occur in it are bound; a query that fails,
-    or whose answer is not one finite number, is a reading with an error."""
+    """Asks the warehouse. Only a single SELECT runs, within limits of time and rows, and only parameters that occur in
+    it are bound; a query that fails, or whose answer is not one finite number, is a reading with an error."""
     try:
-        rows = systems.warehouse.query(query, bound)
+        rows = systems.warehouse.query(query, bound, most_rows=MOST_ROWS, seconds=MOST_SECONDS)
     except GuardianError as error:
         return Read(None, str(error))
     if rows.num_rows != 1 or rows.num_columns != 1:

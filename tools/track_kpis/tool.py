@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -76,22 +76,24 @@ def run(systems: Systems, arguments: TrackKpisArguments) -> KpiReport:
         disconnect=bool(told),
         detail=told or failed,
     )
-    if (known := _stored(systems, report)) is not None:
-        return known
-    row = systems.store.add(
-        Kind.kpi_reading, tracker.model, report, at=systems.clock.now(), status=report.severity.value
-    )
-    report = report.model_copy(update={"kpi_id": row.id})
-    systems.store.update(row.id, body=report)
-    return report
+    bare = [each.model_copy(update={"history": ()}) for each in readings]  # the rows are the history
+    stored = report.model_copy(update={"readings": tuple(bare)})
+    id = _stored(systems, stored)
+    if id is None:
+        row = systems.store.add(
+            Kind.kpi_reading, tracker.model, stored, at=systems.clock.now(), status=report.severity.value
+        )
+        id = row.id
+        systems.store.update(id, body=stored.model_copy(update={"kpi_id": id}))
+    return report.model_copy(update={"kpi_id": id})
 
 
-def _stored(systems: Systems, report: KpiReport) -> KpiReport | None:
-    """The newest report of this tracker, where it says the same of the same moment."""
+def _stored(systems: Systems, report: KpiReport) -> str | None:
+    """The row of this tracker's newest report, where it says the same of the same moment."""
     for row in systems.store.list(Kind.kpi_reading, report.model):
         if row.body.get("tracker") == report.tracker:
             known = KpiReport.model_validate(row.body)
-            return known if known.model_copy(update={"kpi_id": ""}) == report else None
+            return row.id if known.model_copy(update={"kpi_id": ""}) == report else None
     return None
 
 
@@ -108,14 +110,18 @@ def _history(systems: Systems, model: str, tracker: str, before: datetime) -> di
 
 
 def _sound_metrics(systems: Systems, model: str, at: datetime) -> str | None:
-    """The newest drift report, where it measured the model's metrics and found them sound; None where it did not."""
-    report = next((row for row in systems.store.list(Kind.drift_report, model) if row.created_at <= at), None)
-    if report is None:
-        return None
-    severities = [c.get("severity") for c in report.body.get("checks", []) if c.get("type") == "concept_drift"]
-    found = any(each in (Severity.warning, Severity.critical) for each in severities)
-    return report.id if Severity.ok in severities and not found else None
+    """The newest drift report of late that measured the model's metrics, where it found them sound; else None."""
+    for row in systems.store.list(Kind.drift_report, model, since=at - _OF_LATE):
+        severities = [c.get("severity") for c in row.body.get("checks", []) if c.get("type") == "concept_drift"]
+        if row.created_at > at or not severities:
+            continue
+        found = any(each in (Severity.warning, Severity.critical) for each in severities)
+        return row.id if Severity.ok in severities and not found else None
+    return None
 
+
+_OF_LATE = timedelta(days=7)
+"""A report that is older says nothing about the model of today."""
 
 _ONLY_NOW = Read(None, "its query takes no time ($current_quarter, $current_month): it can only be read as of now")
 

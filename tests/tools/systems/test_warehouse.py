@@ -48,12 +48,22 @@ def test_a_query_is_checked_without_being_run(warehouse: Warehouse) -> None:
         "SET enable_external_access = true",
         "ATTACH 'other.db'",
         "INSTALL httpfs",
+        "WITH x AS (INSERT INTO ml.t VALUES (4, 'z') RETURNING a) SELECT a FROM x",
         "",
     ],
 )
 def test_anything_but_one_select_is_refused(warehouse: Warehouse, sql: str) -> None:
     with pytest.raises(InputError):
         warehouse.query(sql)
+
+
+def test_a_query_has_limits_of_time_and_rows(warehouse: Warehouse) -> None:
+    endless = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE hash(a.range, b.range) % 7 = 1"
+    with pytest.raises(InputError, match="interrupted"):
+        warehouse.query(endless, seconds=0.1)
+    with pytest.raises(InputError, match="more than 2 rows"):
+        warehouse.query("SELECT * FROM ml.t", most_rows=2)
+    assert warehouse.query("SELECT * FROM ml.t", most_rows=3, seconds=5).num_rows == 3
 
 
 def test_reads_are_confined_to_the_folder(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from policies.declarations.kpis import Kpi
-from tools.track_kpis.degradation import Point, Reading, direction, disconnect, judge, worsens
+from tools.track_kpis.degradation import Point, Reading, direction, disconnect, judge, trend_of
 
 NOW = datetime(2026, 2, 2)
 WEEK = timedelta(days=7)
@@ -74,17 +74,27 @@ def test_a_trend_takes_three_readings_a_period_apart_and_some_size() -> None:
     def points(*values: float, apart: timedelta = WEEK) -> list[Point]:
         return [Point(at=NOW + i * apart, value=v) for i, v in enumerate(values)]
 
-    assert worsens(points(5.0, 4.8, 4.6), "higher", WEEK, 10.0)
-    assert not worsens(points(5.0, 4.8), "higher", WEEK, 10.0)
-    assert not worsens(points(5.0, 5.1, 4.6), "higher", WEEK, 10.0)
-    assert not worsens(points(5.0, 4.99, 4.98), "higher", WEEK, 10.0)
-    assert not worsens(points(5.0, 4.8, 4.6, apart=timedelta(days=1)), "higher", WEEK, 10.0)
-    assert worsens(points(*[5.0 - 0.03 * i for i in range(20)], apart=timedelta(days=1)), "higher", WEEK, 10.0)
+    def trend(*values: float, apart: timedelta = WEEK) -> str:
+        return trend_of(points(*values, apart=apart), "higher", WEEK, 10.0)
+
+    assert trend(5.0, 4.8, 4.6) == "worsening"
+    assert trend(4.6, 4.8, 5.0) == "improving"
+    assert trend(5.0, 4.8) == "unknown"
+    assert trend(5.0, 5.1, 4.6) == "steady"
+    assert trend(5.0, 4.99, 4.98) == "steady"
+    assert trend(5.0, 4.8, 4.6, apart=timedelta(days=1)) == "unknown"
+    assert trend(*[5.0 - 0.03 * i for i in range(20)], apart=timedelta(days=1)) == "worsening"
+
+
+def test_the_history_has_a_value_a_period() -> None:
+    found = reading(5.0, [4.0 + i / 10 for i in range(20)])
+    assert len(found.history) == 12
+    assert [found.history[-2].value, found.history[-1].value] == [5.9, 5.0]
 
 
 def test_the_disconnect_is_named_only_where_the_model_is_known_to_be_sound() -> None:
-    fine, worse = reading(0.10, baseline=0.14), reading(0.17, baseline=0.14)
-    assert disconnect([fine], "drift-7") == ""
+    fine, worse = reading(0.10, baseline=0.14), reading(0.17, [0.16], baseline=0.14)
+    assert disconnect([fine, reading(0.17, [0.14], baseline=0.14)], "drift-7") == "", "it slipped once"
     assert disconnect([worse], None) == ""
     said = disconnect([fine, worse], "drift-7")
     assert "k is 0.17, +21.4% from 0.14" in said

@@ -59,6 +59,11 @@ business_kpi_trackers:
       - {name: since, query: "SELECT epoch(CAST($since_deploy AS TIMESTAMP))", target: 1, frequency: daily}
       - {name: month, query: "SELECT CASE WHEN $current_month = '2026-02' THEN 1 END", target: 1, frequency: daily}
       - {name: delete, query: "DELETE FROM customers", target: 1, frequency: daily}
+      - name: insert
+        query: "WITH x AS (INSERT INTO customers VALUES ('enterprise', TRUE) RETURNING churned) SELECT 1 FROM x"
+        target: 1
+        frequency: daily
+      - {name: many, query: "SELECT * FROM range(100000)", target: 1, frequency: daily}
       - {name: two, query: "SELECT 1; SELECT 2", target: 1, frequency: daily}
       - {name: missing, query: "SELECT count(*) FROM nowhere", target: 1, frequency: daily}
       - {name: rows, query: "SELECT * FROM customers", target: 1, frequency: daily}
@@ -145,6 +150,8 @@ def test_parameters_are_bound_and_what_is_no_single_number_is_an_error(systems: 
     expected = {
         "delete": "single SELECT",
         "two": "single SELECT",
+        "insert": "customers",
+        "many": "more than 1,000 rows",
         "missing": "nowhere",
         "rows": "150 rows of 2 columns",
         "text": "a number is expected",
@@ -167,8 +174,11 @@ def test_the_disconnect(systems: Systems, concept: str | None, expected: bool) -
     checks = [{"type": "data_drift", "severity": "warning"}]
     checks += [{"type": "concept_drift", "severity": concept}] if concept else []
     systems.store.add(Kind.drift_report, MODEL, {"checks": checks}, at=NOW)
-    _set(systems, NOW + timedelta(days=7))
     _customers(systems, churned=18)
+    _set(systems, NOW + timedelta(days=1))
+    assert not track(systems).disconnect, "it may have slipped once"
+    systems.store.add(Kind.drift_report, MODEL, {"checks": checks}, at=NOW + timedelta(days=7))
+    _set(systems, NOW + timedelta(days=8))
     report = track(systems)
     assert by_name(report)["churn_rate"].severity == "critical"
     assert report.disconnect is expected
