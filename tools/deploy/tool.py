@@ -13,8 +13,9 @@ from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
 from tools.deploy.permission import require_promotable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
-from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status, abort, roll_back
+from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status
 from tools.deploy.strategies import STRATEGIES
+from tools.deploy.transitions import abort, roll_back
 from tools.systems.registry import PREVIOUS
 from tools.systems.store import Evidence, Kind, StaleRevision
 from tools.systems.tool import Effect, Tool
