@@ -51,8 +51,8 @@ class OpenAIPlanner:
         transport: BaseTransport | None = None,
     ) -> None:
         """`timeout` is for one attempt, from its start to its last byte; `pauses` are the seconds before each further
-        one; `patience` is for all answers of a run together, after which the provider counts as down. `transport` carries
-        the client's requests instead of a connection: recordings and replays.
+        one; `patience` is for all answers of a run together, after which the provider counts as down. `transport`
+        carries the client's requests instead of a connection: recordings and replays.
 
         Raises InputError for a model without a price.
         """

@@ -112,4 +112,6 @@ def _lines(body: str) -> list[str]:
         shown = json.dumps(json.loads(body), indent=1, ensure_ascii=False)
     except ValueError:
         shown = body
-    return [part for line in shown.splitlines() for part in line.replace("\\n", "\n").replace(",\\", ",\n\\").split("\n")]
+    return [
+        part for line in shown.splitlines() for part in line.replace("\\n", "\n").replace(",\\", ",\n\\").split("\n")
+    ]

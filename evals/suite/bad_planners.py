@@ -11,7 +11,7 @@ from policies.declarations import Operations
 Habit = Callable[[Operations, Conversation], Answer]
 
 
-@dataclass(frozen=True)
+@dataclass
 class BadPlanner:
     """A planner with one habit."""
 

@@ -59,6 +59,8 @@ def copy(base: Path, home: Path, scenario: Scenario) -> Systems:
     shutil.copytree(base / "warehouse", home / "warehouse", copy_function=os.link)
     shutil.copytree(base / ".guardian", home / ".guardian")
     declare(home, scenario.operations)
+    if scenario.knowledge is not None:
+        (home / "agent.md").write_text(scenario.knowledge, encoding="utf-8")
     systems = open_systems(home / "operations.yaml")
     systems.warehouse = FaultyWarehouse(systems.warehouse.root, scenario.broken)
     return systems

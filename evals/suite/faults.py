@@ -35,14 +35,22 @@ class FaultyWarehouse(Warehouse):
             for each in self._broken.columns:
                 if day >= each.since:
                     data = data.rename_columns({each.column: each.named})
+            for scaled in self._broken.scaled:
+                if day >= scaled.since:
+                    data = _with(data, scaled.column, pc.multiply(data[scaled.column], scaled.times))
         elif table == LABELS_TABLE and name.startswith("arrived-") and self._broken.labels_stop is not None:
             if date.fromisoformat(name.removeprefix("arrived-")) >= self._broken.labels_stop:
                 data = data.slice(0, 0)
         elif table == PREDICTIONS_TABLE and self._broken.scores_from is not None:
             since = datetime.combine(self._broken.scores_from, datetime.min.time())
             wrong = pc.if_else(pc.greater_equal(data["scored_at"], since), pc.sqrt(data["score"]), data["score"])
-            data = data.set_column(data.schema.get_field_index("score"), "score", wrong)
+            data = _with(data, "score", wrong)
         return super().append(table, data, name)
+
+
+def _with(data: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
+    """The table with other values in a column."""
+    return data.set_column(data.schema.get_field_index(column), column, values)
 
 
 def _day(name: str) -> date | None:

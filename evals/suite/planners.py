@@ -76,8 +76,8 @@ class Seat:
             url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
             if url is None and key is None:
                 raise InputError("recording needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
-            flavour = os.environ.get("GUARDIAN_OPENAI_API")
-            return openai_planner(systems, tools, Endpoint(url, key, flavour, self._recorder))
+            asked = Endpoint(url, key, os.environ.get("GUARDIAN_OPENAI_API"), self._recorder)
+            return openai_planner(systems, tools, asked)
         return choose(systems, tools, self._name)
 
 

@@ -42,7 +42,7 @@ class NotYet(BaseModel):
 
 
 class PassPower(BaseModel):
-    """pass^k: the chance that all of k tries of a scenario pass, averaged over scenarios (tau-bench, Yao et al. 2024)."""
+    """pass^k: the chance that k tries of a scenario all pass, averaged over scenarios (tau-bench, Yao et al. 2024)."""
 
     planner: str
     k: int

@@ -78,12 +78,13 @@ def _played(tasks: Sequence[Task], workers: int | None, say: Say) -> Iterator[Sc
         shop = scratch / "shop"
         say("building the shop …")
         pool.submit(_build, shop).result()
-        waiting: set[Future[ScenarioResult]] = {pool.submit(_play, task, shop, scratch) for task in tasks}
+        waiting: set[Future[ScenarioResult]] = {pool.submit(play_task, task, shop, scratch) for task in tasks}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 result = future.result()
-                say(f"{'passed' if result.passed else 'FAILED'}  {result.name} by {result.planner}, {result.seconds:.1f} s")
+                word = "passed" if result.passed else "FAILED"
+                say(f"{word}  {result.name} by {result.planner}, {result.seconds:.1f} s")
                 yield result
 
 
@@ -120,7 +121,8 @@ def _build(shop: Path) -> None:
     build(shop)
 
 
-def _play(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
+def play_task(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
+    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it."""
     from evals.suite.end_state import read_end
     from evals.suite.grade import grade
     from evals.suite.planners import Seat

@@ -40,6 +40,14 @@ class Column(Part):
     since: date
 
 
+class Scaled(Part):
+    """From `since` on, a numeric column of the feature table is written multiplied by `times`."""
+
+    column: str
+    times: float
+    since: date
+
+
 class Broken(Part):
     """What is wrong besides the causes in the world.
 
@@ -48,6 +56,7 @@ class Broken(Part):
     """
 
     columns: list[Column] = []
+    scaled: list[Scaled] = []
     labels_stop: date | None = None
     scores_from: date | None = None
     warehouse_down: list[int] = []
@@ -132,7 +141,7 @@ class Trajectory(Part):
 
 
 class Limits(Part):
-    """At most so many calls of tools, calls repeated or refused (`redundant`), language-model calls, tokens, dollars."""
+    """At most so many tool calls, `redundant` ones (repeated or refused), language-model calls, tokens, dollars."""
 
     calls: int | None = None
     redundant: int | None = 0
@@ -142,7 +151,8 @@ class Limits(Part):
 
 
 class Scenario(Part):
-    """One scenario. `operations` is merged into SimShop's declarations; `catches` names bad planners it is meant for.
+    """One scenario. `operations` is merged into SimShop's declarations, `knowledge` is the team's agent.md; `catches`
+    names bad planners it is meant for, `judgement` says that a fixed rule can go wrong here.
 
     `planners` lists those it is for where it is not for all; `not_yet` says what must be built before it can be played.
     """
@@ -151,6 +161,7 @@ class Scenario(Part):
     about: str
     world: World
     operations: dict[str, Any] = {}
+    knowledge: str | None = None
     broken: Broken = Broken()
     answers: list[Answer] = []
     end: End = End()

@@ -9,10 +9,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evals.suite.scenario import ServingFault
 from policies.declarations.binding import ModelBinding
+from tools.evaluate.metrics import Floats
 from tools.serving.buckets import BucketRouter, threshold
 from tools.systems import datasets
 from tools.systems.systems import Systems
@@ -54,7 +57,9 @@ class Traffic:
         bad = challenged & (split.challenger_pct >= self._fault.from_pct)
         fails = bad & (self._rng.random(asked) < self._fault.errors)
         latency = self._rng.gamma(4.0, 2.0, asked) * np.where(bad, 1 + self._fault.slower_pct / 100, 1.0)
-        at = np.datetime64(start, "us") + np.sort(self._rng.integers((end - start) // timedelta(microseconds=1), size=asked))
+        span = (end - start) // timedelta(microseconds=1)
+        at = np.datetime64(start, "us") + np.sort(self._rng.integers(span, size=asked))
+        sound = pa.array(~fails)
         text = pa.string()
         log = pa.table(
             {
@@ -66,14 +71,13 @@ class Traffic:
                 "score": pa.array(scores, mask=fails),
                 "label": pa.array((scores >= 0.5).astype(np.int64), mask=fails),
                 "latency_ms": latency,
-                "error": pa.array(np.where(fails, "ValueError: cannot score", None), text),
-                "fallback_version": pa.array(np.where(fails, split.champion, None), text),
+                "error": pc.if_else(sound, pa.scalar(None, text), "ValueError: cannot score"),
+                "fallback_version": pc.if_else(sound, pa.scalar(None, text), split.champion),
                 "fallback_score": pa.array(np.where(fails, 0.5, np.nan), mask=~fails),
             }
         )
         self._systems.warehouse.append(binding.prediction_log, log, f"{start:%Y%m%dT%H%M%S}")
 
-    def _scores(self, binding: ModelBinding, rows: object, version: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _scores(self, binding: ModelBinding, rows: pd.DataFrame, version: str) -> Floats:
         model = self._systems.registry.load(binding.registry_name, version)
-        scores: np.ndarray[tuple[int], np.dtype[np.float64]] = model.predict_proba(rows[binding.features.names])[:, 1]  # type: ignore[index]
-        return scores
+        return np.asarray(model.predict_proba(rows[binding.features.names])[:, 1], dtype=np.float64)
