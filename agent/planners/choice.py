@@ -28,6 +28,8 @@ def default_planner() -> str:
 
 def must_exist(name: str) -> None:
     """Raises InputError where no planner is called `name`."""
+    if name == "recorded":
+        raise InputError("recordings are of scenarios: guardian eval --planner recorded", where="--planner")
     if name not in PLANNERS:
         raise InputError(f"{name!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
 

@@ -62,7 +62,7 @@ def copy(base: Path, home: Path, scenario: Scenario) -> Systems:
     if scenario.knowledge is not None:
         (home / "agent.md").write_text(scenario.knowledge, encoding="utf-8")
     systems = open_systems(home / "operations.yaml")
-    systems.warehouse = FaultyWarehouse(systems.warehouse.root, scenario.broken)
+    systems.warehouse = FaultyWarehouse(home / "warehouse", scenario.broken)
     return systems
 
 

@@ -23,11 +23,11 @@ class FaultyWarehouse(Warehouse):
         self._broken = broken
         self.down = False
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
+    def query(self, sql: str, params: Mapping[str, object] | None = None, **limits: Any) -> pa.Table:
         """As the warehouse; SystemDown while it is down."""
         if self.down:
             raise SystemDown("connection refused", where="warehouse")
-        return super().query(sql, params)
+        return super().query(sql, params, **limits)
 
     def append(self, table: str, data: pa.Table, name: str) -> Path:
         """As the warehouse, after the faults of that table and day. A file of no label is an empty one."""
