@@ -81,6 +81,8 @@ def _of_warehouse(url: str, table: str, time: str | None) -> Source:
     from tools.onboarding.source import read_table
     from tools.systems.systems import warehouse_at
 
+    if "://" not in url and not Path(url).is_absolute():
+        raise InputError(f"{url!r} is relative; write the whole path of the folder", where="GUARDIAN_WAREHOUSE_URL")
     warehouse = warehouse_at(Path.cwd(), url)
     try:
         return read_table(warehouse, table, time)

@@ -116,13 +116,15 @@ class _Source:
         return f"CAST({column} AS double precision)"
 
     def _values(self, names: Sequence[str], centres: Mapping[str, float] | None = None) -> str:
-        """A row a value: `i` the column's place, `x` the value, `c` its centre. One scan of the table."""
+        """A row a value: `i` the column's place, `x` the value; with centres `c` and the key's bytes. One scan."""
         each = ", ".join(
             f"({i}, {self._number(name)}, CAST({(centres or {}).get(name, 0.0)!r} AS double precision))"
             for i, name in enumerate(names)
         )
         chosen = ", ".join(quote(name) for name in dict.fromkeys(names))
         lateral = f"(SELECT {chosen} FROM {self._from}) AS t CROSS JOIN LATERAL (VALUES {each}) AS v(i, x, c)"
+        if centres is None:
+            return f"(SELECT v.i, v.x FROM {lateral}) AS s"
         # OFFSET keeps the planner from computing the bytes anew for each part of the key.
         return f"(SELECT v.i, v.x, v.c, {_BYTES} AS b FROM {lateral} OFFSET 0) AS s"
 

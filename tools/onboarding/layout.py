@@ -32,6 +32,7 @@ ROWS, LABELS, HOLDOUT, BASELINE, PREDICTIONS, FIRST = (
     "first_load",
 )
 ARRIVED = "arrived"
+_FIRST = "init"
 ELSEWHERE = "unknown"
 """The version of predictions that do not say which version made them."""
 
@@ -110,10 +111,18 @@ def lay_out_table(plan: Plan, source: Source, warehouse: AnyWarehouse, schema: s
     columns = [identity, time, *plan.features, plan.target]
     span = f"{quote(time)} >= $start AND {quote(time)} <= $end"
     rows = warehouse.read(source.table, columns, span, {"start": made.holdout_start, "end": made.end})
-    name = f"{made.holdout_start:%Y-%m-%d}"
-    warehouse.append(made.table(BASELINE), rows, name)
-    warehouse.append(made.table(HOLDOUT), rows.filter(rows[plan.target].is_valid()), name)
+    for name in (BASELINE, HOLDOUT):
+        if warehouse.exists(made.table(name)):
+            raise InputError("is there already; choose another --model", where=made.table(name))
+    warehouse.append(made.table(BASELINE), rows, _FIRST)
+    warehouse.append(made.table(HOLDOUT), rows.filter(rows[plan.target].is_valid()), _FIRST)
     return made
+
+
+def take_back(layout: Layout, warehouse: AnyWarehouse) -> None:
+    """Takes away what was written beside a user's table."""
+    for name in (BASELINE, HOLDOUT):
+        warehouse.withdraw(layout.table(name), _FIRST)
 
 
 def _require_bindable(plan: Plan, source: Source) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InputError
 from tools.onboarding.declarations import Guarded, text
-from tools.onboarding.layout import FIRST, Layout, lay_out, lay_out_table
+from tools.onboarding.layout import FIRST, Layout, lay_out, lay_out_table, take_back
 from tools.onboarding.plan import Plan
 from tools.onboarding.source import Source
 from tools.retrain.once import fit_once
@@ -95,15 +95,13 @@ def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: 
         guarded = _guarded(plan, wanted, elsewhere)
         draft = home / _DRAFT
         draft.write_text(text(plan, layout, guarded, {}), encoding="utf-8")
-        metrics: dict[str, float] = {}
-        champion = None
         systems = Systems.open(draft)
         try:
-            if wanted.mlflow_model:
-                champion = _adopted(systems, plan, wanted)
-            elif not elsewhere:
-                say("training the first champion")
-                champion, metrics = _trained(systems, plan, layout, wanted.model)
+            champion, metrics = _champion(systems, plan, layout, wanted, say)
+        except BaseException:
+            if source.table is not None:
+                take_back(layout, systems.warehouse)
+            raise
         finally:
             systems.close()
         draft.write_text(text(plan, layout, guarded, metrics), encoding="utf-8")
@@ -175,6 +173,18 @@ def _without_password(url: str) -> str:
     if "://" not in url:
         return str(Path(url).resolve())
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
+
+
+def _champion(
+    systems: Systems, plan: Plan, layout: Layout, wanted: Wanted, say: Say
+) -> tuple[str | None, dict[str, float]]:
+    """The version that serves, with its metrics where they were measured; none for a model served elsewhere."""
+    if plan.prediction is not None:
+        return None, {}
+    if wanted.mlflow_model:
+        return _adopted(systems, plan, wanted), {}
+    say("training the first champion")
+    return _trained(systems, plan, layout, wanted.model)
 
 
 def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:

@@ -99,6 +99,21 @@ class PostgresWarehouse:
         except psycopg.Error as error:
             raise SystemDown(f"{short} cannot be written: {_first_line(error)}", where="warehouse") from error
 
+    def withdraw(self, table: str, name: str) -> None:
+        """Takes the load `name` away again, and the table where nothing else is in it."""
+        import psycopg
+
+        if not self.exists(table):
+            return
+        try:
+            with self._connect(reading=False) as connection, connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {table} WHERE {quote(LOAD)} = %s", [name])
+                cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
+                if cursor.fetchone() is None:
+                    _run(cursor, f"DROP TABLE {table}")
+        except psycopg.Error as error:
+            raise SystemDown(f"{table} cannot be changed: {_first_line(error)}", where="warehouse") from error
+
     def tables(self) -> list[str]:
         """Names of all tables and views that may be read."""
         sql = """

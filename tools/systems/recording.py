@@ -56,6 +56,10 @@ class RecordingWarehouse:
         """Adds rows."""
         return self._inner.append(table, data, name)
 
+    def withdraw(self, table: str, name: str) -> None:
+        """Takes a load away."""
+        self._inner.withdraw(table, name)
+
     def tables(self) -> list[str]:
         """Names of all tables."""
         return self._inner.tables()

@@ -6,7 +6,7 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,6 +62,10 @@ class AnyWarehouse(Protocol):
 
     def append(self, table: str, data: pa.Table, name: str) -> object:
         """Adds rows as the load `name`, replacing a load of that name; readers see all of it or nothing."""
+        ...
+
+    def withdraw(self, table: str, name: str) -> None:
+        """Takes the load `name` away again, and the table where nothing else is in it."""
         ...
 
     def tables(self) -> list[str]:
@@ -212,6 +216,13 @@ class Warehouse:
         finally:
             partial.unlink(missing_ok=True)
         return final
+
+    def withdraw(self, table: str, name: str) -> None:
+        """Takes the file `name`.parquet away again, and the folder where nothing else is in it."""
+        folder = self.folder(table)
+        (folder / f"{name}.parquet").unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or not there
+            folder.rmdir()
 
     def folder(self, table: str) -> Path:
         """The folder of a table, whether or not it exists. Raises InputError for a name that is none."""

@@ -165,6 +165,11 @@ def test_a_table_of_a_warehouse_is_watched_where_it_is(
     assert refused.code == 2 and "column 'late' holds text; make a view" in refused.err
     missing = guardian(capsys, "init", "--data", "shop.nothing", *common)
     assert missing.code == 2 and "there is no table 'shop.nothing'; there are: shop.orders" in missing.err
+    before = warehouse.tables()
+    other = [*common[:-1], str(tmp_path / "other"), "--mlflow-model", "models:/none/1"]
+    unknown = guardian(capsys, "init", "--data", "shop.orders", *other)
+    assert unknown.code == 2 and warehouse.tables() == before
+    warehouse.close()
     made = guardian(capsys, "init", "--json", "--data", "shop.orders", *common)
     assert made.code == 0, made
     assert made.json["categorical"] == ["kind", "paid"]
