@@ -14,9 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _SMALL = """
+import signal
 import sys
 from pathlib import Path
 from evals.demo.run import run_demo
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests may have it ignored
 run_demo(Path(sys.argv[1]), 20, "runbook", lambda line: print(line, flush=True), customers=4_000)
 """
 

@@ -16,6 +16,12 @@ from tools.systems.systems import Systems
 
 TABLES = ("customers", "ml_features.customer_360")
 
+_DEMO = """
+import signal
+from agent.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests may have it ignored
+main()
+"""
 _HOLD = """
 import sys, time
 from pathlib import Path
@@ -69,7 +75,7 @@ def test_a_planner_that_cannot_work_is_refused_before_anything_is_touched(
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_an_interrupted_demo_says_so_and_lets_go_of_its_folder(tmp_path: Path, options: list[str]) -> None:
     home = tmp_path / "shop"
-    command = [sys.executable, "-c", "from agent.cli import main; main()", *options, "demo", "--dir", str(home)]
+    command = [sys.executable, "-c", _DEMO, *options, "demo", "--dir", str(home)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as demo:
         assert demo.stderr is not None
         assert "building SimShop" in demo.stderr.readline()
