@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.account import outcome_of
-from agent.actions import carry_out
+from agent.actions import begun, carry_out
 from agent.alerts import tell
 from agent.approvals import open_of, read
 from agent.briefing import brief
@@ -93,10 +93,10 @@ class Night:
     ) -> Iterator[tuple[str, ModelTriage]]:
         """The models' parts as they end, several at work at a time; what ends for good is saved at once."""
         with ThreadPoolExecutor(min(WORKERS, len(models)) or 1, "triage") as pool:
-            begun = {pool.submit(work, model): model for model in models}
+            working = {pool.submit(work, model): model for model in models}
             try:
-                for ended, future in enumerate(as_completed(begun), 1):
-                    model, part = begun[future], future.result()
+                for ended, future in enumerate(as_completed(working), 1):
+                    model, part = working[future], future.result()
                     if part.status != WAITING:
                         self._run.done(model, part.model_dump(mode="json"))
                     if len(models) > 1:
@@ -190,7 +190,11 @@ class Night:
         asked = open_of(self._systems, model)
         if asked is not None and not self._begun(model):
             return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
-        if not self._begun(model) and all_known(findings, self._systems.notifications.open(model)):
+        if (
+            self._run.record.due_only
+            and not self._begun(model)
+            and all_known(findings, self._systems.notifications.open(model))
+        ):
             return _standing(part, NOTHING_NEW)
 
         def briefing() -> Briefing:
@@ -219,7 +223,11 @@ class Night:
         for kind, name, given in asked:
             tool = self._toolbox[name]
             subject = next(iter(given.values()))
-            if kind == "drift" and (standing := self._standing_report(tool, subject)) is not None:
+            key = f"{self._thread(model)}/{name}/{subject}"
+            standing = None
+            if kind == "drift" and not begun(self._systems, key):
+                standing = self._standing_report(tool, subject)
+            if standing is not None:
                 measured[kind].append(standing)
                 self._progress(f"{model}: {subject} is not due; {headline(standing)} stands")
                 continue
@@ -229,7 +237,7 @@ class Night:
                 tool,
                 arguments,
                 model=model,
-                key=f"{self._thread(model)}/{name}/{subject}",
+                key=key,
                 run_id=self._run.id,
                 actor=f"{self._run.id} triage",
             )
@@ -245,9 +253,12 @@ class Night:
     def _standing_report(self, tool: Tool, monitor: str) -> dict[str, Any] | None:
         """The facts of a monitor's last report where none of its checks is due; None where it is to run.
 
-        A run about another time than now measures everything, as does one after a report that could not judge.
+        After a report that could not judge it runs, due or not.
         """
-        if self._run.record.at is not None or due_checks(self._systems, monitor, self._systems.clock.now()):
+        record = self._run.record
+        if not record.due_only or record.at is not None:
+            return None
+        if due_checks(self._systems, monitor, self._systems.clock.now()):
             return None
         row = last_report(self._systems, monitor)
         if row is None or row.body.get("status") != "checked":

@@ -34,6 +34,7 @@ class RunRecord(BaseModel):
     because: str
     models: list[str]
     at: datetime | None = None
+    due_only: bool = False
     resumed_at: datetime | None = None
     measured: dict[str, dict[str, Any]] = {}
     conversations: dict[str, dict[str, Any]] = {}

@@ -37,8 +37,11 @@ def triage(
     progress: Progress = lambda line: None,
     toolbox: Mapping[str, Tool] | None = None,
     advance: Advance | None = None,
+    due_only: bool = False,
 ) -> TriageResult:
     """Checks every model (or one), and lets the planner act on what was found.
+
+    `due_only`: of a monitor none of whose checks is due, the last report stands, and is acted on once.
 
     A run that waited for a person and need not any more is continued first; an interrupted one over the same models is
     continued instead of a new one. While another triage is at work here nothing is started, and the status is `busy`.
@@ -52,17 +55,24 @@ def triage(
     models = [model] if model is not None else list(systems.operations.models)
     try:
         with claimed(systems, "triage"):
-            return _triage(systems, models, chosen, tools, at, advance, progress)
+            asked = RunRecord(
+                planner=chosen.name,
+                about=dict(chosen.about),
+                because="nightly triage",
+                models=models,
+                at=at,
+                due_only=due_only,
+            )
+            return _triage(systems, asked, chosen, tools, advance, progress)
     except RunBusy:
         return _busy(systems, chosen)
 
 
 def _triage(
     systems: Systems,
-    models: list[str],
+    asked: RunRecord,
     chosen: Planner,
     tools: Mapping[str, Tool],
-    at: datetime | None,
     advance: Advance | None,
     progress: Progress,
 ) -> TriageResult:
@@ -71,10 +81,9 @@ def _triage(
             continue_waiting(systems, run_id, chosen, tools, advance, progress)
     for run_id in runs_with(systems, RUNNING):
         with suppress(RunBusy):
-            if (result := _continue(systems, run_id, models, chosen, tools, advance, progress)) is not None:
+            if (result := _continue(systems, run_id, asked.models, chosen, tools, advance, progress)) is not None:
                 return result
-    record = RunRecord(planner=chosen.name, about=dict(chosen.about), because="nightly triage", models=models, at=at)
-    run = Run.begin(systems, record)
+    run = Run.begin(systems, asked)
     with claimed(systems, run.id):
         return Night(systems, run, chosen, tools, advance, progress).work()
 

@@ -96,7 +96,7 @@ def test_what_is_not_due_is_not_measured_and_what_was_missed_once(world: World) 
     world.drift = False
     for hours in (0, 3, 3, 5 * 24, 1):  # due, not, not, five days missed, not
         later(world, hours)
-        assert run(world).models[0].status == "quiet"
+        assert run(world, due_only=True).models[0].status == "quiet"
     assert world.calls.count("check_drift") == 2
 
 
@@ -105,12 +105,12 @@ def test_a_report_is_acted_on_once_and_its_incident_stays_open(world: World) -> 
     world.check_drift(world.systems, world.toolbox()["check_drift"].arguments(monitor="ChurnDrift", at=None))
     world.skipped = "nothing to learn yet"
     later(world, 1)
-    assert [action.tool for action in run(world).models[0].actions] == ["retrain"]
+    assert [action.tool for action in run(world, due_only=True).models[0].actions] == ["retrain"]
     later(world, 1)
-    part = run(world).models[0]
+    part = run(world, due_only=True).models[0]
     assert (part.actions, part.severity) == ([], "warning")
     assert "told and acted on already" in part.outcome
     assert len(world.systems.notifications.open()) == 1
     later(world, 24)
-    assert [action.tool for action in run(world).models[0].actions] == ["retrain"]
+    assert [action.tool for action in run(world, due_only=True).models[0].actions] == ["retrain"]
     assert len(world.systems.store.list(Kind.drift_report)) == 2
