@@ -7,11 +7,17 @@ from typing import Any
 
 from agent.planners.protocol import Briefing, Conversation, Finish, Planner, Step, ToolCall
 from agent.rendering import headline
+from agent.untrusted import clean
 
 
 def outcome_of(step: Step) -> str:
     """What came of a step, in a few words."""
     return headline(step.facts) if step.status == "done" else f"{step.status}: {step.text}"
+
+
+def given(call: ToolCall) -> str:
+    """A call's arguments in a line, whatever a model wrote into them."""
+    return " ".join(f"{clean(key, 40)}={clean(value, 80)}" for key, value in list(call.arguments.items())[:12])
 
 
 def account(
@@ -26,8 +32,7 @@ def account(
     lines = [f"{briefing.model}: {briefing.facts.get('because', 'asked')}"]
     for step in steps:
         if step.call is not None:
-            given = " ".join(f"{key}={value}" for key, value in step.call.arguments.items())
-            lines.append(f"  {step.number}. {step.call.name} {given}: {outcome_of(step)}")
+            lines.append(f"  {step.number}. {step.call.name} {given(step.call)}: {outcome_of(step)}")
         else:
             lines.append(f"  {step.number}. an answer that could not be used: {step.text}")
     lines += [f"  Note: {note}" for note in notes]
@@ -41,6 +46,5 @@ def what_is_left(runbook: Planner, conversation: Conversation) -> str | None:
     """What the fixed rules would do next, for a run that ended early."""
     following = runbook.next(conversation)
     if isinstance(following, ToolCall):
-        given = " ".join(f"{key}={value}" for key, value in following.arguments.items())
-        return f"{following.name} {given}".strip()
+        return f"{following.name} {given(following)}".strip()
     return following.summary if isinstance(following, Finish) else None

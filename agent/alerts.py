@@ -25,17 +25,18 @@ def tell(
     *,
     done: str,
     run_id: str,
+    ended_early: bool = False,
 ) -> list[str]:
     """Raises, repeats, worsens and resolves the alerts of `model`; a line for each that calls people or is over.
 
-    `done` is what the run did about it.
+    `done` is what the run did about it. Where it ended early (failed, say), somebody hears of it in any case.
     """
     known = systems.notifications.open(model)
     reports = [full_report(systems, facts) for facts in measured["drift"]]
     tonight = incidents(model, reports, findings, known)
     lines = []
     for found in tonight:
-        change = systems.notifications.report(_incident(systems, model, found, done), seen_in=run_id)
+        change = systems.notifications.report(_incident(systems, model, found, done, ended_early), seen_in=run_id)
         if change is not None and change.calls:
             lines.append(f"{change.value}: {found.title}")
     looked = [model, *_looked(reports, measured)]
@@ -47,21 +48,27 @@ def tell(
 
 
 def people_of(systems: Systems, model: str, severity: Severity) -> dict[str, tuple[str, ...]]:
-    """Who is told of `severity` about a model, and over which channels, as its monitors' `escalation` says.
-
-    Where a monitor names nobody for a severity, who is named for the other is told.
-    """
+    """Who is told of `severity` about a model, and over which channels, as its monitors' `escalation` says."""
     named: dict[str, tuple[str, ...]] = {}
     for alerts in _alerts_of(systems, model):
-        wanted = alerts.escalation.get("critical" if severity is Severity.critical else "warning")
-        person = wanted or next(iter(alerts.escalation.values()), None)
+        person = alerts.escalation.get("critical" if severity is Severity.critical else "warning")
         if person is not None:
             named[person] = tuple(dict.fromkeys([*named.get(person, ()), *alerts.channels]))
     return named
 
 
-def _incident(systems: Systems, model: str, found: Found, done: str) -> Incident:
+def _anybody(systems: Systems, model: str) -> dict[str, tuple[str, ...]]:
+    """Everybody whom the monitors name for anything, else everybody who is declared."""
+    named = {each: alerts.channels for alerts in _alerts_of(systems, model) for each in alerts.escalation.values()}
+    return {each: tuple(channels) for each, channels in named.items()} or dict.fromkeys(
+        systems.operations.systems.people, ()
+    )
+
+
+def _incident(systems: Systems, model: str, found: Found, done: str, ended_early: bool) -> Incident:
     people = people_of(systems, model, found.severity)
+    if not people and ended_early:
+        people = _anybody(systems, model)
     if found.kind == KPI:
         channels = tuple(
             systems.operations.business_kpi_trackers[name].alerts.channel

@@ -64,6 +64,13 @@ def find(systems: Systems, id: str) -> Evidence:
     return row
 
 
+def approvers_of(systems: Systems, row: Evidence) -> list[str]:
+    """Who may decide now: those who were asked, and are listed still."""
+    asked = read(row)
+    rule = systems.operations.systems.approval_of(asked.action)
+    return [each for each in asked.approvers if rule.mode != "approve" or each in rule.approvers]
+
+
 def decide(systems: Systems, id: str, person: str, *, approve: bool, why: str | None = None) -> Evidence:
     """Writes a person's decision into a pending row; exactly one decision is ever written.
 
@@ -71,7 +78,7 @@ def decide(systems: Systems, id: str, person: str, *, approve: bool, why: str | 
     """
     row, now = find(systems, id), systems.clock.now()
     asked = read(row)
-    may_decide(person, asked.approvers).enforce()
+    may_decide(person, approvers_of(systems, row)).enforce()
     if row.status == PENDING and now > asked.expires_at:
         row = expire(systems, row)
     if row.status == EXPIRED:

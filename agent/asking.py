@@ -20,14 +20,14 @@ def agreed(
 
     Raises PolicyRefusal where it was denied or nobody decided in time.
     """
-    rule = systems.operations.systems.approval_of(call.tool.name)
-    if rule.mode != "approve":
-        return None
     row = claim(systems, standing, call) if standing else None
     if row is not None and row.status == USED and read(row).call == key:
         return row
     if row is not None and row.status in (DENIED, EXPIRED):
         raise refusal(row)
+    rule = systems.operations.systems.approval_of(call.tool.name)
+    if rule.mode != "approve":
+        return None
     return ask(systems, call, rule, key=key, asked_by=asked_by, run_id=run_id, thread=thread)
 
 

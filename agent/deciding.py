@@ -10,7 +10,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from agent.actions import Outcome, carried_out, carry_out
-from agent.approvals import APPROVED, OPEN, PENDING, USED, claim, current, decide, find, read, refusal, rest_on
+from agent.approvals import (
+    APPROVED,
+    OPEN,
+    PENDING,
+    USED,
+    approvers_of,
+    claim,
+    current,
+    decide,
+    find,
+    read,
+    refusal,
+    rest_on,
+)
 from agent.asking import ask
 from agent.authority import Call, enforce
 from agent.graph import Progress
@@ -103,7 +116,7 @@ def answer(
     row = find(systems, id)
     cut_off = row.status == APPROVED or (row.status == USED and not carried_out(systems, row.id))
     if approve and cut_off and read(row).thread is None:
-        may_decide(person, read(row).approvers).enforce()
+        may_decide(person, approvers_of(systems, row)).enforce()
     elif not (approve and row.status == APPROVED):
         row = decide(systems, id, person, approve=approve, why=why)
     run_id = read(row).run_id

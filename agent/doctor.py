@@ -16,7 +16,7 @@ from agent.prices import price
 from agent.prompting import CONTEXT_FILE, load_prompt, organisation
 from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
-from policies.errors import GuardianError
+from policies.errors import GuardianError, SystemDown
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
@@ -53,6 +53,12 @@ def examine(systems: Systems) -> Diagnosis:
         *_approvals(systems),
     ]
     return Diagnosis(healthy=all(check.state != "warning" for check in checks), checks=checks)
+
+
+def examine_without_store(down: SystemDown) -> Diagnosis:
+    """What can be looked at where the state store cannot be opened."""
+    store = Check(subject=down.where or "state store", state="warning", says=clean(down.message, 300))
+    return Diagnosis(healthy=False, checks=[*_packages(), store, *_planner(), *_channels()])
 
 
 def _packages() -> Iterator[Check]:

@@ -29,7 +29,10 @@ class Finding(BaseModel):
 
 
 def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator[Finding]:
-    """The findings in compact facts: `drift` reports, `kpis`, and `failures` to measure. Warnings and worse."""
+    """The findings in compact facts: `drift` reports, `kpis`, and `failures` to measure. Warnings and worse.
+
+    A report that had too little to judge is one too, `unknown`: nobody is woken, and nobody is told that all is well.
+    """
     for facts in measured["drift"]:
         for check in full_report(systems, facts).get("checks", ()):
             if Severity(check["severity"]).rank >= Severity.warning.rank:
@@ -44,6 +47,8 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
                 )
         if facts.get("status") == "failed":
             yield Finding(kind="failure", subject=str(facts.get("monitor")), severity=Severity.warning)
+        if facts.get("status") == "insufficient_data":
+            yield _unjudged(str(facts.get("monitor")), full_report(systems, facts))
     for facts in measured["kpis"]:
         for reading in facts.get("readings", ()):
             if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
@@ -67,11 +72,17 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
         yield Finding(kind="failure", subject=failure.split(":")[0], severity=Severity.warning, detail=clean(failure))
 
 
+def _unjudged(monitor: str, report: Mapping[str, Any]) -> Finding:
+    why = next((each["detail"] for each in report.get("checks", ()) if each["severity"] == "unknown"), None)
+    detail = clean(why or "too little data to judge")
+    return Finding(kind="insufficient_data", subject=monitor, severity=Severity.unknown, detail=detail)
+
+
 def to_act_on(findings: Sequence[Finding]) -> bool:
-    """Whether the planner is woken: not for what could only not be measured, nor for KPIs that worsen while the model
-    is sound, which is for people."""
+    """Whether the planner is woken: not for what could only not be measured or judged, nor for KPIs that worsen while
+    the model is sound, which is for people."""
     apart = any(each.kind == "disconnect" for each in findings)
-    idle = ("failure", "disconnect", "kpi") if apart else ("failure",)
+    idle = ("failure", "insufficient_data", *(("disconnect", "kpi") if apart else ()))
     return any(each.kind not in idle for each in findings)
 
 

@@ -201,7 +201,7 @@ class Loop:
             problem = f"Refused by policy {refused.policy}: {clean(refused.reason, 400)}"
             return self._refuse(state, answer, "refused", problem, fault=signature(answer))
         if row is None:
-            return {}
+            return {"approval": "", "waits": False}
         return self._keep(state, approval=row.id, waits=row.status != approvals.USED)
 
     def _wait(self, state: LoopState) -> dict[str, Any]:

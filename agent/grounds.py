@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from agent.authority import Call
 from tools.deploy.permission import serving_version
 from tools.systems.store import Kind
@@ -14,7 +16,18 @@ from tools.systems.systems import Systems
 
 
 def evidence_of(systems: Systems, call: Call) -> tuple[str | None, dict[str, Any]]:
-    """The row that a call rests on, and what an approver relies on: where it differs later, they are asked again."""
+    """The row that a call rests on, and what an approver relies on: where it differs later, they are asked again.
+
+    `declared` is the digest of what the call's names stand for, such as the stages of its strategy.
+    """
+    rests_on, evidence = _found(systems, call)
+    named = {block: str(getattr(call.arguments, argument)) for argument, block in call.tool.references.items()}
+    bodies = {block: systems.operations.named(block, name) for block, name in named.items() if block != "models"}
+    plain = {block: body.model_dump(mode="json") for block, body in bodies.items() if isinstance(body, BaseModel)}
+    return rests_on, {**evidence, "declared": digest(plain)[:16]}
+
+
+def _found(systems: Systems, call: Call) -> tuple[str | None, dict[str, Any]]:
     if call.tool.name == "deploy":
         version = str(call.arguments.version)
         gate = systems.store.latest(Kind.gate, call.model, version=version)

@@ -78,6 +78,7 @@ def all_known(findings: Sequence[Finding], known: Sequence[Alert]) -> bool:
     """Whether `findings` are those of reports that open alerts told of already: no monitor has looked since."""
     reports = {report for alert in known for report in alert.facts.get("reports", ())}
     subjects = {subject for alert in known for subject in alert.facts.get("subjects", ())}
+    findings = [each for each in findings if each.kind != "insufficient_data"]
     reported = [each for each in findings if each.evidence is not None]
     others = [each for each in findings if each.evidence is None]
     told = all(each.evidence in reports for each in reported) and all(each.subject in subjects for each in others)

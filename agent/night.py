@@ -41,6 +41,7 @@ NOTHING_NEW = "no monitor is due, and what the last reports found is told and ac
 WORKERS = max(2, os.cpu_count() or 1)
 """Models at work at a time: measuring keeps a core busy each, an agent run mostly waits."""
 
+ENDED_EARLY = ("budget_exhausted", "stopped", "failed")
 NOTHING: Mapping[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
 """What is known of a model that was not measured."""
 
@@ -167,7 +168,16 @@ class Night:
         if part.outcome == NOTHING_NEW:
             return
         done = f"Done: {part.outcome}\nMore: guardian report {self._run.id}"
-        for line in tell(self._systems, part.model, part.findings, measured, done=done, run_id=self._run.id):
+        told = tell(
+            self._systems,
+            part.model,
+            part.findings,
+            measured,
+            done=done,
+            run_id=self._run.id,
+            ended_early=part.status in ENDED_EARLY,
+        )
+        for line in told:
             self._progress(f"{part.model}: told: {line}")
 
     def _examine(self, model: str, advanced: list[Action]) -> ModelTriage:
@@ -180,7 +190,7 @@ class Night:
             findings=findings,
             actions=advanced,
             status="quiet",
-            outcome="quiet" if not findings else f"{len(findings)} findings, none to act on",
+            outcome="; ".join(f"{each.subject}: {each.detail or each.kind}" for each in findings) or "quiet",
             account=f"{model}: {in_words(findings) or 'all is well'}",
         )
         if not to_act_on(findings):

@@ -36,6 +36,11 @@ def clean_lines(text: object, limit: int = 4000) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def printable(text: str) -> str:
+    """`text` for a terminal: line breaks stay, nothing else moves a cursor, sets a colour or turns letters."""
+    return "".join(each if each == "\n" or unicodedata.category(each)[0] != "C" else " " for each in text)
+
+
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """`text` without the values of secret variables, API keys and the credentials of URLs."""
     values = os.environ if environment is None else environment

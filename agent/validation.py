@@ -18,6 +18,7 @@ from policies.declarations.serving import Batch, ServingInfra
 from policies.errors import DeclarationError, GuardianError, Problem
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.systems import Systems
+from tools.systems.warehouse import TIMES
 from tools.track_kpis.readings import parameters
 
 
@@ -69,6 +70,7 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     wanted = [binding.id, binding.time, *binding.features.names]
     loaded = [source.loaded_at for source in binding.sources.values() if source.loaded_at]
     yield from _table_problems(systems, f"{place}.table", binding.table, [*wanted, *loaded])
+    yield from _time_problems(systems, f"{place}.time", binding.table, binding.time)
     yield from _table_problems(systems, f"{place}.holdout", binding.holdout, [*wanted, binding.target])
     labels = binding.labels
     columns = [labels.id, labels.time, labels.value, labels.arrived]
@@ -76,14 +78,24 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     if binding.predictions is not None:
         recorded = [binding.id, binding.time, "model_version", "score"]
         recorded += ["label"] if binding.task == "multiclass" else []
-        yield from _written_table_problems(systems, f"{place}.predictions", binding.predictions, recorded)
+        known = _table_problems if binding.served == "elsewhere" else _written_table_problems
+        yield from known(systems, f"{place}.predictions", binding.predictions, recorded)
     if binding.prediction_log is not None:
         yield from _written_table_problems(systems, f"{place}.prediction_log", binding.prediction_log)
+    if binding.served == "elsewhere":
+        return
     try:
         if systems.registry.alias(binding.registry_name, CHAMPION) is None:
             yield f"{place}.registry_name", f"no version of {binding.registry_name!r} has the alias 'champion'"
     except GuardianError as error:
         yield f"{place}.registry_name", str(error)
+
+
+def _time_problems(systems: Systems, place: str, table: str, column: str) -> Iterator[tuple[str, str]]:
+    with suppress(GuardianError):  # of the table itself another problem tells
+        kind = systems.warehouse.columns(table).get(column)
+        if kind is not None and not kind.upper().startswith(TIMES):
+            yield place, f"column {column!r} of {table} holds {kind}, and must hold times"
 
 
 def _monitor_problems(systems: Systems, name: str, monitor: DriftMonitor) -> Iterator[tuple[str, str]]:

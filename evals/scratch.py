@@ -16,6 +16,8 @@ from policies.errors import InputError
 
 _MARK = ".guardian-example"
 _ABOUT = "Made by an example of the Guardian. Run again, it makes its own files anew and leaves yours."
+_OF_A_USER = ("GUARDIAN_STATE_URL", "GUARDIAN_WAREHOUSE_URL", "MLFLOW_TRACKING_URI")
+"""What in the environment would have an example write into a user's own systems."""
 _OWN = (".guardian", "report.html")
 """What an example leaves in its folder, besides the tables of its world and the declarations."""
 
@@ -24,7 +26,8 @@ class ScratchFolder:
     """A folder with a warehouse and the declarations that ship in `package`, held by this process until closed.
 
     Of what is there, only what an earlier example made is deleted: its state, its report and the `tables` of its world.
-    Declarations that were edited since are kept aside, which `say` tells.
+    Declarations that were edited since are kept aside, which `say` tells. This process and its children forget the
+    addresses of a user's own systems: an example lives in its folder alone.
 
     The operating system lets go of the folder when the process dies. Raises InputError where it cannot be made, where
     something else than an earlier example lives there, and where an example is running in it: it is left untouched.
@@ -49,6 +52,8 @@ class ScratchFolder:
                 _delete(home.joinpath("warehouse", *table.split(".")))
             (home / "warehouse").mkdir(exist_ok=True)
             (home / "operations.yaml").write_bytes(shipped)
+        for name in _OF_A_USER:
+            os.environ.pop(name, None)
 
     def __enter__(self) -> ScratchFolder:
         return self

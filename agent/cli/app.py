@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from agent.cli import change, decisions, look, measure
+from agent.cli import change, decisions, look, measure, onboard
 from agent.cli.session import Session
+from agent.untrusted import printable
 from policies.errors import DeclarationError, GuardianError
 
 HELP = """Operates machine-learning models in production: watches for drift, retrains, judges, gates,
@@ -31,6 +32,11 @@ TELLING = ("triage", "evaluate", "retrain", "deploy", "advance", "rollback", "ap
 
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it; also what typer makes of a KeyboardInterrupt."""
+
+_TOLD = (
+    "interrupted: what was done so far is left as it is; run the same command again: "
+    "triage goes on where it was, demo begins anew"
+)
 
 
 def _globals(
@@ -63,7 +69,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="guardian", help=HELP, callback=_globals, no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
-    for module in (look, measure, change, decisions):
+    for module in (onboard, look, measure, change, decisions):
         for name, command in module.COMMANDS.items():
             app.command(name)(_delivering(command) if name in TELLING else command)
     for point in sorted(entry_points(group="guardian.commands"), key=lambda each: each.name):
@@ -92,8 +98,9 @@ def run(arguments: Sequence[str]) -> int:
         text = f"{type(error).__name__}: {error}"
         return _fail("bug", f"{text} (set GUARDIAN_DEBUG=1 for the traceback)", "guardian", as_json, 1)
     if code == _INTERRUPTED:
-        told = "interrupted; what was done so far is kept, the same command again goes on or begins anew"
-        return _fail("interrupted", told, "", as_json, _INTERRUPTED)
+        if as_json:
+            sys.stderr.write(f"{_TOLD}\n")
+        return _fail("interrupted", _TOLD, "", as_json, _INTERRUPTED)
     return int(code or 0)
 
 
@@ -127,5 +134,5 @@ def _fail(
             error["problems"] = problems
         sys.stdout.write(json.dumps({"error": error}, indent=2) + "\n")
     else:
-        sys.stderr.write(f"{where}: {message}\n" if where and problems is None else f"{message}\n")
+        sys.stderr.write(printable(f"{where}: {message}\n" if where and problems is None else f"{message}\n"))
     return code

@@ -11,7 +11,7 @@ import typer
 
 from agent.cli import render
 from agent.cli.session import Session
-from policies.errors import InputError
+from policies.errors import InputError, SystemDown
 
 
 def validate(context: typer.Context) -> None:
@@ -72,10 +72,14 @@ def report(
 
 def doctor(context: typer.Context) -> None:
     """What is installed, reachable and configured; when the model retires; what falls back to what."""
-    from agent.doctor import examine
+    from agent.doctor import examine, examine_without_store
 
     session: Session = context.obj
-    session.emit(examine(session.systems), render.doctor)
+    try:
+        found = examine(session.systems)
+    except SystemDown as down:
+        found = examine_without_store(down)
+    session.emit(found, render.doctor)
 
 
 def audit(context: typer.Context, what: Annotated[str, typer.Argument(metavar="verify")]) -> None:

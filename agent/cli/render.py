@@ -25,7 +25,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return " ".join(str(value).splitlines())  # a line of its own would look like one of the Guardian's
 
 
 def monitor(result: Any) -> str:
@@ -92,9 +92,10 @@ def rollout(result: Any) -> str:
     """One rollout."""
     gate = result.last_gate
     judged = f"; gate {gate.name}: {gate.verdict}" if gate else ""
+    rest = f", the rest to version {result.champion}" if result.traffic_pct < 100 else ""
     return (
         f"{result.rollout_id}: {result.strategy} of {result.model} version {result.version}: {result.status}, "
-        f"{result.traffic_pct:g}% of the traffic{judged}"
+        f"{result.traffic_pct:g}% of the traffic{rest}{judged}"
     )
 
 

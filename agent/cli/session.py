@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.untrusted import printable
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -32,12 +34,12 @@ class Session:
 
     def emit(self, result: BaseModel, show: Callable[[Any], str]) -> None:
         """Prints a result: its JSON, or what `show` makes of it."""
-        sys.stdout.write(result.model_dump_json(indent=2) if self.as_json else show(result))
+        sys.stdout.write(result.model_dump_json(indent=2) if self.as_json else printable(show(result)))
         sys.stdout.write("\n")
 
     def say(self, text: str) -> None:
         """A line of progress, to stderr."""
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
     def close(self) -> None:

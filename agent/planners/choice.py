@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from agent.planners.protocol import Planner
@@ -12,6 +13,7 @@ from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
 PLANNERS = ("openai", "runbook")
+_HTTP = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 
 
 def default_planner() -> str:
@@ -19,17 +21,34 @@ def default_planner() -> str:
     return "openai" if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL") else "runbook"
 
 
+def must_exist(name: str) -> None:
+    """Raises InputError where no planner is called `name`."""
+    if name not in PLANNERS:
+        raise InputError(f"{name!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
+
+
 def must_work(name: str | None = None) -> str:
     """The planner `name`, or the default, if it can work here.
 
-    Raises InputError for an unknown planner and a missing key: to be asked before anything is begun.
+    Raises InputError for an unknown planner, a missing key, and a base URL or API flavour that is none: to be asked
+    before anything is begun.
     """
     wanted = name or default_planner()
-    if wanted not in PLANNERS:
-        raise InputError(f"{wanted!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
-    if wanted == "openai" and default_planner() != "openai":
-        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
+    must_exist(wanted)
+    if wanted == "openai":
+        _openai_must_work()
     return wanted
+
+
+def _openai_must_work() -> None:
+    from agent.planners.profiles import PROFILES, profile_for
+
+    base_url = os.environ.get("OPENAI_BASE_URL")
+    if not base_url and not os.environ.get("OPENAI_API_KEY"):
+        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
+    if base_url and not _HTTP.match(base_url):
+        raise InputError(f"{base_url!r} is no address; write http://host:port/v1 or https://…", where="OPENAI_BASE_URL")
+    profile_for(next(iter(PROFILES)), base_url, os.environ.get("GUARDIAN_OPENAI_API"))
 
 
 def choose(

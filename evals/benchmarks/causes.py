@@ -169,13 +169,15 @@ def _continued(systems: Systems, world: World, cause: Cause | None, moments: Seq
 
     name = cause.name if cause else None
     branch = systems.home / f"warehouse-{name}"
+    assert isinstance(systems.warehouse, Warehouse)
     # Files are replaced, never changed, so that branches can share those of the past.
     shutil.copytree(systems.warehouse.root, branch, copy_function=os.link)
-    there = replace(systems, warehouse=Warehouse(branch))
+    warehouse = Warehouse(branch)
+    there = replace(systems, warehouse=warehouse)
     continued = world.with_story(Story.of(name) if name else QUIET)
     found = []
     _set(systems, moments[-1])
-    continued.advance(there.warehouse, moments[-1])
+    continued.advance(warehouse, moments[-1])
     for at in moments:
         # Looking back from an earlier hour sees what was there by then, and spares writing the day hour by hour.
         report = run(there, CheckDriftArguments(monitor=MONITOR, at=at))

@@ -24,9 +24,10 @@ def demo(
     ] = False,
 ) -> None:
     """Runs the whole loop on SimShop: six weeks of a shop's life in two minutes, then a report."""
-    from agent.planners.choice import must_work
+    from agent.planners.choice import must_exist, must_work
     from evals.demo.run import run_demo
 
+    must_exist(planner)
     if not without_agent:
         must_work(planner)
     session: Session = context.obj

@@ -296,7 +296,7 @@ def _episodes(weeks: list[Week]) -> list[str]:
     for decayed, series in itertools.groupby(weeks, key=lambda each: each.concept is not None):
         found = list(series)
         if decayed:
-            told.append(f"{found[0].start + WEEK:%Y-%m-%d} (in {len(found)} triages)")
+            told.append(f"{found[0].start + WEEK:%Y-%m-%d} (found {len(found)} times)")
     return told
 
 

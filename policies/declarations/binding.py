@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from policies.declarations.approvals import AUTO, Action, ApprovalRule
 from policies.declarations.base import Declared
@@ -59,7 +59,10 @@ class Labels(Declared):
 class ModelBinding(Declared):
     """A `models` entry: binds a model's name to its tables and its place in the registry.
 
-    `task` says what the model foretells: whether (`binary`), which (`multiclass`) or how much (`regression`).
+    `task` says what the model foretells: whether (`binary`), which (`multiclass`) or how much (`regression`). Of a
+    model served `elsewhere` there is no artifact, only the predictions that its owner writes into `predictions`, each
+    with its `model_version`: it is watched, and neither scored nor retrained.
+    `outcomes` are what the business gets from it, by name: what A/B tests are decided by.
     """
 
     registry_name: str
@@ -74,6 +77,14 @@ class ModelBinding(Declared):
     sources: dict[str, Source] = {}
     predictions: str | None = None
     prediction_log: str | None = None
+    outcomes: dict[str, Labels] = {}
+    served: Literal["here", "elsewhere"] = "here"
+
+    @model_validator(mode="after")
+    def _elsewhere_records(self) -> ModelBinding:
+        if self.served == "elsewhere" and self.predictions is None:
+            raise ValueError("a model served elsewhere needs predictions: the table into which they are written")
+        return self
 
 
 class Person(Declared):

@@ -185,6 +185,8 @@ def _check_task(at: Place, check: ConceptDrift | LabelDrift, task: str) -> Itera
 
 def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
     for name, pipeline in operations.retraining_pipelines.items():
+        if pipeline.model in operations.models and operations.models[pipeline.model].served == "elsewhere":
+            yield ("retraining_pipelines", name, "model"), f"{pipeline.model!r} is served elsewhere: retrain it there"
         yield from _unknown_metric(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
         for number, trigger in enumerate(pipeline.triggers):
             if isinstance(trigger, DecayTrigger):

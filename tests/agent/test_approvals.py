@@ -121,6 +121,32 @@ def test_where_the_evidence_changed_it_is_asked_again(waiting: World) -> None:
     assert waiting.calls.count("deploy") == 1
 
 
+def test_where_what_a_name_stands_for_changed_it_is_asked_again(waiting: World) -> None:
+    """The strategy's stages are what an approver relies on: 5% first is not all at once."""
+    strategies = dict(waiting.systems.operations.deployment_strategies)
+    canary: Any = strategies["CanaryDeploy"]
+    strategies["CanaryDeploy"] = canary.model_copy(update={"stages": canary.stages[-1:]})
+    waiting.systems.operations = waiting.systems.operations.model_copy(update={"deployment_strategies": strategies})
+    assert agree(waiting).status == "superseded"
+    assert "deploy" not in waiting.calls
+
+
+def test_who_is_no_longer_listed_may_not_decide(waiting: World) -> None:
+    declare_approvals(waiting, deploy={"mode": "approve", "approvers": ["data-team"]})
+    for person in ("oncall", "data-team"):
+        with pytest.raises(PolicyRefusal, match="approver"):
+            agree(waiting, by=person)
+    assert waiting.systems.store.get("approval-1").status == "pending"
+
+
+@pytest.mark.parametrize("approve", [True, False])
+def test_a_request_stands_also_where_the_action_needs_nobody_any_more(waiting: World, approve: bool) -> None:
+    declare_approvals(waiting, deploy="auto")
+    answer(waiting.systems, "approval-1", "oncall", approve=approve, why="no", toolbox=waiting.toolbox())
+    assert waiting.systems.store.get("run-1").status == "finished"
+    assert waiting.calls.count("deploy") == int(approve)
+
+
 def test_where_the_gate_no_longer_passes_an_approval_is_worth_nothing(waiting: World) -> None:
     waiting.gate = "failed"
     waiting.evaluate(waiting.systems, None)  # type: ignore[arg-type]

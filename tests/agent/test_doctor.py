@@ -38,6 +38,18 @@ def test_doctor_names_retirement_fallbacks_and_credentials_but_no_secret(
     assert "very-secret" not in text
 
 
+def test_doctor_tells_of_a_state_store_that_is_down(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "file").touch()
+    monkeypatch.setenv("GUARDIAN_STATE_URL", f"sqlite:///{project}/file/state.db")
+    code, told = asked(capsys, "doctor")
+    assert (code, told["healthy"]) == (0, False)
+    (store,) = [each for each in told["checks"] if each["state"] == "warning"]  # type: ignore[attr-defined]
+    assert store["subject"] == "state store"
+    assert "cannot be made" in store["says"]
+
+
 def test_doctor_says_that_nobody_may_approve(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = project / "operations.yaml"
     file.write_text(file.read_text().replace("approvers: []", "approvers: []\n  approvals: {deploy: approve}"))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from agent.triage import TriageResult, triage
 from policies.errors import InputError
@@ -29,6 +30,7 @@ from tests.fakes.openai_server import (
     in_turn,
     serve,
 )
+from tools.systems.tables import AuditRow
 
 RETRAIN = Call("retrain", {"pipeline": "ChurnRetrain"})
 FLOW = ["retrain", "evaluate", "deploy", "track_kpis"]
@@ -213,6 +215,10 @@ def test_an_exhausted_budget_ends_the_run_before_the_call(
     assert 0 < len(server.requests) < 12
     assert result.budget.cost_usd <= 0.03
     assert "Left to do: retrain pipeline=ChurnRetrain" in result.report
+    with world.systems.store.reading() as session:
+        (alert,) = session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify"))
+    assert json.loads(alert)["to"] == "data-team"
+    assert "Ended budget exhausted" in alert
 
 
 def test_a_model_without_a_price_refuses_to_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def test_a_run_that_waited_is_one_trace_with_its_calls_and_what_they_cost(
     assert found.info.tags["guardian.run"] == "run-1"
 
 
-def test_an_unreachable_mlflow_holds_up_no_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_an_unreachable_mlflow_holds_up_no_run(world: World) -> None:
     world.systems.traces = Traces("http://127.0.0.1:9")
+    began = time.monotonic()
     assert triage(world.systems, toolbox=world.toolbox()).status == "finished"
+    assert time.monotonic() - began < 30

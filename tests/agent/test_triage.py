@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -93,18 +94,44 @@ def test_a_tool_that_fails_ends_the_conversation_readably(world: World) -> None:
     assert "warehouse: did not answer" in part.outcome
 
 
-def test_the_account_reaches_the_people_the_monitor_names(world: World) -> None:
-    world.broken = True
-    run(world)
+def told(world: World) -> dict[str, str]:
+    """What was said, by person."""
     from sqlalchemy import select
 
     from tools.systems.tables import AuditRow
 
     with world.systems.store.reading() as session:
-        told = session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify")).all()
-    assert len(told) == 2
-    assert '"to": "oncall"' in told[0]
-    assert '"to": "data-team"' in told[1]  # who owns the source
+        rows = session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify")).all()
+    said = [json.loads(row) for row in rows]
+    assert len({each["to"] for each in said}) == len(said)
+    return {each["to"]: each["text"] for each in said}
+
+
+def escalate(world: World, **people: str) -> None:
+    """Declares whom the monitor's alerts go to."""
+    alerts = world.systems.operations.drift_monitors["ChurnDrift"].alerts
+    object.__setattr__(alerts, "escalation", people)
+
+
+def test_the_account_reaches_the_people_the_monitor_names(world: World) -> None:
+    world.broken = True
+    run(world)
+    assert set(told(world)) == {"oncall", "data-team"}  # who owns the source, too
+
+
+def test_a_warning_is_told_to_nobody_where_only_critical_is_named(world: World) -> None:
+    escalate(world, critical="oncall")
+    assert run(world).status == "finished"
+    assert told(world) == {}
+
+
+@pytest.mark.parametrize(("named", "hear"), [({"critical": "oncall"}, {"oncall"}), ({}, {"oncall", "data-team"})])
+def test_somebody_hears_of_a_run_that_ended_early(world: World, named: dict[str, str], hear: set[str]) -> None:
+    escalate(world, **named)
+    world.systems.traffic = None  # type: ignore[assignment]
+    assert run(world).status == "failed"
+    assert set(told(world)) == hear
+    assert all("failed: " in text for text in told(world).values())
 
 
 def test_every_call_leaves_an_intent_and_an_outcome_in_a_sound_audit_log(world: World) -> None:

@@ -130,6 +130,7 @@ def test_a_worse_challenger_loses_and_cannot_be_deployed(shop: Shop, capsys: pyt
     code, document = cli(shop, capsys, "deploy", CANARY, "--model", MODEL, "--version", worse.version)
     assert code == 3
     assert document["error"]["kind"] == "policy"
+    assert "promotion_needs_passed_gate" in document["error"]["message"]
     assert shop.systems.store.latest(Kind.rollout, MODEL, version=worse.version) is None
     assert_champion_alone(shop)
 

@@ -26,3 +26,28 @@ def test_a_seed_out_of_reach_is_refused_and_the_earlier_run_stays(
     assert guardian(["demo", "--dir", str(earlier), "--seed", seed]) == 2
     assert "--seed" in capsys.readouterr().err
     assert (earlier / "report.html").read_text() == "the earlier run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["--planner", "bogus", "--without-agent"], {}, "'bogus' is not a planner"),
+        (["--planner", "openai"], {"OPENAI_API_KEY": "k", "GUARDIAN_OPENAI_API": "soap"}, "write responses or chat"),
+        (["--planner", "openai"], {"OPENAI_BASE_URL": "localhost"}, "'localhost' is no address"),
+    ],
+)
+def test_a_planner_that_cannot_work_is_refused_and_the_earlier_run_stays(
+    earlier: Path,
+    arguments: list[str],
+    environment: dict[str, str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "GUARDIAN_OPENAI_API"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert guardian(["demo", "--dir", str(earlier), *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert (earlier / "report.html").read_text() == "the earlier run"

@@ -12,6 +12,7 @@ import pytest
 from agent.cli.app import run as guardian
 from evals.scratch import ScratchFolder
 from policies.errors import InputError
+from tools.systems.systems import Systems
 
 TABLES = ("customers", "ml_features.customer_360")
 
@@ -65,16 +66,17 @@ def test_a_planner_that_cannot_work_is_refused_before_anything_is_touched(
     assert not (tmp_path / "shop").exists()
 
 
-def test_an_interrupted_demo_says_so_and_lets_go_of_its_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_interrupted_demo_says_so_and_lets_go_of_its_folder(tmp_path: Path, options: list[str]) -> None:
     home = tmp_path / "shop"
-    command = [sys.executable, "-c", "from agent.cli import main; main()", "demo", "--dir", str(home)]
+    command = [sys.executable, "-c", "from agent.cli import main; main()", *options, "demo", "--dir", str(home)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as demo:
         assert demo.stderr is not None
         assert "building SimShop" in demo.stderr.readline()
         demo.send_signal(signal.SIGINT)
         said = demo.stderr.read()
     assert demo.returncode == 130
-    assert said.startswith("interrupted; ")
+    assert said.startswith("interrupted: ")
     ScratchFolder(home, "evals", TABLES).close()
 
 
@@ -92,6 +94,16 @@ def test_what_people_keep_in_the_folder_stays(tmp_path: Path) -> None:
     assert [each.exists() for each in mine] == [True] * len(mine)
     assert [each.exists() for each in made] == [False] * len(made)
     assert told == []
+
+
+def test_an_example_never_writes_into_a_users_own_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GUARDIAN_STATE_URL", "GUARDIAN_WAREHOUSE_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, f"sqlite:///{tmp_path / 'mine'}")
+    with ScratchFolder(tmp_path / "shop", "evals", TABLES):
+        systems = Systems.open(tmp_path / "shop" / "operations.yaml")
+        assert systems.store.url.endswith("shop/.guardian/state.db")
+        systems.close()
+    assert not (tmp_path / "mine").exists()
 
 
 def test_edited_declarations_are_kept_aside_and_told(tmp_path: Path) -> None:

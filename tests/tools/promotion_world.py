@@ -23,6 +23,7 @@ from tools.systems.traffic import Traffic
 from tools.systems.warehouse import Warehouse
 
 MODEL, NAME, CHALLENGE, STRATEGY = "Loans", "loans", "LoanChallenge", "Canary"
+STRATEGY_OF = {"canary": STRATEGY, "shadow": "Shadow", "blue_green": "BlueGreen", "ab_test": "ABTest"}
 START = datetime(2026, 3, 1)
 MIN_ROWS = 300
 OPERATIONS = f"""
@@ -35,7 +36,9 @@ models:
     table: loans
     holdout: holdout
     features: {{numeric: [a, b]}}
+    prediction_log: requests
     labels: {{table: outcomes, id: loan, time: at, value: defaulted, arrived: known_at}}
+    outcomes: {{profit: {{table: profits, id: loan, time: at, value: profit, arrived: known_at}}}}
 champion_challengers:
   LoanChallenge:
     champion: {{model: loans, stage: production}}
@@ -55,6 +58,21 @@ deployment_strategies:
       - {{traffic_pct: 50, duration: 24h, gate: latency_and_errors}}
       - {{traffic_pct: 100, duration: stable, gate: none}}
     rollback: {{auto: true, conditions: ["error_rate > 0.01"]}}
+  Shadow:
+    type: shadow
+    duration: 24h
+    comparison: {{champion: old, challenger: new, metrics: [auc_roc]}}
+    promotion_criteria: {{challenger_wins_on: [auc_roc], max_latency_increase_pct: 10}}
+  BlueGreen:
+    type: blue_green
+    environments: {{blue: {{endpoint: /blue, model: old}}, green: {{endpoint: /green, model: new}}}}
+    switch: {{method: load_balancer, health_check_seconds: 30, rollback_timeout_seconds: 300}}
+  ABTest:
+    type: ab_test
+    variants: {{control: {{model: old, traffic_pct: 50}}, treatment: {{model: new, traffic_pct: 50}}}}
+    success_metric: profit
+    duration: 2d
+    statistical: {{test: t_test, significance: 0.05, min_sample_size: 100}}
 systems: {{clock: virtual, people: {{team: {{email: team@bank.example}}}}}}
 """
 

@@ -23,14 +23,14 @@ from tests.tools.promotion_world import (
     MIN_ROWS,
     MODEL,
     NAME,
-    STRATEGY,
+    STRATEGY_OF,
     Crash,
     PromotionWorld,
     pairwise_rises,
     splits,
 )
-from tools.deploy import reconcile
 from tools.deploy import tool as deploying
+from tools.deploy.strategies import STRATEGIES
 from tools.deploy.verdicts import GateVerdict, Verdict
 from tools.evaluate import contenders, quality
 from tools.evaluate import tool as evaluating
@@ -84,12 +84,12 @@ class Promotions(RuleBasedStateMachine):
                 assert result.gate.status != "passed", "too few rows are no pass"
 
     @precondition(lambda self: len(self.world.registry.strengths) > 1)
-    @rule(back=st.integers(0, 2))
-    def deploy(self, back: int) -> None:
+    @rule(back=st.integers(0, 2), kind=st.sampled_from(list(STRATEGIES)))
+    def deploy(self, back: int, kind: str) -> None:
         version = str(max(1, len(self.world.registry.strengths) - back))
         with self._process():
-            arguments = deploying.DeployArguments(strategy=STRATEGY, model=MODEL, version=version)
-            event(f"deployed: {deploying.run(self.world.systems, arguments).status}")
+            arguments = deploying.DeployArguments(strategy=STRATEGY_OF[kind], model=MODEL, version=version)
+            event(f"deployed: {kind} {deploying.run(self.world.systems, arguments).status}")
 
     @rule(verdict=st.sampled_from(list(Verdict)), hours=st.sampled_from([0, 2, 30]))
     def advance(self, verdict: Verdict, hours: int) -> None:
@@ -99,12 +99,12 @@ class Promotions(RuleBasedStateMachine):
             for rollout in deploying.advance(self.world.systems, self.world.now):
                 event(f"advanced: {rollout.status} {rollout.stage}")
 
-    @rule(strength=st.sampled_from([0.6, 0.9]), stages=st.integers(0, 3))
-    def a_night_and_a_rollout(self, strength: float, stages: int) -> None:
+    @rule(strength=st.sampled_from([0.6, 0.9]), stages=st.integers(0, 3), kind=st.sampled_from(list(STRATEGIES)))
+    def a_night_and_a_rollout(self, strength: float, stages: int, kind: str) -> None:
         """What the planner does when all goes well, as far as it goes."""
         self.retrain(strength)
         self.evaluate()
-        self.deploy(0)
+        self.deploy(0, kind)
         self.traffic_goes_only_to_what_passed()
         for _ in range(stages):
             self.advance(Verdict.PASS, 30)
@@ -130,13 +130,14 @@ class Promotions(RuleBasedStateMachine):
         calls=st.integers(1, 6),
         after=st.booleans(),
         down=st.sampled_from(JUMPS),
+        kind=st.sampled_from(list(STRATEGIES)),
     )
-    def a_power_cut(self, what: str, calls: int, after: bool, down: timedelta) -> None:
+    def a_power_cut(self, what: str, calls: int, after: bool, down: timedelta, kind: str) -> None:
         """At one of the writes of a call, before or after it; then nothing for a while, then a reconcile step."""
         acts: dict[str, Callable[[], None]] = {
             "retrain": lambda: self.retrain(0.9),
             "evaluate": self.evaluate,
-            "deploy": lambda: self.deploy(0),
+            "deploy": lambda: self.deploy(0, kind),
             "advance": lambda: self.advance(Verdict.PASS, 30),
             "roll_back": self.roll_back,
         }
@@ -225,7 +226,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(contenders, "latency", fast)
     monkeypatch.setattr(quality, "replay", lambda *_: Replay([0.5], [0.5], True))
-    monkeypatch.setattr(reconcile, "assess", assess)
+    for strategy in STRATEGIES.values():
+        monkeypatch.setattr(strategy, "assess", assess)
 
 
 @pytest.mark.usefixtures("quick")

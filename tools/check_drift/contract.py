@@ -43,6 +43,13 @@ def validate(schema: Schema, rows: pa.Table, time: str, span: timedelta) -> list
     return [_check(clause) for clause in clauses]
 
 
+def timeless(time: str, rows: int) -> list[Check]:
+    """The finding that `rows` of the table have no time: no window will ever hold them. None where there are none."""
+    if not rows:
+        return []
+    return [_check(Clause(time, True, float(rows), 0.0, f"{rows:,} rows have no time, and are in no window"))]
+
+
 def kind_of(arrow_type: Any) -> str:
     """The declared kind an Arrow type belongs to: integer, number, string, boolean, timestamp, or its own name."""
     import pyarrow as pa

@@ -22,29 +22,38 @@ from tools.check_drift.profiles import Profile
 THRESHOLD = 0.2
 """Change of a correlation that counts, where no threshold is declared."""
 
-_FIELLER = 1.06
+_MIDDLE = 0.5
+"""Mean of the baseline's grades."""
+
+_FEWEST = 25
+"""Rows of normal data whose correlation is as noisy: below, a few rows carry it and its distribution is not normal."""
 
 
 @dataclass(frozen=True)
 class Correlations:
-    """Correlations `matrix` (NaN where undefined) of the columns `names`, each over `rows` rows without nulls."""
+    """Correlations `matrix` (NaN where undefined) of the columns `names`, each over `rows` rows without nulls.
+
+    `noise`: rows times the variance of each correlation, from the columns' fourth moments; 1 for independent columns,
+    more than (1 - r²)² where few rows carry the correlation.
+    """
 
     names: list[str]
     matrix: Floats
     rows: Ints
+    noise: Floats
 
     def save(self, path: Path) -> None:
         """Writes one NPZ file, replacing it atomically."""
         temporary = path.with_name(f".{path.name}.partial")
         with temporary.open("wb") as file:
-            np.savez(file, names=np.array(self.names), matrix=self.matrix, rows=self.rows)
+            np.savez(file, names=np.array(self.names), matrix=self.matrix, rows=self.rows, noise=self.noise)
         temporary.replace(path)
 
     @staticmethod
     def load(path: Path) -> Correlations:
         """Reads what `save` wrote. Raises OSError, ValueError or KeyError."""
         with np.load(path, allow_pickle=False) as stored:
-            return Correlations(stored["names"].tolist(), stored["matrix"], stored["rows"])
+            return Correlations(stored["names"].tolist(), stored["matrix"], stored["rows"], stored["noise"])
 
 
 @dataclass(frozen=True)
@@ -78,25 +87,30 @@ def correlations(data: object, baseline: Profile) -> Correlations:
         names = list(graded)
         z = np.column_stack(list(graded.values()))
         present = (~np.isnan(z)).astype(np.float64)
-        z = np.nan_to_num(z)
-        parts = [present.T @ present, z.T @ present, (z * z).T @ present, z.T @ z]
+        z = np.nan_to_num(z - _MIDDLE)
+        squared = z * z
+        parts = [present.T @ present, z.T @ present, squared.T @ present, z.T @ z]
+        parts += [squared.T @ squared, (squared * z).T @ z, (squared * squared).T @ present]
         sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]
     if not sums:
-        return Correlations([], np.empty((0, 0)), np.empty((0, 0), dtype=np.int64))
-    n, first, second, product = sums
+        return Correlations([], np.empty((0, 0)), np.empty((0, 0), dtype=np.int64), np.empty((0, 0)))
+    n, first, second, product, *fourth = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = first / n
         variance = np.maximum(second / n - mean * mean, 0.0)
         spread = np.sqrt(variance * variance.T)
         matrix = np.where(spread > 1e-12, (product / n - mean * mean.T) / spread, np.nan)
-    return Correlations(names, matrix, n.astype(np.int64))
+        noise = _noise(matrix, second / n, *(each / n for each in fourth))
+    return Correlations(names, matrix, n.astype(np.int64), noise)
 
 
 def largest_change(before: Correlations, after: Correlations, around: Sequence[str] | None) -> CorrelationChange | None:
     """The pair of columns, one of them in `around` (None: any), whose correlation changed most; None for no pair.
 
-    Tested by Fisher's z with Fieller's variance for rank correlations, Bonferroni over the pairs.
-    Source: E. C. Fieller, H. O. Hartley, E. S. Pearson, Tests for Rank Correlation Coefficients (Biometrika, 1957).
+    Tested by Fisher's z with the variance that both sides' fourth moments give, Bonferroni over the pairs, so ties and
+    columns that are mostly zero are minded; pairs that fewer than `_FEWEST` rows' worth of evidence carry are left out.
+    Source: J. H. Steiger & A. R. Hakstian, The Asymptotic Distribution of Elements of a Correlation Matrix (Br. J.
+    Math. Stat. Psychol., 1982).
     """
     names = [name for name in before.names if name in after.names]
     wanted = set(names if around is None else around)
@@ -109,9 +123,14 @@ def largest_change(before: Correlations, after: Correlations, around: Sequence[s
         n, m = int(before.rows[old[a], old[b]]), int(after.rows[new[a], new[b]])
         if np.isnan(was) or np.isnan(now) or min(n, m) < 10:
             continue
+        pooled = (n * was + m * now) / (n + m)
+        noise = (n * before.noise[old[a], old[b]] + m * after.noise[new[a], new[b]]) / (n + m)
+        inflation = float(noise) / max((1 - pooled * pooled) ** 2, 1e-12)
+        if inflation * _FEWEST > min(n, m):
+            continue
         measured += 1
         if best is None or abs(now - was) > best.change:
-            best = CorrelationChange((a, b), float(was), float(now), _p_value(float(was), n, float(now), m))
+            best = CorrelationChange((a, b), float(was), float(now), _p_value(float(was), n, float(now), m, inflation))
     if best is None:
         return None
     return CorrelationChange(best.pair, best.before, best.after, min(1.0, best.p_value * measured))
@@ -129,12 +148,23 @@ def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
     return np.where(np.isnan(values), np.nan, graded)
 
 
-def _p_value(r: float, n: int, s: float, m: int) -> float:
+def _noise(r: Floats, square: Floats, both: Floats, cubed: Floats, fourth: Floats) -> Floats:
+    """Rows times the variance of r: E[(uv - r (u² + v²) / 2)²] of the standardised columns u and v."""
+    u, v = square, square.T
+    crossed = both / (u * v)
+    uneven = cubed / (u * np.sqrt(u * v)) + cubed.T / (v * np.sqrt(u * v))
+    tails = fourth / (u * u) + fourth.T / (v * v) + 2 * crossed
+    variance: Floats = np.maximum(crossed - r * uneven + r * r / 4 * tails, 0.0)
+    return variance
+
+
+def _p_value(r: float, n: int, s: float, m: int, inflation: float) -> float:
+    """Two-sided p-value that correlations r of n and s of m rows come from one; normal data have an inflation of 1."""
     from scipy.special import ndtr
 
-    bounded = np.clip([r, s], -0.999999, 0.999999)
-    z = abs(np.arctanh(bounded[0]) - np.arctanh(bounded[1])) / np.sqrt(_FIELLER / (n - 3) + _FIELLER / (m - 3))
-    return float(2 * ndtr(-z))
+    bounded = np.arctanh(np.clip([r, s], -0.999999, 0.999999))
+    error = np.sqrt(max(inflation, 1e-3) * (1 / (n - 3) + 1 / (m - 3)))
+    return float(2 * ndtr(-abs(bounded[0] - bounded[1]) / error))
 
 
 def _places(of: Correlations) -> Mapping[str, int]:

@@ -21,7 +21,7 @@ from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, pr
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
-from tools.systems.warehouse import quote
+from tools.systems.warehouse import TIMES, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,7 @@ class Material:
 
         time = self.binding.time
         if "rows" not in self._kept:
+            self._require_times()
             where = f"{quote(time)} >= $start AND {quote(time)} < $end"
             params = {"start": self.at - self.reach, "end": self.at}
             self._kept["rows"] = self.systems.warehouse.read(self.binding.table, None, where, params)
@@ -59,6 +60,18 @@ class Material:
         if start <= self.at - self.reach:
             return rows
         return rows.filter(pc.greater_equal(rows.column(time), pa.scalar(start, rows.schema.field(time).type)))
+
+    def _require_times(self) -> None:
+        """Raises InputError where the time column holds no times."""
+        binding = self.binding
+        kind = self.systems.warehouse.columns(binding.table).get(binding.time)
+        if kind is not None and not kind.upper().startswith(TIMES):
+            raise InputError(f"column {binding.time!r} holds {kind}, and must hold times", where=binding.table)
+
+    def rows_without_time(self) -> int:
+        """Rows that no window will ever hold."""
+        sql = f"SELECT count(*) FROM {self.binding.table} WHERE {quote(self.binding.time)} IS NULL"
+        return int(self.systems.warehouse.query(sql).column(0)[0].as_py())
 
     def current(self, start: datetime) -> Profile:
         """Profile of the features in the window, comparable with the baseline's."""
@@ -112,7 +125,12 @@ class Material:
         return found
 
     def champion(self) -> str:
-        """The version that served at the time looked back from. Raises InputError where none does."""
+        """The version that served at the time looked back from; of a model served elsewhere the last one recorded.
+
+        Raises InputError where there is none.
+        """
+        if "champion" not in self._kept and self.elsewhere:
+            self._kept["champion"] = self._recorded_version()
         if "champion" not in self._kept:
             split = self.systems.traffic.split(self.monitor.model, self.at)
             name = self.binding.registry_name
@@ -122,8 +140,28 @@ class Material:
             self._kept["champion"] = version
         return str(self._kept["champion"])
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether there is no artifact that could score a row: the model's recorded predictions are all there is."""
+        return self.binding.served == "elsewhere"
+
+    def _recorded_version(self) -> str:
+        binding = self.binding
+        sql = f"""
+            SELECT CAST(model_version AS VARCHAR) AS v FROM {binding.predictions} WHERE {quote(binding.time)} < $end
+            ORDER BY {quote(binding.time)} DESC LIMIT 1
+        """
+        found = self.systems.warehouse.query(sql, {"end": self.at})
+        if not found.num_rows:
+            raise InputError(f"holds no prediction before {self.at}", where=str(binding.predictions))
+        return str(found["v"][0].as_py())
+
     def predict(self, rows: pd.DataFrame) -> Predicted:
         """What the champion says of rows that have its features. Raises InputError where a feature is missing."""
+        if self.elsewhere:
+            raise InputError(
+                "is served elsewhere: rows without a recorded prediction cannot be scored", self.monitor.model
+            )
         names, several = self.binding.features.names, self.binding.task == "multiclass"
         missing = [name for name in names if name not in rows.columns]
         if missing:
@@ -171,7 +209,7 @@ class Material:
 
     def threshold(self, metric: str) -> float:
         """The score from which the champion flags a row, as recorded with it; 0.5 where `metric` needs none."""
-        if metric not in ("f1", "accuracy"):
+        if metric not in ("f1", "accuracy") or self.elsewhere:
             return 0.5
         version = self.systems.registry.get(self.binding.registry_name, self.champion())
         recorded = {**version.params, **version.tags}.get("threshold", version.metrics.get("threshold", 0.5))
@@ -229,6 +267,8 @@ class Material:
     def scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
         """The baseline's id, time and target, and what the champion says of it: once a version, and stored."""
         if "scored" not in self._kept:
+            if self.elsewhere:
+                return self._recorded_of_baseline()
             path = self.stored("scored", f"-v{self.champion()}.npz")
             try:
                 predicted = Predicted.load(path)
@@ -240,10 +280,26 @@ class Material:
         scored: tuple[pd.DataFrame, Predicted] = self._kept["scored"]
         return scored
 
+    def _recorded_of_baseline(self) -> tuple[pd.DataFrame, Predicted]:
+        """The baseline's rows that have a recorded prediction, of whatever version, and that prediction."""
+        import pyarrow as pa
+
+        binding, rows = self.binding, self.baseline_frame()
+        if binding.id not in rows or binding.time not in rows:
+            raise InputError(f"needs {binding.id} and {binding.time}, to find its predictions", str(self.reference()))
+        where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} <= $end"
+        params = {"start": rows[binding.time].min(), "end": rows[binding.time].max()}
+        names = [binding.id, binding.time, SCORE, *([LABEL] if binding.task == "multiclass" else [])]
+        said = self.systems.warehouse.read(str(binding.predictions), names, where, params).to_pandas()
+        both = rows.merge(said, on=[binding.id, binding.time])
+        self._kept["scored"] = (both[rows.columns], self.as_recorded(pa.Table.from_pandas(both, preserve_index=False)))
+        found: tuple[pd.DataFrame, Predicted] = self._kept["scored"]
+        return found
+
     @property
     def keeps(self) -> bool:
-        """Whether summaries of the baseline are worth storing: not where it moves with the window."""
-        return self.monitor.baseline.period is None
+        """Whether summaries of the baseline are worth storing: not where it moves, or what was said of it may."""
+        return self.monitor.baseline.period is None and not self.elsewhere
 
     def _baseline_digest(self) -> str:
         """Digest of the baseline's files and the features asked of it: a changed file is a new baseline.
@@ -252,9 +308,7 @@ class Material:
         """
         if "digest" not in self._kept:
             reference = self.reference()
-            folder = self.systems.warehouse.folder(reference.table)
-            files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.parquet"))]
-            files = [] if reference.spans else files
+            files = [] if reference.spans else self.systems.warehouse.fingerprint(reference.table)
             binding = self.binding
             content = [self.monitor.model, str(reference), files, binding.features.model_dump(), binding.task]
             self._kept["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -39,7 +39,9 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     """
     rows = material.rows(start)
     said, origin = material.recorded(start), "as served"
-    if len(said) < max(COVERED * rows.num_rows, FEWEST_ROWS):
+    if material.elsewhere:
+        origin = f"recorded for {len(said):,} of {rows.num_rows:,} rows"
+    elif len(said) < max(COVERED * rows.num_rows, FEWEST_ROWS):
         said, origin = material.predict(rows.to_pandas()), "scored now"
     if len(said) < FEWEST_ROWS:
         return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(said))]
@@ -125,7 +127,7 @@ def _distributions(
 ) -> list[Check]:
     """A check of each column the two profiles have, p-values corrected over them."""
     changes = compare(baseline, current)
-    values = [statistic(declared.method, change, baseline, current) for change in changes]
+    values = [statistic(declared.method, change) for change in changes]
     checks = []
     for change, (value, _), p in zip(changes, values, holm([p for _, p in values]), strict=True):
         detail = f"{before}{change.reason}; {change.current_rows:,} rows{after}"
@@ -151,7 +153,7 @@ def _distributions(
 def _class_balance(
     declared: LabelDrift, target: str, baseline: Profile, current: Profile, alpha: float, known: str
 ) -> Check:
-    """The class whose share changed most, and Pearson's χ² test that all shares are the same."""
+    """The class whose share changed most, and the test that all shares are the same."""
     sides = [side.columns[target] for side in (baseline, current)]
     counts = [each.counts if isinstance(each, CategorySummary) else {} for each in sides]
     names = sorted(set(counts[0]) | set(counts[1]))

@@ -62,7 +62,7 @@ def judged(material: Material, start: datetime, metric: str) -> tuple[Judged, st
     recorded = None
     if task != "multiclass" or metric in FROM_LABELS:
         recorded = _recorded(material, start, _MADE)
-    if recorded is not None and len(recorded) and len(recorded) >= COVERED * len(outcomes):
+    if recorded is not None and (material.elsewhere or _covers(recorded, len(outcomes))):
         return recorded, known
     rows = datasets.labelled(material.systems, material.monitor.model, start, material.at, material.at)
     if len(rows) > _MOST_SCORED:
@@ -82,7 +82,7 @@ def stream(material: Material, start: datetime) -> Judged:
     where = f"{quote(labels.arrived)} > $start AND {quote(labels.arrived)} <= $end"
     came = warehouse.read(labels.table, [labels.value], where, params).num_rows
     recorded = _recorded(material, start, _ARRIVED)
-    if recorded is not None and len(recorded) and len(recorded) >= COVERED * came:
+    if recorded is not None and (material.elsewhere or _covers(recorded, came)):
         return recorded
     chosen = ", ".join(f"f.{quote(name)}" for name in binding.features.names)
     sql = f"""
@@ -149,6 +149,10 @@ def measured(material: Material, metric: str, rows: Judged) -> Performance:
 _AT = "__row"
 _MADE = "p.{time} >= $start AND p.{time} < $end AND l.{arrived} <= $end"
 _ARRIVED = "l.{arrived} > $start AND l.{arrived} <= $end"
+
+
+def _covers(recorded: Judged, rows: int) -> bool:
+    return len(recorded) > 0 and len(recorded) >= COVERED * rows
 
 
 def _beside(values: pd.Series, predicted: Predicted, task: str) -> Judged:

@@ -12,10 +12,8 @@ from policies.declarations import Severity
 from policies.declarations.base import frequency_period, worst
 from policies.declarations.drift import (
     ConceptDrift,
-    DataDrift,
     DriftMonitor,
     DriftType,
-    FeatureDrift,
     LabelDrift,
     PredictionDrift,
     SchemaDrift,
@@ -24,12 +22,12 @@ from policies.errors import GuardianError
 from tools.check_drift import contract
 from tools.check_drift.concept_methods import check_estimated, check_stream
 from tools.check_drift.diagnosis import diagnose
-from tools.check_drift.evidence import DAILY_FALSE_ALARMS
 from tools.check_drift.feature_checks import check_features
 from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
 from tools.check_drift.predicted import SCORE
 from tools.check_drift.result import BaselineUsed, Check, Diagnosis, DriftReport, MonitorStarted, Window
+from tools.check_drift.spending import Declared, alpha, earlier_looks
 from tools.systems.clock import looked_back_from
 from tools.systems.store import Kind
 from tools.systems.tool import Effect, Tool
@@ -38,11 +36,8 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 _DAY = timedelta(days=1)
-
 _OF_ROWS = (DriftType.data_drift, DriftType.feature_drift, DriftType.prediction_drift, DriftType.schema_drift)
 """Kinds that need no labels: where one of these cannot be judged the window is too thin, not merely young."""
-
-Declared = DataDrift | FeatureDrift | PredictionDrift | LabelDrift | ConceptDrift | SchemaDrift
 
 
 class CheckDriftArguments(BaseModel):
@@ -71,9 +66,10 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     material = Material(systems, monitor, at, reach)
     checks: list[Check] = []
     failed = False
+    earlier = earlier_looks(systems, arguments.monitor, monitor.model, at)
     for declared in monitor.monitors:
         try:
-            checks += _measure(declared, material, _alpha(monitor, declared))
+            checks += _measure(declared, material, alpha(monitor, declared, earlier))
         except Exception as error:  # whatever a source or a model raises: the report says so
             failed = True
             checks.append(_failure(declared, error))
@@ -128,21 +124,22 @@ def start_monitor(systems: Systems, name: str) -> MonitorStarted:
     return started
 
 
-def _measure(declared: Declared, material: Material, alpha: float) -> Sequence[Check]:
+def _measure(declared: Declared, material: Material, level: float) -> Sequence[Check]:
     start = material.at - _window(declared)
     if isinstance(declared, SchemaDrift):
         schema = material.systems.operations.schemas[declared.expected_schema]
         rows = material.rows(start)
         if not rows.num_rows:
             return [_empty(declared)]
-        return contract.validate(schema, rows, material.binding.time, _window(declared))
+        checks = contract.validate(schema, rows, material.binding.time, _window(declared))
+        return [*checks, *contract.timeless(material.binding.time, material.rows_without_time())]
     if isinstance(declared, PredictionDrift):
-        return check_predictions(declared, material, start, alpha)
+        return check_predictions(declared, material, start, level)
     if isinstance(declared, LabelDrift):
-        return check_labels(declared, material, start, alpha)
+        return check_labels(declared, material, start, level)
     if isinstance(declared, ConceptDrift):
-        return _CONCEPT[declared.method](declared, material, start, alpha)
-    return check_features(declared, material, start, alpha)
+        return _CONCEPT[declared.method](declared, material, start, level)
+    return check_features(declared, material, start, level)
 
 
 _CONCEPT = {
@@ -156,12 +153,6 @@ _CONCEPT = {
 def _window(declared: Declared) -> timedelta:
     """The declared window, else one period of the frequency."""
     return declared.window or frequency_period(declared.frequency)
-
-
-def _alpha(monitor: DriftMonitor, declared: Declared) -> float:
-    """A check's share of the monitor's false alarms a day."""
-    a_day = max(_DAY / frequency_period(declared.frequency), 1.0)
-    return DAILY_FALSE_ALARMS / len(monitor.monitors) / a_day
 
 
 def _failure(declared: Declared, error: Exception) -> Check:

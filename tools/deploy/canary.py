@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 
-def plan(canary: Canary, *, strategy: str, model: str, version: str, champion: str, now: datetime) -> Rollout:
+def plan(
+    _: Systems, canary: Canary, *, strategy: str, model: str, version: str, champion: str, now: datetime
+) -> Rollout:
     """A pending rollout; what is declared now holds for all of it. Raises InputError for a lower limit."""
     for stage in canary.stages:
         limits(stage.gate, canary.rollback.conditions)
     return Rollout(
         strategy=strategy,
+        declared=canary,
         model=model,
         version=version,
         champion=champion,

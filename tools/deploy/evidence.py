@@ -26,18 +26,23 @@ SLICE = timedelta(minutes=10)
 FEATURES_REACH_BACK = timedelta(days=35)
 """A request is matched to the newest feature row of its id no older than this."""
 REPLAY_SECONDS = 30.0
-MOST_REPLAYED = 50_000
-"""Labelled rows that both versions score; of more, a sample: an AUC of so many is known to a few thousandths."""
+MOST_OF_A_CLASS = 5_000
+"""Labelled rows of a class that both versions score; of more, a sample. It moves no AUC, which compares across classes,
+and of so many an AUC is known to less than a hundredth."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """Which versions are compared, and since when: the starts of the stages entered so far, oldest first."""
+    """Which versions are compared, and since when: the starts of the stages entered so far, oldest first.
+
+    `variant` is what the log calls the challenger's answers: `shadow` where nobody got them.
+    """
 
     champion: str
     challenger: str
     stages: tuple[datetime, ...]
     until: datetime
+    variant: str = "challenger"
 
     @property
     def params(self) -> dict[str, object]:
@@ -47,6 +52,7 @@ class Period:
             "until": self.until,
             "champion": self.champion,
             "challenger": self.challenger,
+            "variant": self.variant,
         }
 
 
@@ -87,14 +93,15 @@ def with_labels(systems: Systems, model: str, period: Period, evidence: Evidence
 
 _OF_BOTH = """
     "at" >= $since AND "at" <= $until AND
-    ((variant = 'champion' AND version = $champion) OR (variant = 'challenger' AND version = $challenger))
+    ((variant = 'champion' AND version = $champion) OR (variant = $variant AND version = $challenger))
 """
+_SIDE = "CASE variant WHEN 'champion' THEN 'champion' ELSE 'challenger' END"
 
 
 def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence[float]) -> pd.DataFrame:
     slow = "".join(f", count(*) FILTER (latency_ms > $limit{i}) AS slow{i}" for i in range(len(latency_limits)))
     sql = f"""
-        SELECT variant, CAST(floor(epoch("at" - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
+        SELECT {_SIDE} AS side, CAST(floor(epoch("at" - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
                count(error) AS errors, count(latency_ms) AS timed{slow}
         FROM {log} WHERE {_OF_BOTH} GROUP BY ALL ORDER BY slice
     """
@@ -105,13 +112,13 @@ def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence
 
 
 def _p99(systems: Systems, log: str, period: Period) -> dict[str, float]:
-    sql = f"SELECT variant, quantile_cont(latency_ms, 0.99) AS p99 FROM {log} WHERE {_OF_BOTH} GROUP BY variant"
+    sql = f"SELECT {_SIDE} AS side, quantile_cont(latency_ms, 0.99) AS p99 FROM {log} WHERE {_OF_BOTH} GROUP BY side"
     rows = systems.warehouse.query(sql, period.params).to_pylist()
-    return {row["variant"]: float(row["p99"]) for row in rows if row["p99"] is not None}
+    return {row["side"]: float(row["p99"]) for row in rows if row["p99"] is not None}
 
 
 def _in_stage(systems: Systems, log: str, period: Period) -> int:
-    sql = f"SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = 'challenger' AND \"at\" >= $stage"
+    sql = f'SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = $variant AND "at" >= $stage'
     return int(systems.warehouse.query(sql, {**period.params, "stage": period.stages[-1]})["n"][0].as_py())
 
 
@@ -119,7 +126,7 @@ def _slices(counts: pd.DataFrame, n: str, k: str) -> Slices:
     numbers = np.unique(counts["slice"].to_numpy(dtype=np.int64))
 
     def column(variant: str, name: str) -> Any:
-        rows = counts[counts["variant"] == variant]
+        rows = counts[counts["side"] == variant]
         filled = np.zeros(len(numbers), dtype=np.int64)
         filled[np.searchsorted(numbers, rows["slice"].to_numpy(dtype=np.int64))] = rows[name].to_numpy(dtype=np.int64)
         return filled
@@ -185,7 +192,8 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, period: Period) -> 
         SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS told_outcome, {chosen}
         FROM {binding.table} f JOIN known k ON k.id = CAST(f.{id_} AS VARCHAR) AND k.scored_at = f.{time}
         WHERE f.{time} > $trained AND f.{time} <= $until
-        ORDER BY hash(k.id, k.scored_at), k.id, k.scored_at LIMIT {MOST_REPLAYED}
+        QUALIFY row_number() OVER (PARTITION BY k.outcome ORDER BY hash(k.id, k.scored_at), k.id) <= {MOST_OF_A_CLASS}
+        ORDER BY k.scored_at, k.id
     """
     params = {"since": period.stages[0], "until": period.until, "trained": _trained_until(systems, binding, period)}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()

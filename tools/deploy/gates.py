@@ -27,7 +27,7 @@ FEWEST_IN_STAGE = 100
 DEFAULT_LIMITS = {"error_rate": 0.01, "p99_latency_ms": 300.0, "auc_degradation": 0.05}
 """Limits of a named gate's measurements where no rollback condition names one."""
 
-_LOWEST_LOG = -700.0
+LOWEST_LOG = -700.0
 """exp(-700) is about the smallest double: evidence below it is stored as this."""
 
 
@@ -89,16 +89,16 @@ def measure(compared: Comparison, evidence: Evidence, fail_alpha: float) -> Meas
     """One measurement against its limit."""
     limit = compared.bound.limit
     if compared.name == "error_rate":
-        rate = evidence.errors.k / evidence.errors.n if evidence.errors.n else None
-        return _rate("error_rate", limit, limit, rate, _champion_rate(evidence.errors), evidence.errors, fail_alpha)
+        share = evidence.errors.k / evidence.errors.n if evidence.errors.n else None
+        return rate("error_rate", limit, limit, share, champion_rate(evidence.errors), evidence.errors, fail_alpha)
     if compared.name == "p99_latency_ms":
         slow, ours, theirs = evidence.slow[limit], evidence.p99_ms, evidence.champion_p99_ms
-        return _rate("p99_latency_ms", limit, SLOW_SHARE, ours, theirs, slow, fail_alpha)
+        return rate("p99_latency_ms", limit, SLOW_SHARE, ours, theirs, slow, fail_alpha)
     found = compare(evidence.challenger, evidence.champion, evidence.replayed, limit, PASS_ALPHA)
     return _degradation(limit, found, evidence, fail_alpha)
 
 
-def _rate(
+def rate(
     name: str,
     limit: float,
     share: float,
@@ -107,9 +107,10 @@ def _rate(
     slices: Slices,
     fail_alpha: float,
 ) -> Measurement:
+    """A share of the challenger's requests (failed, or slower than `limit` ms) held against the largest allowed."""
     log_e_fail = log_e_breach(slices, share)
     log_e_pass = float(log_e_below(slices.k, slices.n, share))
-    verdict = _verdict(log_e_fail, log_e_pass, fail_alpha)
+    verdict = verdict_of(log_e_fail, log_e_pass, fail_alpha)
     champion_n = int(slices.champion_n.sum())
     needs = 0 if verdict is Verdict.PASS else requests_to_pass(slices.k, slices.n, share, PASS_ALPHA)
     what = "failed" if name == "error_rate" else f"were slower than {limit:g} ms"
@@ -123,17 +124,17 @@ def _rate(
         limit=limit,
         n=slices.n,
         champion_n=champion_n,
-        log_e_fail=max(log_e_fail, _LOWEST_LOG),
-        log_e_pass=max(log_e_pass, _LOWEST_LOG),
+        log_e_fail=max(log_e_fail, LOWEST_LOG),
+        log_e_pass=max(log_e_pass, LOWEST_LOG),
         needs=needs,
         needs_what="challenger requests",
-        detail=detail + _wanting(verdict, needs, "challenger requests"),
+        detail=detail + wanting(verdict, needs, "challenger requests"),
     )
 
 
 def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_alpha: float) -> Measurement:
     best = found.replayed or found.served
-    verdict = _verdict(found.log_e_fail, found.log_e_pass, fail_alpha) if best else Verdict.INCONCLUSIVE
+    verdict = verdict_of(found.log_e_fail, found.log_e_pass, fail_alpha) if best else Verdict.INCONCLUSIVE
     rows = len(evidence.replayed.label) if evidence.replayed else len(evidence.challenger.label)
     needs = 0 if verdict is Verdict.PASS else found.rows_needed
     parts = []
@@ -152,12 +153,12 @@ def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_
         limit=limit,
         n=rows,
         champion_n=rows if evidence.replayed else len(evidence.champion.label),
-        log_e_fail=max(found.log_e_fail, _LOWEST_LOG),
-        log_e_pass=max(found.log_e_pass, _LOWEST_LOG),
+        log_e_fail=max(found.log_e_fail, LOWEST_LOG),
+        log_e_pass=max(found.log_e_pass, LOWEST_LOG),
         interval=(-found.interval[1], -found.interval[0]) if found.interval else None,
         needs=needs,
         needs_what="labelled rows",
-        detail="; ".join(parts) + (_wanting(verdict, needs, "labelled rows") if best else _unranked(needs)),
+        detail="; ".join(parts) + (wanting(verdict, needs, "labelled rows") if best else _unranked(needs)),
     )
 
 
@@ -167,13 +168,13 @@ def _unranked(needs: int | None) -> str:
     return f": its AUC cannot be judged yet; {more}"
 
 
-def _wanting(verdict: Verdict, needs: int | None, what: str) -> str:
+def wanting(verdict: Verdict, needs: int | None, what: str) -> str:
     if verdict is not Verdict.INCONCLUSIVE:
         return ""
     return f"; about {needs:,} more {what} would settle it" if needs else "; more of the same would not pass it"
 
 
-def _verdict(log_e_fail: float, log_e_pass: float, fail_alpha: float) -> Verdict:
+def verdict_of(log_e_fail: float, log_e_pass: float, fail_alpha: float) -> Verdict:
     """Fail goes first; what leans towards failing at the level of passing does not pass."""
     if log_e_fail >= math.log(1.0 / fail_alpha):
         return Verdict.FAIL
@@ -181,7 +182,7 @@ def _verdict(log_e_fail: float, log_e_pass: float, fail_alpha: float) -> Verdict
     return Verdict.PASS if log_e_pass >= math.log(1.0 / PASS_ALPHA) and not leans else Verdict.INCONCLUSIVE
 
 
-def _champion_rate(slices: Slices) -> float | None:
+def champion_rate(slices: Slices) -> float | None:
     total = int(slices.champion_n.sum())
     return int(slices.champion_k.sum()) / total if total else None
 

@@ -139,13 +139,14 @@ def compare(
         return RankingEvidence(0.0, 0.0, None, None, None, _rows_for_classes(labels))
     fails = [log_e_above(-each.value, each.error, limit) for each in estimates]
     best, rows = (paired, len(replayed.label)) if paired and replayed else (estimates[0], len(challenger.label))
+    low, high = interval(best, alpha)
     return RankingEvidence(
         log_e_fail=float(np.logaddexp.reduce(fails)) - math.log(len(fails)),
         log_e_pass=log_e_above(best.value, best.error, -limit),
         served=served,
         replayed=paired,
-        interval=interval(best, alpha),
-        rows_needed=_rows_to_pass(rows, best, limit, alpha),
+        interval=(max(-1.0, low), min(1.0, high)),
+        rows_needed=rows_to_pass(rows, best, limit, alpha),
     )
 
 
@@ -159,7 +160,7 @@ def interval(difference: Difference, alpha: float) -> tuple[float, float]:
         return log_e_above(width, difference.error, 0.0) - threshold
 
     width = float(brentq(excess, 0.0, 100.0 * difference.error + 1.0))
-    return max(-1.0, difference.value - width), min(1.0, difference.value + width)
+    return difference.value - width, difference.value + width
 
 
 def _auc(score: Floats, label: Flags, weight: Floats) -> tuple[float, float]:
@@ -204,7 +205,7 @@ def _rows_for_classes(label: Flags) -> int | None:
     return max(0, math.ceil(len(label) * (FEWEST_OF_A_CLASS - rarest) / rarest)) if rarest else None
 
 
-def _rows_to_pass(rows: int, difference: Difference, limit: float, alpha: float) -> int | None:
+def rows_to_pass(rows: int, difference: Difference, limit: float, alpha: float) -> int | None:
     """Labelled rows more until the evidence suffices, if the difference stays and its error falls as rows^-1/2."""
     if difference.value <= -limit:
         return None

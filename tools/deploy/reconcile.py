@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from policies.declarations.base import Severity
 from policies.errors import GuardianError
-from tools.deploy.canary import assess
 from tools.deploy.permission import gate_holds
 from tools.deploy.rollout import (
+    ROLLBACK,
     Notice,
     Rollout,
     Status,
@@ -25,6 +25,7 @@ from tools.deploy.rollout import (
     wanted,
     withdraw,
 )
+from tools.deploy.strategies import strategy_of
 from tools.systems.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tools.systems.store import Evidence, StaleRevision
 
@@ -109,7 +110,7 @@ def _step(systems: Systems, state: Rollout, now: datetime) -> Step:
         why = f"the champion was changed from {state.champion} to {split.champion} by someone else meanwhile"
         aborted = abort(state, now, why).model_copy(update={"champion": split.champion})
         return Step(state=aborted, notices=(Notice(severity=Severity.warning, text=f"{state.model}: {why}"),))
-    step = transition(state, now, assess(systems, state, now))
+    step = transition(state, now, strategy_of(state).assess(systems, state, now))
     if _gives_more(systems, step.state) and (refusal := _refusal(systems, state)) is not None:
         return hold(state, now, refusal)
     return step
@@ -138,6 +139,9 @@ def _set_traffic(systems: Systems, state: Rollout, now: datetime) -> None:
         asked.champion,
         asked.challenger,
         asked.challenger_pct,
+        mirrored=asked.mirrored,
+        salt=asked.salt,
+        endpoints=asked.endpoints,
         at=now,
         why=_why(state),
         rests_on=state.rollout_id,
@@ -147,7 +151,9 @@ def _set_traffic(systems: Systems, state: Rollout, now: datetime) -> None:
 def _why(state: Rollout) -> str:
     if state.status in (Status.RUNNING, Status.PAUSED):
         return f"{state.strategy}, stage {state.stage + 1} of {len(state.stages)}"
-    return f"{state.strategy} {state.status.value.replace('_', ' ')}{': ' + state.reason if state.reason else ''}"
+    ended = state.status.value.replace("_", " ")
+    said = f"version {state.version} {ended}" if state.strategy == ROLLBACK else f"{state.strategy} {ended}"
+    return f"{said}{': ' + state.reason if state.reason else ''}"
 
 
 def _set_aliases(systems: Systems, state: Rollout) -> None:

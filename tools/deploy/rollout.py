@@ -6,25 +6,30 @@
        │           │    ▲   │
        │           │    └───┘ gate inconclusive: prolonged, up to max_wait
        ▼           ├──► paused        waited too long, or a condition holds and rollback is not automatic
-    aborted        └──► rolled_back   a condition holds, or a person says so (from paused too)
+    aborted ◄──────┤                  the comparison itself is broken
+                   └──► rolled_back   a condition holds, the challenger lost, or a person says so (from paused too)
 
-A stage ends only when its duration has passed *and* its gate passed. The traffic that a state asks for follows from
-the state alone (`wanted`), so that a reconcile step after a crash brings both together again.
+A stage ends only when its duration has passed *and* its gate passed; a stage that is `early` as soon as it passed. The
+traffic that a state asks for follows from the state alone (`wanted`), so that a reconcile step after a crash brings
+both together again.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from policies.declarations.base import Duration, Severity
-from policies.declarations.deployment import GATES, Stage, StageDuration
+from policies.declarations.base import Duration, Severity, show_duration
+from policies.declarations.deployment import GATES, DeploymentStrategy, Stage, StageDuration
 from tools.deploy.verdicts import GateVerdict, Verdict
 
 SHORTEST_WAIT = timedelta(hours=24)
 LABEL_WAIT = timedelta(days=7)
+ROLLBACK = "rollback"
+"""In the place of a strategy: a person went back to the champion before, with no rollout running."""
 
 
 class Status(StrEnum):
@@ -43,14 +48,21 @@ ENDED = frozenset({Status.PROMOTED, Status.ROLLED_BACK, Status.ABORTED})
 
 
 class StageState(BaseModel):
-    """One stage as declared when the rollout began, when it was entered, and what its gate said last."""
+    """One stage as declared when the rollout began, when it was entered, and what its gate said last.
+
+    `mirrored`: its challenger gets copies of the requests, and nobody its answers. `early`: it ends as soon as its gate
+    passes. `undecided` says what becomes of a rollout whose gate is still inconclusive after `max_wait`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    traffic_pct: float
+    traffic_pct: float = Field(description="0 where the challenger is mirrored")
     duration: StageDuration
     gate: str
     max_wait: Duration
+    mirrored: bool = False
+    early: bool = False
+    undecided: Literal["pause", "keep_champion"] = "pause"
     started_at: datetime | None = None
     last_gate: GateVerdict | None = None
 
@@ -85,14 +97,16 @@ class Event(BaseModel):
 class Rollout(BaseModel):
     """A rollout's whole state: the body of its evidence row and the result of `deploy` and `advance`.
 
-    `stage` counts from 0; `champion` is the version that served when it began. `settled`: the traffic and the
-    registry's aliases are known to be as the state asks.
+    `stage` counts from 0; `champion` is the version that served when it began. `declared` is the strategy as it was
+    then. `salt` shares ids out for this rollout alone; `environments` are the endpoints of champion and challenger.
+    `settled`: the traffic and the registry's aliases are known to be as the state asks.
     """
 
     model_config = ConfigDict(frozen=True)
 
     rollout_id: str = ""
     strategy: str
+    declared: DeploymentStrategy | None = None
     model: str
     version: str
     champion: str
@@ -105,6 +119,8 @@ class Rollout(BaseModel):
     stages: tuple[StageState, ...]
     auto_rollback: bool = True
     conditions: tuple[str, ...] = ()
+    salt: str = ""
+    environments: tuple[str, str] | None = None
     events: tuple[Event, ...] = ()
     settled: bool = False
 
@@ -127,6 +143,9 @@ class Wanted(BaseModel):
     champion: str
     challenger: str | None = None
     challenger_pct: float = 0.0
+    mirrored: bool = False
+    salt: str = ""
+    endpoints: dict[str, str] = {}
 
 
 class Notice(BaseModel):
@@ -149,11 +168,19 @@ class Step(BaseModel):
 
 def wanted(state: Rollout) -> Wanted:
     """The traffic that a state asks for. A paused rollout keeps the share it has reached."""
+    theirs, ours = state.environments or ("", "")
     if state.status is Status.PROMOTED:
-        return Wanted(champion=state.version)
+        return Wanted(champion=state.version, endpoints={ours: state.version} if ours else {})
     if state.status in (Status.RUNNING, Status.PAUSED):
-        return Wanted(champion=state.champion, challenger=state.version, challenger_pct=state.traffic_pct)
-    return Wanted(champion=state.champion)
+        return Wanted(
+            champion=state.champion,
+            challenger=state.version,
+            challenger_pct=state.traffic_pct,
+            mirrored=state.current.mirrored,
+            salt=state.salt,
+            endpoints={theirs: state.champion, ours: state.version} if ours else {},
+        )
+    return Wanted(champion=state.champion, endpoints={theirs: state.champion} if theirs else {})
 
 
 def transition(state: Rollout, now: datetime, gate: GateVerdict | None) -> Step:
@@ -168,6 +195,12 @@ def transition(state: Rollout, now: datetime, gate: GateVerdict | None) -> Step:
     if gate is None:
         return Step(state=state)
     state = _judged(state, gate)
+    if gate.invalid:
+        text = (
+            f"{state.model}: the rollout of version {state.version} was aborted, {state.champion} serves all traffic. "
+        )
+        notice = Notice(severity=Severity.warning, text=text + gate.invalid)
+        return Step(state=_end(state, Status.ABORTED, now, gate.invalid, gate), notices=(notice,))
     if gate.breached or gate.verdict is Verdict.FAIL:
         return _breach(state, now, gate)
     if state.status is Status.PAUSED:
@@ -175,10 +208,13 @@ def transition(state: Rollout, now: datetime, gate: GateVerdict | None) -> Step:
     stage = state.current
     assert stage.started_at is not None
     elapsed = now - stage.started_at
-    if isinstance(stage.duration, timedelta) and elapsed < stage.duration:
-        return Step(state=state)
-    if gate.verdict is Verdict.PASS:
+    over = not isinstance(stage.duration, timedelta) or elapsed >= stage.duration
+    if gate.verdict is Verdict.PASS and (over or stage.early):
         return _next(state, now, gate)
+    if not over:
+        return Step(state=state)
+    if elapsed >= stage.max_wait and stage.undecided == "keep_champion":
+        return _keep_champion(state, now, gate)
     if elapsed >= stage.max_wait:
         return _pause(state, now, gate, f"stage {state.stage + 1} found no conclusive evidence in {stage.max_wait}")
     if not any(each.event == "prolonged" and each.stage == state.stage for each in state.events):
@@ -227,7 +263,8 @@ def _enter(state: Rollout, stage: int, now: datetime, event: str, gate: GateVerd
         "stages": stages,
         "settled": False,
     }
-    where = f"stage {stage + 1} of {len(stages)}: {entered.traffic_pct:g}% to version {state.version}"
+    share = "a copy of each request" if entered.mirrored else f"{entered.traffic_pct:g}%"
+    where = f"stage {stage + 1} of {len(stages)}: {share} to version {state.version}"
     return _told(state.model_copy(update=update), now, event, where, gate)
 
 
@@ -245,14 +282,30 @@ def _next(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
 
 def _breach(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
     failed = [each for each in gate.measurements if each.verdict is Verdict.FAIL]
-    numbers = "; ".join(f"{each.name} beyond {each.limit:g}: {each.detail}" for each in failed)
+    numbers = "; ".join(
+        f"{each.name} beyond {each.limit:g}: {each.detail}" if each.limit is not None else f"{each.name}: {each.detail}"
+        for each in failed
+        if each.asked or gate.breached
+    )
     why = f"{' and '.join(gate.breached) or gate.name}: {numbers}"
     if not state.auto_rollback:
         if state.status is Status.PAUSED:
             return Step(state=state)
         return _pause(state, now, gate, why)
-    text = f"{state.model}: version {state.version} was rolled back, {state.champion} serves all traffic. {why}"
-    notice = Notice(severity=Severity.critical, text=text)
+    said = f"version {state.version} was rolled back, {state.champion} serves all traffic"
+    if state.current.mirrored:
+        said = f"version {state.version} is not taken, nobody got its answers; {state.champion} stays"
+    lost_only = not gate.breached and all(each.limit is None for each in failed)
+    severity = Severity.warning if state.current.mirrored or lost_only else Severity.critical
+    notice = Notice(severity=severity, text=f"{state.model}: {said}. {why}")
+    return Step(state=roll_back(state, now, why, gate), notices=(notice,))
+
+
+def _keep_champion(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
+    assert isinstance(state.current.max_wait, timedelta)
+    why = f"undecided after {show_duration(state.current.max_wait)}, as declared: {_open(gate)}"
+    text = f"{state.model}: version {state.version} is not taken, {state.champion} serves all traffic. {why}"
+    notice = Notice(severity=Severity.warning, text=text)
     return Step(state=roll_back(state, now, why, gate), notices=(notice,))
 
 
@@ -285,5 +338,5 @@ def _told(state: Rollout, now: datetime, event: str, detail: str, gate: GateVerd
 
 
 def _open(gate: GateVerdict) -> str:
-    open_ones = [f"{e.name}: {e.detail}" for e in gate.measurements if e.verdict is Verdict.INCONCLUSIVE]
+    open_ones = [f"{e.name}: {e.detail}" for e in gate.measurements if e.asked and e.verdict is Verdict.INCONCLUSIVE]
     return "; ".join([*([gate.detail] if gate.detail else []), *open_ones])

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from policies.declarations import Severity
-from policies.declarations.deployment import Canary
+from policies.declarations.deployment import ABTest, BlueGreen, Canary, Shadow
 from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
-from tools.deploy import canary
 from tools.deploy.permission import require_promotable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
-from tools.deploy.rollout import Event, Notice, Rollout, Status, abort, roll_back
+from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status, abort, roll_back
+from tools.deploy.strategies import STRATEGIES
 from tools.systems.registry import PREVIOUS
 from tools.systems.store import Evidence, Kind, StaleRevision
 from tools.systems.tool import Effect, Tool
@@ -42,19 +42,15 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
     its quality gate and no other rollout of the model runs. Returns at once with the first stage in force; the stages
     then advance by themselves, each on the evidence of its gate, and roll back by themselves when a condition holds.
 
-    Raises PolicyRefusal; InputError for a version that is unknown, or a strategy that this version
-    cannot run; SystemDown where the artifact cannot be fetched (the rollout is then aborted).
+    Raises PolicyRefusal; InputError for a version that is unknown, or a strategy that lacks what it compares by (a
+    prediction log, a table of outcomes); SystemDown where the artifact cannot be fetched (the rollout is then aborted).
     """
     declared = systems.operations.named("deployment_strategies", arguments.strategy)
-    if not isinstance(declared, Canary):
-        kind = getattr(declared, "type", "unknown")
-        raise InputError(
-            f"strategy type {kind} is declared but cannot be run by this version; canary can",
-            where=f"deployment_strategies.{arguments.strategy}",
-        )
+    assert isinstance(declared, Canary | Shadow | BlueGreen | ABTest)
     gate = require_promotable(systems, arguments.model, arguments.version)
     now = systems.clock.now()
-    state = canary.plan(
+    state = STRATEGIES[declared.type].plan(
+        systems,
         declared,
         strategy=arguments.strategy,
         model=arguments.model,
@@ -128,7 +124,7 @@ def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:
         raise InputError(f"version {split.champion} serves and no champion before it is known", where=model)
     told = Event(at=now, event=Status.ROLLED_BACK.value, stage=0, traffic_pct=0.0, detail=why)
     state = Rollout(
-        strategy="rollback",
+        strategy=ROLLBACK,
         model=model,
         version=split.champion,
         champion=previous,

@@ -42,14 +42,15 @@ class Measurement(BaseModel):
     verdict: Verdict
     value: float | None = Field(description="the challenger's value, in the unit of the limit")
     champion_value: float | None = Field(description="the champion's value over the same period")
-    limit: float
+    limit: float | None = Field(description="what the value must not go beyond; None where the champion's value is it")
     n: int = Field(description="challenger observations: requests, or labelled rows for auc_degradation")
     champion_n: int
-    log_e_fail: float
-    log_e_pass: float
+    log_e_fail: float = 0.0
+    log_e_pass: float = 0.0
     interval: tuple[float, float] | None = Field(
-        default=None, description="95% confidence sequence, where there is one"
+        default=None, description="of the value, or of its difference to the champion's; valid at any look"
     )
+    asked: bool = Field(default=True, description="whether the gate's verdict rests on it")
     needs: int | None = Field(
         default=None, description="how much more it takes to pass at the present values, if it can"
     )
@@ -67,3 +68,4 @@ class GateVerdict(BaseModel):
     measurements: tuple[Measurement, ...] = ()
     detail: str = ""
     breached: tuple[str, ...] = Field(default=(), description="rollback conditions that hold, whatever the gate")
+    invalid: str = Field(default="", description="why no verdict can be trusted: the comparison itself is broken")

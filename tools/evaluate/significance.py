@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tools.evaluate.comparison import WeightedMetric, relative_improvement
-from tools.evaluate.metrics import Floats, Scored, metric
+from tools.evaluate.metrics import Floats, Metric, Scored, metric
 
 REPLICATES = 200
 CONFIDENCE = 0.95
@@ -83,6 +83,20 @@ def _resampled(rng: np.random.Generator, strata: Sequence[npt.NDArray[np.intp]],
         drawn = rng.integers(0, len(members), len(members))
         weights[members] = np.bincount(drawn, minlength=len(members))
     return weights
+
+
+def difference_error(computed: Metric, champion: Scored, challenger: Scored, *, seed: int) -> float:
+    """Standard error of a binary metric's difference between two models on the same rows, by the same bootstrap.
+
+    NaN where a class is missing, or the metric is undefined for most draws.
+    """
+    strata = [np.flatnonzero(champion.outcomes == value) for value in (0, 1)]
+    if not all(len(members) for members in strata):
+        return math.nan
+    rng = np.random.default_rng(seed)
+    drawn = [_resampled(rng, strata, len(champion)) for _ in range(REPLICATES)]
+    found = np.array([computed(challenger, weights) - computed(champion, weights) for weights in drawn])
+    return float(np.nanstd(found, ddof=1)) if np.isfinite(found).mean() > 0.5 else math.nan
 
 
 def improvement_interval(

@@ -74,14 +74,14 @@ def feature_frame(rows: pd.DataFrame, features: Features) -> pd.DataFrame:
     return pd.DataFrame(columns, index=rows.index)
 
 
-def build(features: Features, parameters: Hyperparameters, seed: int) -> Any:
+def build(features: Features, parameters: Hyperparameters, seed: int, task: str = "binary") -> Any:
     """An unfitted pipeline over a frame of the declared features (`feature_frame`).
 
     Categories are numbered (missing and never seen ones as missing, the rarest beyond 200 as one) and given
     to the trees as categories; numbers pass through, missing ones included.
     """
     from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
@@ -93,7 +93,8 @@ def build(features: Features, parameters: Hyperparameters, seed: int) -> Any:
     )
     parts = [("categories", encode, list(features.categorical))] if features.categorical else []
     columns = ColumnTransformer([*parts, ("numbers", "passthrough", list(features.numeric))])
-    trees = HistGradientBoostingClassifier(
+    boosting = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    trees = boosting(
         learning_rate=parameters.learning_rate,
         max_iter=parameters.iterations,
         max_leaf_nodes=parameters.leaves,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from tools.retrain.case import Case
 from tools.retrain.claim import RUNNING, Claim
 from tools.retrain.result import RetrainArguments, RetrainResult, TriggerAnswer
 from tools.retrain.settle import Settled, complete, fail, settle
-from tools.retrain.training import Order
+from tools.retrain.training import Order, Trained
 from tools.systems.registry import CHALLENGER, CHAMPION, RUN_TAG
 from tools.systems.store import Evidence
 from tools.systems.tool import Effect, Tool
@@ -107,11 +108,14 @@ def _ordered(case: Case, row: Evidence) -> Order:
     )
 
 
-def train_first_champion(systems: Systems, model: str, at: datetime) -> RetrainResult:
+def train_first_champion(
+    systems: Systems, model: str, at: datetime, train: Callable[[Systems, str, Order], Trained] = training.train
+) -> RetrainResult:
     """Trains a model's first champion by the recipe, on rows before the holdout, and gives it the alias `champion`.
 
-    There is nothing yet to compare it with: that a person adopts it is what its evidence row says. Its metrics hold
-    the holdout's too (`holdout_auc_roc`, …), as the baseline for later.
+    `train` is how: by the search of any retraining, or by one fit (`once.fit_once`), which takes every task. There is
+    nothing yet to compare it with: that a person adopts it is what its evidence row says. Its metrics hold the
+    holdout's too (`holdout_auc_roc`, …), as the baseline for later.
 
     Raises:
         InputError: the model has a champion already, or there are no rows to learn from.
@@ -131,7 +135,7 @@ def train_first_champion(systems: Systems, model: str, at: datetime) -> RetrainR
         raise InputError(f"version {standing.version} is its champion already; retrain it instead", where=model)
     held = settled.resumable or _first(systems, model)
     order = Order(model, declared, "auc_roc", at, {}, None, 1, claim.seconds_left(held.row, limit))
-    return _carry_out(systems, held, order)
+    return _carry_out(systems, held, order, train)
 
 
 def _first(systems: Systems, model: str) -> Claim:
@@ -148,11 +152,13 @@ def _first(systems: Systems, model: str) -> Claim:
     return started
 
 
-def _carry_out(systems: Systems, held: Claim, order: Order) -> RetrainResult:
+def _carry_out(
+    systems: Systems, held: Claim, order: Order, train: Callable[[Systems, str, Order], Trained] = training.train
+) -> RetrainResult:
     """Trains and registers for a claimed run. A failure is stored with its reason, and raised."""
     row, seconds = held.row, training.stopwatch()
     try:
-        trained = training.train(systems, row.id, order)
+        trained = train(systems, row.id, order)
         adopted = row.body["alias"] == CHAMPION
         judged = training.holdout_metrics(systems, order.model, trained) if adopted else {}
         asked = [TriggerAnswer.model_validate(each) for each in row.body["triggers"]]

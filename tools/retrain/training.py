@@ -15,6 +15,7 @@ from policies.declarations.training import Training
 from tools.evaluate.metrics import METRICS, Scored, best_f1_threshold
 from tools.retrain import plots, provenance, recipe, rows, study, window
 from tools.retrain.job import Job
+from tools.retrain.judging import measured
 from tools.retrain.process import TrainingProcess
 from tools.retrain.recipes import RECIPE_PARAM, resolve
 from tools.retrain.result import DataWindow
@@ -43,14 +44,15 @@ _SEARCH_SHARE = 0.8
 class Trained:
     """A fitted model and what it is to be judged by: validation metrics, its F1 threshold, where its data came from.
 
-    `judged` are the validation rows it was chosen on; `stopped` says what ended the work early, None where nothing did.
+    `judged` are the validation rows it was chosen on and `threshold` is None where the task is not binary; `stopped`
+    says what ended the work early, None where nothing did.
     """
 
     pipeline: Any
     recipe: str
     parameters: dict[str, str]
-    threshold: float
-    judged: Scored
+    threshold: float | None
+    judged: Scored | None
     metrics: dict[str, float]
     window: DataWindow
     last_row: datetime
@@ -135,7 +137,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     threshold = best_f1_threshold(made.outcomes, made.scores)
     judged = Scored(made.outcomes, made.scores, threshold)
     computed = {name: entry(judged) for name, entry in METRICS.items() if entry.task == "binary"}
-    example = _example(found.rows.frame)
+    example = example_of(found.rows.frame)
     return Trained(
         pipeline=made.model,
         recipe=training.use_experiment,
@@ -176,7 +178,7 @@ def register(
         example=trained.example,
         params={
             **trained.parameters,
-            THRESHOLD_PARAM: f"{trained.threshold!r}",
+            **({} if trained.threshold is None else {THRESHOLD_PARAM: f"{trained.threshold!r}"}),
             RECIPE_PARAM: trained.recipe,
             "data_window": trained.window.declared,
             "seed": SEED,
@@ -198,18 +200,18 @@ def register(
             "data_window.json": trained.window.model_dump_json(indent=1).encode(),
             "trials.json": json.dumps([asdict(each) for each in trained.trials], indent=1).encode(),
             "environment.json": json.dumps(provenance.environment(), indent=1).encode(),
-            **plots.drawn(trained.judged, trained.trials),
+            **({} if trained.judged is None else plots.drawn(trained.judged, trained.trials)),
         },
     )
 
 
 def holdout_metrics(systems: Systems, model: str, trained: Trained) -> dict[str, float]:
-    """Every binary metric on the model's holdout table, named `holdout_…`."""
+    """Every metric of the model's task on its holdout table, named `holdout_…`."""
     binding = systems.operations.model(model)
     table = datasets.table(systems, binding.holdout).dropna(subset=[binding.target])
-    scores = recipe.score(trained.pipeline, recipe.feature_frame(table, binding.features))
-    judged = Scored(table[binding.target].to_numpy(np.float64), scores, trained.threshold)
-    computed = {name: entry(judged) for name, entry in METRICS.items() if entry.task == "binary"}
+    frame = recipe.feature_frame(table, binding.features)
+    threshold = 0.5 if trained.threshold is None else trained.threshold
+    computed = measured(binding.task, trained.pipeline, frame, table[binding.target], threshold)
     return {f"holdout_{name}": value for name, value in computed.items() if np.isfinite(value)}
 
 
@@ -235,7 +237,7 @@ def _since(found: rows.TrainingRows, moment: datetime) -> Rows:
     return found.rows.at(np.flatnonzero(found.times >= np.datetime64(moment, "us")))
 
 
-def _example(frame: pd.DataFrame) -> pd.DataFrame:
+def example_of(frame: pd.DataFrame) -> pd.DataFrame:
     """A few late rows without gaps where there are any: a signature is read from them."""
     complete = frame.tail(5000).dropna()
     return (complete if len(complete) >= EXAMPLE_ROWS else frame).tail(EXAMPLE_ROWS).reset_index(drop=True)

@@ -86,6 +86,10 @@ class GatewayApp:
                 raise Refused(405, "method", f"{path} takes POST, not {method}")
             await self._predict(scope, receive, send)
             return
+        serving = self._router.serving
+        if method == "POST" and serving is not None and path in serving.split.endpoints:
+            await self._predict(scope, receive, send, serving.split.endpoints[path])
+            return
         if path not in ("/healthz", "/readyz", "/metrics"):
             raise Refused(404, "not_found", f"there is no {path}; predictions are at POST {self._endpoint}")
         if method not in ("GET", "HEAD"):
@@ -100,7 +104,8 @@ class GatewayApp:
             text = self._metrics.render(gauges, self._lifetime.counters())
             await _send(send, 200, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
-    async def _predict(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _predict(self, scope: Message, receive: Receive, send: Send, version: str | None = None) -> None:
+        """Answers by the split, or by `version` alone where it is asked at its own endpoint."""
         if self._inflight >= self._max_inflight:
             raise Refused(503, "overloaded", f"{self._max_inflight} requests are under way", retry_after=_RETRY_AFTER)
         self._inflight += 1
@@ -111,7 +116,10 @@ class GatewayApp:
             if serving is None:
                 raise Refused(503, "not_ready", "no model is loaded yet", "/readyz", _RETRY_AFTER)
             request = parse(body, serving.champion.schema)
-            answer = await self._router.answer(serving, request, started)
+            if version is None:
+                answer = await self._router.answer(serving, request, started)
+            else:
+                answer = await self._router.answer_by(version, serving, request, started)
         finally:
             self._inflight -= 1
         await _send(send, 200, _rendered(answer, self._router.model), b"application/json")

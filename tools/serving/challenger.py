@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.serving.breaker import Breaker
-from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess
+from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, Scored
 
 DEADLINE_SECONDS = 0.2
 _RESTART_SECONDS = (0.1, 10.0)
@@ -29,14 +29,14 @@ class Spares:
         if not self._closed and (self._spare is None or not self._spare.alive):
             self._spare = await ChallengerProcess.start()
 
-    async def take(self, folder: Path) -> ChallengerProcess:
-        """A process that has loaded `folder`. Raises ChallengerFailed."""
+    async def take(self, folder: Path, beside: Path | None = None) -> ChallengerProcess:
+        """A process that has loaded `folder`, and the champion's `beside` it. Raises ChallengerFailed."""
         await self.refill()
         process, self._spare = self._spare, None
         if process is None:
             raise ChallengerFailed("the gateway is stopping")
         try:
-            await process.load(folder)
+            await process.load(folder, beside)
         except BaseException:
             process.end()
             raise
@@ -60,9 +60,11 @@ class Challenger:
         spares: Spares,
         timer: Callable[[], float],
         deadline: float = DEADLINE_SECONDS,
+        beside: Path | None = None,
     ) -> None:
         self.version = version
         self._folder = folder
+        self._beside = beside
         self._spares = spares
         self._deadline = deadline
         self._process: ChallengerProcess | None = None
@@ -73,17 +75,18 @@ class Challenger:
 
     async def start(self) -> None:
         """Loads the model in its process. Raises ChallengerFailed."""
-        self._adopt(await self._spares.take(self._folder))
+        self._adopt(await self._spares.take(self._folder, self._beside))
 
-    async def score(self, instances: Sequence[Any]) -> list[float]:
-        """Scores of raw feature objects. Raises ChallengerFailed, at the latest at the deadline."""
+    async def score(self, instances: Sequence[Any], *, timed: bool = False) -> Scored:
+        """Scores of raw feature objects; `timed`, with both versions' times. Raises ChallengerFailed, at the latest
+        at the deadline."""
         process = self._process
         if process is None:
             raise ChallengerFailed("the challenger's process is not running")
         if not self.breaker.allows():
             raise ChallengerFailed("not asked: it failed too often (breaker open)")
         try:
-            scores = await process.score(instances, self._deadline)
+            scored = await process.score(instances, self._deadline, timed=timed)
         except ChallengerFailed as error:
             if self.breaker.failed():
                 log.warning("challenger %s: breaker open after: %s", self.version, error)
@@ -94,7 +97,7 @@ class Challenger:
             self.breaker.failed()
             raise
         self.breaker.succeeded()
-        return scores
+        return scored
 
     @property
     def pid(self) -> int | None:
@@ -129,7 +132,7 @@ class Challenger:
             pause = min(pause * 2, longest)
             self.restarts += 1
             try:
-                self._adopt(await self._spares.take(self._folder))
+                self._adopt(await self._spares.take(self._folder, self._beside))
             except (ChallengerFailed, OSError) as error:
                 log.warning("challenger %s: cannot be started again: %s", self.version, error)
                 continue

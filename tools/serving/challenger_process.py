@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,15 @@ class ChallengerFailed(Exception):
     """The challenger gave no usable answer; the text is what its log row says."""
 
 
+@dataclass(slots=True)
+class Scored:
+    """Scores in order. Beside the champion: both versions' own milliseconds for what was scored together."""
+
+    scores: list[float]
+    model_ms: float | None = None
+    champion_ms: float | None = None
+
+
 class ChallengerProcess(asyncio.Protocol):
     """One child process and the socket to it. Lives in one event loop."""
 
@@ -30,7 +40,7 @@ class ChallengerProcess(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
         self._sequence = 0
-        self._waiting: dict[int, asyncio.Future[list[float]]] = {}
+        self._waiting: dict[int, asyncio.Future[Scored]] = {}
         self._outbox: list[bytes] = []
         self._loaded: asyncio.Future[str] | None = None
         self.gone = asyncio.get_running_loop().create_future()
@@ -52,17 +62,21 @@ class ChallengerProcess(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
         return child
 
-    async def load(self, folder: Path) -> str:
-        """Loads a registry cache folder; gives the scoring path taken. Raises ChallengerFailed."""
+    async def load(self, folder: Path, beside: Path | None = None) -> str:
+        """Loads a registry cache folder, and the champion's `beside` it to be timed; gives the scoring path taken.
+
+        Raises ChallengerFailed.
+        """
         self._loaded = asyncio.get_running_loop().create_future()
-        self._write(pack({"load": str(folder)}))
+        self._write(pack({"load": str(folder), "beside": str(beside) if beside else None}))
         try:
             return await asyncio.wait_for(self._loaded, LOAD_SECONDS)
         except TimeoutError:
             raise ChallengerFailed(f"did not load within {LOAD_SECONDS:g} s") from None
 
-    async def score(self, instances: Sequence[Any], seconds: float) -> list[float]:
-        """Scores of raw feature objects. Raises ChallengerFailed, at the latest after `seconds`."""
+    async def score(self, instances: Sequence[Any], seconds: float, *, timed: bool = False) -> Scored:
+        """Scores of raw feature objects; `timed`, with both versions' times. Raises ChallengerFailed, at the latest
+        after `seconds`."""
         if not self.alive:
             raise ChallengerFailed("the challenger's process is not running")
         loop = asyncio.get_running_loop()
@@ -71,11 +85,11 @@ class ChallengerProcess(asyncio.Protocol):
         self._waiting[sequence] = answer
         if not self._outbox:
             loop.call_soon(self._flush)
-        self._outbox.append(pack([sequence, time.monotonic() + seconds, instances]))
+        self._outbox.append(pack([sequence, time.monotonic() + seconds, instances, timed]))
         timer = loop.call_later(seconds, self._expire, sequence, seconds)
         try:
-            scores: list[float] = await answer
-            return scores
+            scored: Scored = await answer
+            return scored
         finally:
             timer.cancel()
             self._waiting.pop(sequence, None)
@@ -145,11 +159,13 @@ class ChallengerProcess(asyncio.Protocol):
         else:
             self._loaded.set_exception(ChallengerFailed(str(message["failed"])))
 
-    def _on_answer(self, sequence: int, scores: list[float] | None, error: str | None) -> None:
+    def _on_answer(
+        self, sequence: int, scores: list[float] | None, error: str | None, times: list[float | None] | None
+    ) -> None:
         answer = self._waiting.get(sequence)
         if answer is None or answer.done():
             return
         if scores is None:
             answer.set_exception(ChallengerFailed(str(error)))
         else:
-            answer.set_result(scores)
+            answer.set_result(Scored(scores, *(times or ())))

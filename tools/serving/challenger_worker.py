@@ -3,9 +3,12 @@
 It imports the libraries at once and then waits for a folder to load, so that a spare one takes over in
 milliseconds. It answers on the socket `FD` until the gateway closes it or dies. It never imports MLflow.
 
-Messages in: `{"load": FOLDER}` once, then `[sequence, deadline, [features, …]]` with the deadline on the system's
-monotonic clock. Out: `{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, then `[sequence, [score, …], null]` or
-`[sequence, null, TEXT]`. Whatever arrived together is scored together.
+Messages in: `{"load": FOLDER, "beside": FOLDER or null}` once, then `[sequence, deadline, [features, …], timed]` with
+the deadline on the system's monotonic clock. Out: `{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, then
+`[sequence, [score, …], null, times]` or `[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
+
+A model `beside` is the champion: where `timed` is asked, it scores the same rows in the same process, for nothing else,
+and `times` are both versions' milliseconds for the rows that were scored together. Else they are null.
 """
 
 from __future__ import annotations
@@ -45,14 +48,15 @@ def main(arguments: Sequence[str]) -> int:
 def _serve(connection: socket.socket) -> None:
     reader = FrameReader()
     scorer: Scorer | None = None
+    beside: Scorer | None = None
     while data := connection.recv(_RECEIVE):
         messages = reader.feed(data)
         for message in messages:
             if isinstance(message, dict):
-                scorer = _load(connection, Path(message["load"]))
+                scorer, beside = _load(connection, Path(message["load"])), _beside(message["beside"])
         questions = [message for message in messages if isinstance(message, list)]
         if questions and scorer is not None:
-            connection.sendall(b"".join(pack(answer) for answer in _answers(scorer, questions)))
+            connection.sendall(b"".join(pack(answer) for answer in _answers(scorer, beside, questions)))
 
 
 def _load(connection: socket.socket, folder: Path) -> Scorer | None:
@@ -65,35 +69,57 @@ def _load(connection: socket.socket, folder: Path) -> Scorer | None:
     return scorer
 
 
-def _answers(scorer: Scorer, questions: list[Any]) -> list[list[Any]]:
+def _beside(folder: str | None) -> Scorer | None:
+    try:
+        return load_scorer(Path(folder)) if folder is not None else None
+    except Exception:
+        return None  # there is nothing to compare the times with then, and the gate says so
+
+
+def _answers(scorer: Scorer, beside: Scorer | None, questions: list[Any]) -> list[list[Any]]:
     """One answer a question; those past their deadline are left out, for nobody waits for them."""
     answers: list[list[Any]] = []
     pending: list[tuple[int, list[Any]]] = []
     now = time.monotonic()
-    for sequence, deadline, instances in questions:
-        if deadline < now:
-            continue
+    awaited = [(sequence, instances) for sequence, deadline, instances, _ in questions if deadline >= now]
+    beside = beside if any(timed for *_, timed in questions) else None
+    # Who goes first finds colder caches; it is each version's turn every other time.
+    first = _milliseconds(beside, awaited) if beside is not None and questions[0][0] % 2 else None
+    started = time.perf_counter()
+    for sequence, instances in awaited:
         try:
             pending.append((sequence, [scorer.encode(scorer.schema.read(features)) for features in instances]))
         except InvalidInstance as error:
-            answers.append([sequence, None, f"cannot read the request: {error}"])
+            answers.append([sequence, None, f"cannot read the request: {error}", None])
     try:
         scores = scorer.score([row for _, rows in pending for row in rows]) if pending else []
     except ScoringFailed:
         return answers + [_alone(scorer, sequence, rows) for sequence, rows in pending]
+    taken = (time.perf_counter() - started) * 1000.0
+    times = None if beside is None else [taken, first or _milliseconds(beside, awaited)]
     start = 0
     for sequence, rows in pending:
-        answers.append([sequence, scores[start : start + len(rows)], None])
+        answers.append([sequence, scores[start : start + len(rows)], None, times])
         start += len(rows)
     return answers
+
+
+def _milliseconds(scorer: Scorer, questions: list[tuple[int, list[Any]]]) -> float | None:
+    """How long a version takes to read and score the questions; None where it cannot."""
+    started = time.perf_counter()
+    try:
+        scorer.score([scorer.encode(scorer.schema.read(row)) for _, instances in questions for row in instances])
+    except (InvalidInstance, ScoringFailed):
+        return None
+    return (time.perf_counter() - started) * 1000.0
 
 
 def _alone(scorer: Scorer, sequence: int, rows: list[Any]) -> list[Any]:
     """One question by itself, so that a row the model fails on fails no other request."""
     try:
-        return [sequence, scorer.score(rows), None]
+        return [sequence, scorer.score(rows), None, None]
     except ScoringFailed as error:
-        return [sequence, None, str(error)]
+        return [sequence, None, str(error), None]
 
 
 def _die_with_parent(parent: int) -> None:

@@ -81,6 +81,8 @@ class Gateway:
             "path": serving.champion.path_name if serving is not None else None,
             "challenger": challenger.version if challenger is not None else None,
             "challenger_pct": split.challenger_pct if split is not None else 0.0,
+            "mirrored": serving is not None and serving.mirror is not None,
+            "endpoints": dict(split.endpoints) if split is not None else {},
             "challenger_pid": challenger.pid if challenger is not None else None,
             "not_loaded": {"split": waiting.number, "reason": waiting.reason} if waiting is not None else None,
             "state_store": self._reloader.store_error or "ok",
@@ -94,12 +96,14 @@ class Gateway:
             "guardian_traffic_split_number": float(serving.split.number if serving is not None else 0),
             "guardian_traffic_challenger_pct": serving.split.challenger_pct if serving is not None else 0.0,
             "guardian_challenger_breaker_open": float(challenger is not None and challenger.breaker.is_open),
+            "guardian_shadow_rows_queued": float(serving.mirror.queued if serving and serving.mirror else 0),
             "guardian_prediction_log_rows_queued": float(self._log.queued),
         }
 
     def counters(self) -> dict[str, float]:
         """Counters kept outside `metrics`, for /metrics."""
         return {
+            "guardian_shadow_requests_dropped_total": float(self.metrics.shadow_dropped),
             "guardian_prediction_log_rows_written": float(self._log.written),
             "guardian_prediction_log_rows_dropped": float(self._log.dropped),
             "guardian_prediction_log_write_failures": float(self._log.failures),

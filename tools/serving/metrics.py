@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5)
 """Upper bounds of the latency histogram, seconds."""
+VARIANTS = ("champion", "challenger", "shadow")
 
 
 class _Histogram:
@@ -24,11 +25,12 @@ class Metrics:
     """Requests, errors and latencies by variant, refusals by status, values outside the contract by variant, field."""
 
     def __init__(self) -> None:
-        self.requests: Counter[str] = Counter({"champion": 0, "challenger": 0})
-        self.errors: Counter[str] = Counter({"champion": 0, "challenger": 0})
+        self.requests: Counter[str] = Counter(dict.fromkeys(VARIANTS, 0))
+        self.errors: Counter[str] = Counter(dict.fromkeys(VARIANTS, 0))
         self.refused: Counter[int] = Counter()
         self.outside: Counter[tuple[str, str]] = Counter()
-        self.latency = {"champion": _Histogram(), "challenger": _Histogram()}
+        self.latency = {variant: _Histogram() for variant in VARIANTS}
+        self.shadow_dropped = 0
 
     def observe(self, variant: str, seconds: float, failed: bool) -> None:
         """One routed request; `failed` if that variant gave no answer."""

@@ -29,7 +29,11 @@ log = logging.getLogger("guardian.gateway")
 
 class LogRow(NamedTuple):
     """One answered instance. `latency_ms` is the request's, from last byte read to answer; `outside_contract` names
-    the features, separated by commas, whose values are outside their declared range or categories."""
+    the features, separated by commas, whose values are outside their declared range or categories.
+
+    A mirrored row has variant `shadow`: an answer nobody got, with the request id of the one that was given.
+    `model_ms` and `champion_ms` are then the two versions' own times on these rows, in one process.
+    """
 
     request_id: str
     id: str | None
@@ -43,6 +47,8 @@ class LogRow(NamedTuple):
     fallback_version: str | None
     fallback_score: float | None
     outside_contract: str | None
+    model_ms: float | None = None
+    champion_ms: float | None = None
 
 
 class PredictionLog:
@@ -145,6 +151,8 @@ def to_arrow(rows: Sequence[LogRow]) -> pa.Table:
             ("fallback_version", text),
             ("fallback_score", number),
             ("outside_contract", text),
+            ("model_ms", number),
+            ("champion_ms", number),
         ]
     )
     columns = zip(*rows, strict=True)

@@ -134,9 +134,10 @@ class GatewayProcess:
             time.sleep(0.02)
 
     def wait_log_drained(self, seconds: float = 10.0) -> None:
-        """Waits until every row of an answered request is in the warehouse. Raises SystemDown otherwise."""
+        """Waits until every answered request and every copy is in the warehouse. Raises SystemDown otherwise."""
         until = time.monotonic() + seconds
-        while self.metrics()["guardian_prediction_log_rows_queued"]:
+        queued = ("guardian_shadow_rows_queued", "guardian_prediction_log_rows_queued")
+        while sum(map(self.metrics().__getitem__, queued)):
             if time.monotonic() > until:
                 raise SystemDown("still has rows to write", where="prediction log")
             time.sleep(0.02)

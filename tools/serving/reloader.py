@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tools.serving.buckets import BucketRouter
 from tools.serving.challenger import DEADLINE_SECONDS, Challenger, Spares
 from tools.serving.contract import Contract
 from tools.serving.router import Router, Serving
@@ -155,7 +156,9 @@ class Reloader:
         if old is None or old.split.number != split.number:
             champion = await self._champion(split.champion)
             challenger = await self._challenger(split, old)
-            self._router.serving = Serving(split, champion, challenger)
+            mirror = self._router.mirror(challenger) if split.mirrored and challenger is not None else None
+            buckets = BucketRouter(self._router.model, split.salt)
+            self._router.serving = Serving(split, champion, challenger, buckets, mirror)
             if old is not None:
                 self._retire(old, champion, challenger)
         await self._drain()
@@ -167,6 +170,8 @@ class Reloader:
 
     def _retire(self, old: Serving, champion: Scorer, challenger: Challenger | None) -> None:
         """What served before stays in memory, so that going back to it takes no load; its challenger goes once idle."""
+        if old.mirror is not None:
+            old.mirror.close()
         kept = {champion.version, old.champion.version}
         self._scorers = {version: scorer for version, scorer in self._scorers.items() if version in kept}
         idle_challenger = old.challenger is not None and old.challenger is not challenger
@@ -201,6 +206,9 @@ class Reloader:
         fetch = self._models.fetch
         loop = asyncio.get_running_loop()
         fetched = await loop.run_in_executor(self._loads, fetch, self._registry_name, split.challenger)
-        challenger = Challenger(split.challenger, fetched.path, self._spares, self._timer)
+        beside = None
+        if split.mirrored:
+            beside = (await loop.run_in_executor(self._loads, fetch, self._registry_name, split.champion)).path
+        challenger = Challenger(split.challenger, fetched.path, self._spares, self._timer, beside=beside)
         await challenger.start()
         return challenger

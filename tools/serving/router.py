@@ -12,9 +12,10 @@ from datetime import datetime
 from tools.serving.batcher import Batcher
 from tools.serving.buckets import BucketRouter, threshold
 from tools.serving.challenger import Challenger
-from tools.serving.challenger_process import ChallengerFailed
+from tools.serving.challenger_process import ChallengerFailed, Scored
 from tools.serving.features import InvalidInstance
 from tools.serving.metrics import Metrics
+from tools.serving.mirror import Mirror
 from tools.serving.prediction_log import LogRow, PredictionLog
 from tools.serving.requests import PredictRequest, Refused, refused_instance
 from tools.serving.scorer import Scorer, ScoringFailed
@@ -22,6 +23,10 @@ from tools.serving.seams import Clock, Split
 
 LABEL_AT = 0.5
 """Scores from here on get label 1."""
+SHADOW = "shadow"
+"""Variant of an answer to a copy: nobody got it."""
+DIRECT = "direct"
+"""Variant of an answer asked of one version at the endpoint of its environment: no part of the split."""
 _IDLE_SECONDS = 0.001
 _STALE_SECONDS = 0.05
 
@@ -33,6 +38,8 @@ class Serving:
     split: Split
     champion: Scorer
     challenger: Challenger | None
+    buckets: BucketRouter
+    mirror: Mirror | None = None
     inflight: int = 0
     threshold: int = field(init=False)
 
@@ -84,7 +91,6 @@ class Router:
         self._clock = SteadyClock(clock)
         self._metrics = metrics
         self._timer = timer
-        self._buckets = BucketRouter(model)
         self._batcher = Batcher()
         self._start = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -92,7 +98,7 @@ class Router:
     async def answer(self, serving: Serving, request: PredictRequest, started: float) -> Answer:
         """Answers under `serving`; a challenger's failure falls back to the champion. Raises Refused."""
         request_id = f"{self._start}-{next(self._numbers)}"
-        to_challenger = serving.threshold > 0 and self._buckets.bucket(request.id or request_id) < serving.threshold
+        to_challenger = serving.threshold > 0 and serving.buckets.bucket(request.id or request_id) < serving.threshold
         rows = _encode(serving.champion, request)
         serving.inflight += 1
         try:
@@ -107,36 +113,93 @@ class Router:
         finally:
             serving.inflight -= 1
         self._record(serving, request, answer, started)
+        if serving.mirror is not None and not serving.mirror.offer(request, request_id):
+            self._metrics.shadow_dropped += 1
         return answer
+
+    async def answer_by(self, version: str, serving: Serving, request: PredictRequest, started: float) -> Answer:
+        """One version's own answer, at the endpoint of its environment: no fallback hides its failure.
+
+        Raises Refused (500 where it fails, 503 where it is not there).
+        """
+        request_id = f"{self._start}-{next(self._numbers)}"
+        scores, error = None, ""
+        serving.inflight += 1
+        try:
+            if version == serving.champion.version:
+                scores = await self._batcher.score(serving.champion, _encode(serving.champion, request))
+            elif serving.challenger is not None and version == serving.challenger.version:
+                scores = (await serving.challenger.score(request.instances)).scores
+            else:
+                raise Refused(503, "not_ready", f"version {version} is not loaded", "/readyz", 1)
+        except (ScoringFailed, ChallengerFailed) as failed:
+            error = str(failed)
+        finally:
+            serving.inflight -= 1
+        self._log.add(self._rows(DIRECT, version, request, request_id, started, scores, error or None))
+        if scores is None:
+            raise Refused(500, "model", f"version {version} failed on this request: {error}")
+        return Answer(scores, version, DIRECT, request_id)
+
+    def mirror(self, challenger: Challenger) -> Mirror:
+        """A mirror whose copies are recorded here."""
+
+        def record(request: PredictRequest, id: str, seconds: float, scored: Scored | None, error: str | None) -> None:
+            started = self._timer() - seconds
+            self._metrics.observe(SHADOW, seconds, failed=error is not None)
+            scores = scored.scores if scored is not None else None
+            rows = self._rows(SHADOW, challenger.version, request, id, started, scores, error)
+            if scored is not None:
+                rows = [row._replace(model_ms=scored.model_ms, champion_ms=scored.champion_ms) for row in rows]
+            self._log.add(rows)
+
+        return Mirror(challenger, record, self._timer)
+
+    def _rows(
+        self,
+        variant: str,
+        version: str,
+        request: PredictRequest,
+        request_id: str,
+        started: float,
+        scores: list[float] | None,
+        error: str | None,
+    ) -> list[LogRow]:
+        """A row an instance; without scores, of the failure."""
+        milliseconds, at = (self._timer() - started) * 1000.0, self._clock.now()
+        found: list[float | None] = [*scores] if scores is not None else [None] * len(request.instances)
+        return [
+            LogRow(request_id, request.id, at, variant, version, score, None if score is None else _label(score),
+                   milliseconds, error, None, None, _named(outside))
+            for score, outside in zip(found, request.outside, strict=True)
+        ]  # fmt: skip
 
     async def _challenged(
         self, serving: Serving, challenger: Challenger, request: PredictRequest, rows: list[object], request_id: str
     ) -> Answer:
         try:
-            scores = await challenger.score(request.instances)
-            return Answer(scores, challenger.version, "challenger", request_id)
+            scored = await challenger.score(request.instances)
+            return Answer(scored.scores, challenger.version, "challenger", request_id)
         except ChallengerFailed as error:
             scores = await self._batcher.score(serving.champion, rows)
             return Answer(scores, serving.champion.version, "champion", request_id, str(error))
 
     def _record(self, serving: Serving, request: PredictRequest, answer: Answer, started: float) -> None:
-        seconds = self._timer() - started
-        milliseconds, at, error = seconds * 1000.0, self._clock.now(), answer.challenger_error
+        seconds, error = self._timer() - started, answer.challenger_error
         if error is None:
             self._metrics.observe(answer.variant, seconds, failed=False)
-            rows = [
-                LogRow(answer.request_id, request.id, at, answer.variant, answer.version, score,
-                       int(score >= LABEL_AT), milliseconds, None, None, None, _named(outside))
-                for score, outside in zip(answer.scores, request.outside, strict=True)
-            ]  # fmt: skip
+            rows = self._rows(answer.variant, answer.version, request, answer.request_id, started, answer.scores, None)
         else:
             self._metrics.observe("challenger", seconds, failed=True)
             version = serving.challenger.version if serving.challenger is not None else ""
             rows = [
-                LogRow(answer.request_id, request.id, at, "challenger", version, None, None, milliseconds, error,
-                       answer.version, score, _named(outside))
-                for score, outside in zip(answer.scores, request.outside, strict=True)
-            ]  # fmt: skip
+                row._replace(fallback_version=answer.version, fallback_score=score)
+                for row, score in zip(
+                    self._rows("challenger", version, request, answer.request_id, started, None, error),
+                    answer.scores,
+                    strict=True,
+                )
+            ]
         self._metrics.outside.update((rows[0].variant, name) for outside in request.outside for name in outside)
         self._log.add(rows)
 
@@ -150,29 +213,15 @@ class Router:
         error: str,
     ) -> None:
         """The champion failed, be it as the fallback: the request fails, and it is the champion's error."""
-        seconds, at, version = self._timer() - started, self._clock.now(), serving.champion.version
+        seconds, version = self._timer() - started, serving.champion.version
         self._metrics.observe("champion", seconds, failed=True)
         if to_challenger and serving.challenger is not None:
             self._metrics.observe("challenger", seconds, failed=True)
-        self._log.add(
-            [
-                LogRow(
-                    request_id,
-                    request.id,
-                    at,
-                    "champion",
-                    version,
-                    None,
-                    None,
-                    seconds * 1000.0,
-                    error,
-                    None,
-                    None,
-                    _named(outside),
-                )
-                for outside in request.outside
-            ]
-        )
+        self._log.add(self._rows("champion", version, request, request_id, started, None, error))
+
+
+def _label(score: float) -> int:
+    return int(score >= LABEL_AT)
 
 
 def _named(outside: tuple[str, ...]) -> str | None:

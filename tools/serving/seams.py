@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,12 @@ class Split(Protocol):
     def challenger(self) -> str | None: ...
     @property
     def challenger_pct(self) -> float: ...
+    @property
+    def mirrored(self) -> bool: ...
+    @property
+    def salt(self) -> str: ...
+    @property
+    def endpoints(self) -> Mapping[str, str]: ...
 
 
 class Traffic(Protocol):

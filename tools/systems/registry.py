@@ -173,6 +173,7 @@ class Registry:
         import sklearn
         from mlflow.models import infer_signature
 
+        speaks = "predict_proba" if hasattr(pipeline, "predict_proba") else "predict"
         run_name = f"{name} {len(self._numbers(name)) + 1}"
         with mlflow.start_run(experiment_id=self._experiment(name), run_name=run_name, tags=dict(tags)) as run:
             mlflow.log_params({key: str(value) for key, value in params.items()})
@@ -186,9 +187,9 @@ class Registry:
                 pipeline,
                 name="model",
                 serialization_format="cloudpickle",
-                signature=infer_signature(example, pipeline.predict_proba(example)),
+                signature=infer_signature(example, getattr(pipeline, speaks)(example)),
                 pip_requirements=[f"scikit-learn=={sklearn.__version__}", "cloudpickle", "pandas", "numpy"],
-                pyfunc_predict_fn="predict_proba",
+                pyfunc_predict_fn=speaks,
             )
         self._ensure_model(name)
         path = self._download(info.model_uri)
@@ -199,6 +200,25 @@ class Registry:
             shutil.rmtree(path, ignore_errors=True)
         # The last step, with everything it needs at once: a version that is there is whole.
         found = client.create_model_version(_safe(name), info.model_uri, run.info.run_id, tags={**tags, **about})
+        return self.get(name, found.version)
+
+    def adopt(self, name: str, version: str) -> ModelVersion:
+        """Takes a version that someone else registered into the Guardian's care: digest, size, the alias `champion`.
+
+        Raises InputError where it is not a scikit-learn model with a signature, which is what can be served and judged.
+        """
+        if not (found := self.get(name, version)).digest:
+            path = self._download(f"models:/{_safe(name)}/{found.version}")
+            try:
+                if not (path / "model.pkl").is_file() or "signature:" not in (path / "MLmodel").read_text():
+                    wanted = "a scikit-learn model logged with a signature (mlflow.sklearn.log_model)"
+                    raise InputError(f"version {version} of {name!r} is not {wanted}", where="model registry")
+                file = path / "model.pkl"
+                self.tag(name, found.version, _SIZE_TAG, f"{file.stat().st_size / 1e6:.6f}")
+                self.tag(name, found.version, _DIGEST_TAG, digest_file(file))
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+        self.set_alias(name, CHAMPION, found.version)
         return self.get(name, found.version)
 
     def made_by(self, name: str, run_id: str) -> ModelVersion | None:

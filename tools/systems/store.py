@@ -74,7 +74,10 @@ class Store:
             raise InputError(f"is no database URL; {_FORMS}", where="systems.state") from None
         sqlite = parsed.get_backend_name() == "sqlite"
         if sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SystemDown(f"{parsed.database} cannot be made: {error.strerror}", where="state store") from error
         try:
             self._engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
         except (SQLAlchemyError, ImportError) as error:

@@ -14,7 +14,7 @@ from tools.systems.registry import Registry
 from tools.systems.store import Store
 from tools.systems.traces import Traces
 from tools.systems.traffic import Traffic
-from tools.systems.warehouse import Warehouse
+from tools.systems.warehouse import AnyWarehouse, Warehouse
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Systems:
     home: Path
     clock: Clock
     store: Store
-    warehouse: Warehouse
+    warehouse: AnyWarehouse
     registry: Registry
     traffic: Traffic
     notifications: Notifications
@@ -51,7 +51,7 @@ class Systems:
             home=home,
             clock=clock,
             store=store,
-            warehouse=Warehouse(_folder(home, os.environ.get("GUARDIAN_WAREHOUSE_URL", block.warehouse))),
+            warehouse=warehouse_at(home, os.environ.get("GUARDIAN_WAREHOUSE_URL", block.warehouse)),
             registry=Registry(
                 _sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow)), home / ".guardian" / "models"
             ),
@@ -74,8 +74,21 @@ def _sqlite_from(home: Path, url: str) -> str:
     return url
 
 
-def _folder(home: Path, url: str) -> Path:
+def warehouse_at(home: Path, url: str) -> AnyWarehouse:
+    """The warehouse at a URL or in a folder, relative to `home`. Raises InputError for one of another kind."""
+    if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        try:
+            import psycopg  # noqa: F401
+            import sqlglot  # noqa: F401
+        except ImportError as error:
+            wanted = "pip install 'mlops-guardian[postgres]'"
+            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        from tools.systems.postgres import PostgresWarehouse
+
+        return PostgresWarehouse(url)
     path = url.removeprefix("file://")
     if "://" in path:
-        raise InputError(f"{url!r} is not a folder of Parquet files", where="systems.warehouse")
-    return home / path
+        kind = path.partition("://")[0]
+        allowed = "a folder of Parquet files, or postgresql://…"
+        raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
+    return Warehouse(home / path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -50,6 +50,9 @@ class SplitRow(Base):
     champion: Mapped[str] = mapped_column(String(40))
     challenger: Mapped[str | None] = mapped_column(String(40))
     challenger_pct: Mapped[float] = mapped_column(Float)
+    mirrored: Mapped[bool] = mapped_column(default=False, server_default=false())
+    salt: Mapped[str] = mapped_column(String(120), default="", server_default="")
+    endpoints: Mapped[dict[str, str]] = mapped_column(JSON, default=dict, server_default="{}")
     at: Mapped[datetime] = mapped_column(DateTime)
 
 

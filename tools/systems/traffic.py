@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +16,11 @@ _ALIVE_SECONDS = 3.0
 
 
 class Split(BaseModel):
-    """A traffic split: `challenger_pct` of the requests go to the challenger, the rest to the champion."""
+    """A traffic split: `challenger_pct` of the requests go to the challenger, the rest to the champion.
+
+    `mirrored`: the challenger gets a copy of every request and nobody gets its answers. `salt` keys the hash that
+    shares ids out; empty, the model's name alone does. `endpoints` are paths at which one version alone answers.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -24,6 +29,9 @@ class Split(BaseModel):
     champion: str
     challenger: str | None
     challenger_pct: float
+    mirrored: bool = False
+    salt: str = ""
+    endpoints: dict[str, str] = {}
 
 
 class Traffic:
@@ -60,6 +68,9 @@ class Traffic:
         challenger: str | None = None,
         challenger_pct: float = 0.0,
         *,
+        mirrored: bool = False,
+        salt: str = "",
+        endpoints: Mapping[str, str] | None = None,
         at: datetime,
         why: str,
         rests_on: str | None,
@@ -70,19 +81,19 @@ class Traffic:
         The traffic evidence row's status is `acknowledged`, `unacknowledged` after `wait_seconds`, or `no_worker`.
         """
         before = self.split(model)
-        wanted = (champion, challenger, challenger_pct if challenger else 0.0)
-        if before and (before.champion, before.challenger, before.challenger_pct) == wanted:
+        wanted = {
+            "champion": champion,
+            "challenger": challenger,
+            "challenger_pct": challenger_pct if challenger else 0.0,
+            "mirrored": mirrored and challenger is not None,
+            "salt": salt,
+            "endpoints": dict(endpoints or {}),
+        }
+        if before and before.model_dump(exclude={"model", "number"}) == wanted:
             return before
         with self._store.writing() as session:
             last = session.scalar(select(func.max(SplitRow.number)).where(SplitRow.model == model))
-            row = SplitRow(
-                model=model,
-                number=(last or 0) + 1,
-                champion=champion,
-                challenger=challenger,
-                challenger_pct=wanted[2],
-                at=at,
-            )
+            row = SplitRow(model=model, number=(last or 0) + 1, at=at, **wanted)
             session.add(row)
             session.flush()
             split = Split.model_validate(row)

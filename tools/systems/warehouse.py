@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from policies.errors import InputError, SystemDown
 
@@ -16,14 +16,83 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+TIMES = ("TIMESTAMP", "DATETIME", "DATE")
+"""How the names of types begin that hold times."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+
+
+class AnyWarehouse(Protocol):
+    """Where a model's tables are. Queries are written for DuckDB with `$name` parameters, whatever `dialect` is."""
+
+    @property
+    def dialect(self) -> str:
+        """What the engine speaks: duckdb, postgres, …"""
+        ...
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
+        """Rows of one SELECT, written for `dialect`, where nothing can be written.
+
+        A query of somebody else's gets limits: it is interrupted after `seconds`, and refused beyond `most_rows`.
+        Raises InputError for anything but a SELECT, for a faulty query, and for one beyond its limits.
+        """
+        ...
+
+    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
+        """Plans one SELECT without running it. Raises InputError."""
+        ...
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> pa.Table:
+        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
+        ...
+
+    def append(self, table: str, data: pa.Table, name: str) -> object:
+        """Adds rows as the load `name`, replacing a load of that name; readers see all of it or nothing."""
+        ...
+
+    def tables(self) -> list[str]:
+        """Names of all tables."""
+        ...
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column names and the engine's types. Raises InputError where there is no such table."""
+        ...
+
+    def exists(self, table: str) -> bool:
+        """Whether the table is there."""
+        ...
+
+    def fingerprint(self, table: str) -> object:
+        """Something that can be written as JSON and changes when the table's rows do."""
+        ...
+
+    def close(self) -> None:
+        """Closes the connection; the next query opens another."""
+        ...
 
 
 class Warehouse:
     """Tables `schema.table` in `<root>/<schema>/<table>/*.parquet`, tables of schema main in `<root>/<table>/`.
 
-    Reads are SELECT only, confined to the folder; files are written whole or not at all.
+    Reads are SELECT only, confined to the folder; files are written whole or not at all. Times with a zone are read as
+    what all times here are, UTC without one.
     """
+
+    dialect = "duckdb"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -37,22 +106,32 @@ class Warehouse:
         sql: str,
         params: Mapping[str, object] | None = None,
         *,
+        dialect: str = "duckdb",
         most_rows: int | None = None,
         seconds: float | None = None,
     ) -> pa.Table:
-        """Rows of one SELECT, with `$name` parameters bound, in a transaction that can only read.
+        """Rows of one SELECT, with `$name` parameters bound, in a transaction that can only read."""
+        assert dialect == self.dialect
+        import duckdb
 
-        A query of somebody else's gets limits: it is interrupted after `seconds`, and refused beyond `most_rows`.
-        Raises InputError for anything but a SELECT, for a faulty query, and for one beyond its limits.
-        """
-        with self._faults_named(sql), self._reading() as cursor:
+        with self._faults_named(sql):
+            try:
+                found = self._answer(sql, params, most_rows, seconds)
+            except duckdb.BinderException as error:
+                if "altered" not in str(error):
+                    raise
+                self._known.clear()  # files of other types came in since the table was first read
+                found = self._answer(sql, params, most_rows, seconds)
+        return within(found, most_rows)
+
+    def _answer(
+        self, sql: str, params: Mapping[str, object] | None, most_rows: int | None, seconds: float | None
+    ) -> pa.Table:
+        with self._reading() as cursor:
             bound = self._bound(cursor, sql, params)
             with _interrupted_after(seconds, cursor):
                 relation = cursor.sql(sql, params=bound)
-                found = (relation if most_rows is None else relation.limit(most_rows + 1)).to_arrow_table()
-        if most_rows is not None and found.num_rows > most_rows:
-            raise InputError(f"gives more than {most_rows:,} rows", where="query")
-        return found
+                return (relation if most_rows is None else relation.limit(most_rows + 1)).to_arrow_table()
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it: its tables, columns, types and parameters. Raises InputError."""
@@ -86,7 +165,7 @@ class Warehouse:
 
     @contextmanager
     def _faults_named(self, sql: str) -> Iterator[None]:
-        """DuckDB's errors as ours."""
+        """DuckDB's errors as ours, and a Ctrl-C, which it makes a RuntimeError of, as a Ctrl-C."""
         import duckdb
 
         try:
@@ -102,6 +181,10 @@ class Warehouse:
             raise SystemDown(_first_line(error), where="warehouse") from error
         except duckdb.Error as error:
             raise InputError(_first_line(error), where="query") from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
 
     def read(
         self,
@@ -132,9 +215,12 @@ class Warehouse:
 
     def folder(self, table: str) -> Path:
         """The folder of a table, whether or not it exists. Raises InputError for a name that is none."""
-        if not _NAME.fullmatch(table):
-            raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
-        return self.root.joinpath(*table.split("."))
+        return self.root.joinpath(*require_name(table).split("."))
+
+    def fingerprint(self, table: str) -> object:
+        """Names, sizes and times of the table's files."""
+        files = sorted(self.folder(table).glob("*.parquet"))
+        return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def tables(self) -> list[str]:
         """Names of all tables that have a file."""
@@ -184,9 +270,14 @@ class Warehouse:
         if "." in table:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(table.partition('.')[0])}")
         pattern = _literal(str(self.folder(table).resolve() / "*.parquet"))
-        view = f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)"
+        files = f"SELECT * FROM read_parquet({pattern}, union_by_name = true)"
         try:
-            connection.execute(view)
+            described = connection.execute(f"DESCRIBE {files}").fetchall()
+            zoned = [quote(name) for name, kind, *_ in described if kind == "TIMESTAMP WITH TIME ZONE"]
+            if zoned:
+                in_utc = ", ".join(f"{name} AT TIME ZONE 'UTC' AS {name}" for name in zoned)
+                files = files.replace("*", f"* REPLACE ({in_utc})", 1)
+            connection.execute(f"CREATE OR REPLACE VIEW {table} AS {files}")
         except duckdb.Error as error:  # one torn file must not hide the other tables
             self._unreadable[table] = _first_line(error)
         else:
@@ -199,6 +290,20 @@ class Warehouse:
             if self._connection is not None:
                 self._connection.close()
             self._connection, self._known = None, set()
+
+
+def require_name(table: str) -> str:
+    """The name of a table. Raises InputError for a text that is none."""
+    if not _NAME.fullmatch(table):
+        raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
+    return table
+
+
+def within(found: pa.Table, most_rows: int | None) -> pa.Table:
+    """An answer that has no more rows than it may. Raises InputError."""
+    if most_rows is not None and found.num_rows > most_rows:
+        raise InputError(f"gives more than {most_rows:,} rows", where="query")
+    return found
 
 
 @contextmanager

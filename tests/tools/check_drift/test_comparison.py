@@ -151,10 +151,29 @@ def test_the_worst_comes_first() -> None:
     assert [change.column for change in compare(before, after)] == ["bad", "calm"]
 
 
-def test_high_cardinality_is_bounded_and_calm() -> None:
+@pytest.mark.parametrize("current", [5_000, 50_000])
+def test_high_cardinality_is_bounded_and_calm(current: int) -> None:
     random = np.random.default_rng(4)
     names = np.array([f"city {i}" for i in range(5000)])
     before = pd.DataFrame({"x": names[random.integers(0, 5000, 50_000)]})
-    after = pd.DataFrame({"x": names[random.integers(0, 5000, 5_000)]})
+    after = pd.DataFrame({"x": names[random.integers(0, 5000, current)]})
     (change,) = compare(before, after)
     assert not change.drifted
+    assert change.adjusted_p > 0.01
+
+
+def test_a_category_that_grows_is_seen_among_thousands() -> None:
+    random = np.random.default_rng(4)
+    names = np.array([f"city {i}" for i in range(5000)])
+    before, after = random.integers(0, 5000, 50_000), random.integers(0, 5000, 50_000)
+    after[:2_000] = np.bincount(before).argmax()
+    (change,) = compare(pd.DataFrame({"x": names[before]}), pd.DataFrame({"x": names[after]}))
+    assert change.adjusted_p < 1e-6
+
+
+def test_of_many_rare_categories_some_are_always_new() -> None:
+    random = np.random.default_rng(5)
+    weights = 1 / np.arange(1, 801)
+    for rows in (200, 10_000):
+        before, after = (random.choice(800, rows, p=weights / weights.sum()).astype(str) for _ in range(2))
+        assert only(before, after).adjusted_p > 0.01

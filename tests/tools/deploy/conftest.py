@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.tools.deploy.faulty import Dragging, Failing
 from tools.systems.clock import VirtualClock
 from tools.systems.registry import Registry
 from tools.systems.store import Evidence, Kind
@@ -51,6 +52,17 @@ deployment_strategies:
     duration: "7d"
     comparison: {champion: v3, challenger: v4, metrics: [auc_roc]}
     promotion_criteria: {challenger_wins_on: [auc_roc], max_latency_increase_pct: 10}
+  BadShadow:
+    type: shadow
+    duration: "7d"
+    comparison: {champion: v3, challenger: v4, metrics: [inference_ms]}
+    promotion_criteria: {challenger_wins_on: [auc_roc], max_latency_increase_pct: 10}
+  ABTestDeploy:
+    type: ab_test
+    variants: {control: {model: v3, traffic_pct: 50}, treatment: {model: v4, traffic_pct: 50}}
+    success_metric: revenue
+    duration: 14d
+    statistical: {test: t_test, significance: 0.05, min_sample_size: 1000}
 quality_gates:
   ChurnGate: {model: ChurnModel, metrics: {auc_roc: "> 0.60"}}
 drift_monitors:
@@ -73,7 +85,7 @@ def rows(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarray[Any
 
 @pytest.fixture(scope="session")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow with version 1 (fair, the champion), 2 (better) and 3 (worse)."""
+    """An MLflow with version 1 (fair, the champion), 2 (better), 3 (worse), 4 (slow) and 5 (fails on some)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -82,6 +94,9 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame, _ = rows(np.random.default_rng(0), 4_000)
     for learned in (frame["a"] + frame["b"], frame["a"], frame["a"] + 4 * frame["b"]):
         pipeline = make_pipeline(LogisticRegression()).fit(frame, learned > 1.4)
+        registry.register(NAME, pipeline, example=frame[:5], params={}, metrics={}, tags={})
+    for faulty in (Dragging(), Failing()):
+        pipeline = make_pipeline(faulty).fit(frame, frame["a"] > 1.4)
         registry.register(NAME, pipeline, example=frame[:5], params={}, metrics={}, tags={})
     registry.set_alias(NAME, "champion", "1")
     return home

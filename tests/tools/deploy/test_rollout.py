@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from tools.deploy.verdicts import GateVerdict, Verdict, worst
 
 START = datetime(2026, 2, 2)
 HOUR = timedelta(hours=1)
+NO_SYSTEMS: Any = None
 STAGES = [
     {"traffic_pct": 5, "duration": "1h", "gate": "latency_and_errors"},
     {"traffic_pct": 25, "duration": "12h", "gate": "full_metrics"},
@@ -27,7 +29,7 @@ STAGES = [
 def pending(auto: bool = True) -> Rollout:
     body = {"type": "canary", "stages": STAGES, "rollback": {"auto": auto, "conditions": ["error_rate > 0.01"]}}
     canary = Canary.model_validate(body)
-    return plan(canary, strategy="C", model="M", version="2", champion="1", now=START)
+    return plan(NO_SYSTEMS, canary, strategy="C", model="M", version="2", champion="1", now=START)
 
 
 def said(verdict: str, breached: tuple[str, ...] = ()) -> GateVerdict:
@@ -116,7 +118,7 @@ def test_prolonging_is_told_once_a_stage() -> None:
 def test_a_lower_limit_is_bad_input() -> None:
     body = {"type": "canary", "stages": STAGES, "rollback": {"conditions": ["error_rate < 0.01"]}}
     with pytest.raises(InputError, match="no upper limit"):
-        plan(Canary.model_validate(body), strategy="C", model="M", version="2", champion="1", now=START)
+        plan(NO_SYSTEMS, Canary.model_validate(body), strategy="C", model="M", version="2", champion="1", now=START)
 
 
 def test_the_worst_verdict_wins() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.status import model_status, why
 from policies.declarations import Operations
 from policies.errors import InputError, PolicyRefusal
 from tests.tools.deploy.conftest import HOUR, MODEL, NAME, START, Shop
@@ -71,10 +72,13 @@ def test_a_gate_of_another_version_or_an_old_one_does_not_help(shop: Shop) -> No
         deploy(shop)
 
 
-def test_strategies_that_cannot_be_run_are_bad_input(shop: Shop) -> None:
+def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> None:
     shop.gate("2")
-    with pytest.raises(InputError, match="strategy type shadow is declared but cannot be run"):
-        deploy(shop, strategy="ShadowDeploy")
+    with pytest.raises(InputError, match="revenue has no table of outcomes"):
+        deploy(shop, strategy="ABTestDeploy")
+    with pytest.raises(InputError, match="inference_ms is not compared in a shadow"):
+        deploy(shop, strategy="BadShadow")
+    assert shop.systems.store.latest(Kind.rollout) is None
 
 
 def test_the_version_that_serves_is_not_deployed_again(shop: Shop) -> None:
@@ -242,6 +246,15 @@ def test_labels_that_arrive_late_judge_both_versions(shop: Shop) -> None:
     assert (judged["auc_degradation"].verdict, judged["auc_degradation"].n) == ("pass", 1_500)
 
 
+def test_of_very_many_labels_a_sample_of_each_class_is_replayed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.deploy.evidence.MOST_OF_A_CLASS", 60)
+    to_stage_two(shop)
+    shop.told_late(1_500, scored=START + HOUR, arrived=START + 3 * HOUR)
+    judged = step(shop).stages[1].last_gate
+    assert judged is not None
+    assert {m.name: m.n for m in judged.measurements}["auc_degradation"] == 120
+
+
 def test_no_evidence_prolongs_then_pauses_and_tells_people(shop: Shop) -> None:
     shop.gate("2")
     deploy(shop)
@@ -334,6 +347,15 @@ def test_rollback_after_promotion_returns_to_the_champion_before(shop: Shop) -> 
     assert share(shop) == ("1", None, 0.0)
     assert shop.systems.registry.alias(NAME, "champion") == "1"
     assert [r.kind for r in shop.systems.store.chain(result.rollout_id)] == [Kind.rollout, Kind.rollout, Kind.gate]
+    assert [(link.version, link.says) for link in why(shop.systems, MODEL).chain] == [
+        ("1", "version 2 rolled back: sales fell: all traffic to version 1"),
+        ("2", "version 2 was rolled back: sales fell"),
+    ]
+    state = model_status(shop.systems, MODEL)
+    assert (state.serving_version, state.rollout and state.rollout["status"]) == ("1", "rolled_back")
+    with pytest.raises(InputError, match="version 1 serves and no champion before it is known"):
+        rollback(shop.systems, MODEL, "again")
+    assert share(shop) == ("1", None, 0.0)
 
 
 def test_a_champion_changed_by_hand_ends_the_rollout_and_stays(shop: Shop) -> None:

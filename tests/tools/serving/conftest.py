@@ -136,13 +136,14 @@ class World:
         self.versions[name] = version
         return version
 
-    def split(self, champion: str, challenger: str | None = None, pct: float = 0.0) -> int:
+    def split(self, champion: str, challenger: str | None = None, pct: float = 0.0, *, mirrored: bool = False) -> int:
         """Sets the traffic split by the names given to `register`; gives its number."""
         return self.systems.traffic.set(
             MODEL,
             self.versions[champion],
             self.versions[challenger] if challenger else None,
             pct,
+            mirrored=mirrored,
             at=NOW,
             why="test",
             rests_on=None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -102,3 +105,12 @@ def test_a_torn_file_is_said_and_hides_no_other_table(warehouse: Warehouse) -> N
     assert warehouse.query("SELECT count(*) FROM ml.t")[0].to_pylist() == [3]
     with pytest.raises(SystemDown, match=r"ml\.torn cannot be read"):
         warehouse.query("SELECT * FROM ml.torn")
+
+
+def test_ctrl_c_within_a_query_is_a_ctrl_c(warehouse: Warehouse) -> None:
+    pressed = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    pressed.start()
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        warehouse.query("SELECT sum(sin(a.range * b.range)) FROM range(4000) a, range(6000) b")
+    pressed.join()
+    assert isinstance(interrupted.value.__cause__, RuntimeError), "the query was over before the key was pressed"

@@ -1,0 +1,194 @@
+"""Bad input through `init`: one clear line and nothing left behind, or a note of what was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.tools.onboarding.tables import guardian, orders, written
+
+Capture = pytest.CaptureFixture[str]
+FEW = orders(400)
+
+
+def _csv(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Path]:
+    return lambda folder: written(change(FEW.copy()), folder)
+
+
+def _bytes(content: Callable[[bytes], bytes], name: str = "orders.csv") -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = written(FEW, folder, name)
+        path.write_bytes(content(path.read_bytes()))
+        return path
+
+    return make
+
+
+def _nested(folder: Path) -> Path:
+    table = pa.Table.from_pandas(FEW).append_column("list", pa.array([[1]] * len(FEW)))
+    pq.write_table(table, folder / "orders.parquet")
+    return folder / "orders.parquet"
+
+
+def _wide(columns: int) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        extra = pd.DataFrame(np.zeros((len(FEW), columns)) + np.arange(len(FEW))[:, None] % 7)
+        extra.columns = [f"c{i}" for i in range(columns)]
+        return written(pd.concat([FEW, extra], axis=1), folder, "orders.parquet")
+
+    return make
+
+
+def _half_zoned(frame: pd.DataFrame) -> pd.DataFrame:
+    stamps = frame["created_at"].astype(str)
+    stamps[200:] += "+01:00"
+    return frame.assign(created_at=stamps)
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
+    "no file": (lambda folder: folder / "none.csv", [], "there is no such file"),
+    "an empty file": (_bytes(lambda _: b""), [], "is empty"),
+    "a header alone": (_bytes(lambda b: b.split(b"\n")[0] + b"\n"), [], "has no rows"),
+    "an empty Parquet table": (lambda f: written(FEW.iloc[:0], f, "orders.parquet"), [], "has no rows"),
+    "no columns": (lambda f: written(FEW[[]], f, "orders.parquet"), [], "has no"),
+    "too few rows": (_csv(lambda f: f.head(20)), [], "20 rows; 200 are needed"),
+    "a CSV cut off in a row": (_bytes(lambda b: b[:-30]), [], "not a whole CSV file"),
+    "a CSV cut off in quotes": (_bytes(lambda b: b + b'9,"2026'), [], "not a whole CSV file"),
+    "a cut-off Parquet file": (_bytes(lambda b: b[: len(b) // 2], "orders.parquet"), [], "not a whole Parquet file"),
+    "a Parquet file of no bytes": (_bytes(lambda _: b"", "orders.parquet"), [], "not a whole Parquet file"),
+    "a cut-off Arrow file": (_bytes(lambda b: b[: len(b) // 2], "orders.arrow"), [], "not a whole Arrow file"),
+    "bytes named CSV": (_bytes(lambda _: bytes(range(256)) * 9), [], "is no text"),
+    "Latin-1": (_bytes(lambda b: b.replace(b",a,", b",\xe4,")), [], "is not UTF-8"),
+    "two columns of a name": (_bytes(lambda b: b.replace(b",y,", b",x,", 1)), [], "more than one column named 'x'"),
+    "names alike but for case": (_csv(lambda f: f.rename(columns={"y": "X"})), [], "upper and lower case"),
+    "a column without a name": (_bytes(lambda b: b.replace(b",y,", b",,", 1)), [], "has no name"),
+    "10,000 columns": (_wide(10_000), [], "columns, more than"),
+    "2,000 features": (_wide(2_000), [], "feature columns, more than"),
+    "a column of lists": (_nested, [], "column 'list' holds list"),
+    "no such target": (_csv(lambda f: f), ["--target", "nope"], "there is no column 'nope'"),
+    "no target said": (_csv(lambda f: f), ["--target", ""], "there is no column ''"),
+    "a constant target": (_csv(lambda f: f.assign(late="no")), [], "in every row"),
+    "an all-null target": (_csv(lambda f: f.assign(late=None)), [], "no value in any row"),
+    "a class a row": (_csv(lambda f: f.assign(late=f["order_id"].astype(str) + "x")), [], "400 classes"),
+    "one of a class": (_csv(lambda f: f.assign(late=["yes", *["no"] * 399])), [], "only 1 rows are"),
+    "a target of times": (_csv(lambda f: f), ["--target", "created_at"], "the outcome is a time"),
+    "names as a regression": (_csv(lambda f: f), ["--task", "regression"], "a regression foretells numbers"),
+    "an unknown task": (_csv(lambda f: f), ["--task", "clustering"], "is no task"),
+    "another positive": (_csv(lambda f: f), ["--positive", "maybe"], "'maybe' is none of its values"),
+    "only empty features": (_csv(lambda f: f.assign(x=None, y=None, kind=None)), [], "no column is left"),
+    "half of the times with a zone": (_csv(_half_zoned), [], "name an offset from UTC and"),
+    "a time missing": (_csv(lambda f: f.assign(created_at=f.created_at.where(f.order_id > 3))), [], "have no time"),
+    "a time that is none": (_csv(lambda f: f), ["--time", "kind"], "holds no times"),
+    "two times only": (_csv(lambda f: f.assign(created_at="2026-01-01")), [], "1 different times"),
+    "an id that repeats": (
+        _csv(lambda f: f.assign(order_id=1, created_at=f["created_at"].dt.floor("D"))), ["--id", "order_id"], "repeat",
+    ),
+    "a prediction beyond 1": (_csv(lambda f: f.assign(p=f["x"] * 9)), ["--prediction", "p"], "probabilities"),
+    "a prediction of names": (_csv(lambda f: f), ["--prediction", "kind"], "no number and no outcome"),
+    "one column for two": (_csv(lambda f: f), ["--time", "late"], "named for two purposes"),
+    "no model address": (_csv(lambda f: f), ["--mlflow-model", "mymodel"], "write models:/NAME"),
+    "no name for a model": (_csv(lambda f: f), ["--model", "a b'; --"], "is no model name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_line_and_nothing_is_left(case: str, tmp_path: Path, capsys: Capture) -> None:
+    make, extra, message = REFUSED[case]
+    data, folder = make(tmp_path), tmp_path / "w"
+    target = [] if "--target" in extra else ["--target", "late"]
+    said = guardian(
+        capsys, "init", "--data", str(data), "--ignore", "grade,amount", "--dir", str(folder), *target, *extra
+    )
+    assert (said.code, said.out) == (2, ""), said
+    last = said.err.strip().splitlines()[-1]
+    assert message in last, said.err
+    assert not folder.exists()
+
+
+def _zoned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Berlin's clock: the offset changes on 29 March."""
+    local = frame["created_at"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin") + pd.Timedelta(days=60)
+    return frame.assign(created_at=local.map(lambda each: each.isoformat()))
+
+
+def _some(values: pd.Series, count: int, other: object) -> pd.Series:
+    changed = values.astype(object)
+    changed.iloc[:: len(changed) // count] = other
+    return changed
+
+
+TAKEN: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = {
+    "a constant column": (lambda f: f.assign(same=7), "left_out", "same: it is constant"),
+    "an all-null column": (lambda f: f.assign(void=None), "left_out", "void: it has no value in any row"),
+    "a category a row": (lambda f: f.assign(token=[f"t{i:x}" for i in f.index]), "left_out", "token: nearly every"),
+    "infinities": (lambda f: f.assign(x=_some(f["x"], 5, np.inf)), "notes", "x: 5 of its values are infinite"),
+    "mixed types": (lambda f: f.assign(x=_some(f["x"], 8, "n.v.")), "notes", "x: 8 of its values are no numbers ('n."),
+    "numbers for names": (lambda f: f.assign(x=_some(f["x"], 200, "low")), "left_out", "x: 200 of its"),
+    "dates as text": (
+        lambda f: f.assign(created_at=f["created_at"].dt.strftime("%d/%m/%Y %H:%M:%S")), "time", "created_at",
+    ),
+    "a change of the offset": (_zoned, "notes", "created_at: its offset from UTC changes"),
+    "duplicate ids": (lambda f: f.assign(order_id=3, created_at=f["created_at"].dt.floor("h")), "notes", "order_id: "),
+    "no end of line": (lambda f: f, "notes", "does not end with a line break"),
+    "a prediction by its name": (lambda f: f.assign(y_pred=f["x"]), "left_out", "y_pred: it looks like a model's"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_taken_and_told(case: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    change, where, told = TAKEN[case]
+    frame = change(orders(2000)).assign(said=0.4)
+    path = written(frame, tmp_path)
+    if case == "no end of line":
+        path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    arguments = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    said = guardian(capsys, "init", "--json", "--data", str(path), *arguments)
+    assert said.code == 0, said
+    found = said.json[where]
+    lines = [f"{key}: {value}" for key, value in found.items()] if isinstance(found, dict) else found
+    assert lines == told or any(each.startswith(told) or told in each for each in lines), lines
+    monkeypatch.chdir(tmp_path / "w")
+    assert guardian(capsys, "validate").code == 0
+    at = pd.Timestamp(said.json["end"]).strftime("%Y-%m-%dT%H:%M:%S")
+    report = guardian(capsys, "check-drift", "OrdersDrift", "--at", at, "--json").json
+    assert report["status"] == "checked", report["checks"]
+    assert report["severity"] == "ok", report["checks"]
+
+
+def test_names_in_any_script_with_quotes_and_breaks(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"x": 'größe "in" cm', "y": "价格: $start; --", "kind": "o'kind\nof, {{ x }} # 1", "order_id": "№ id"}
+    names |= {"created_at": "true", "late": "späť?"}
+    path = written(orders(1500).rename(columns=names), tmp_path, "größe '1'.parquet")
+    arguments = ["--target", "späť?", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    said = guardian(capsys, "init", "--json", "--data", str(path), *arguments)
+    assert said.code == 0, said
+    assert said.json["numeric"] == [names["x"], names["y"]]
+    assert (said.json["categorical"], said.json["time"]) == ([names["kind"]], "true")
+    monkeypatch.chdir(tmp_path / "w")
+    assert guardian(capsys, "validate").code == 0
+    report = guardian(capsys, "check-drift", said.json["monitor"], "--at", "2026-02-28", "--json").json
+    assert (report["status"], report["severity"]) == ("checked", "ok"), report["checks"]
+
+
+def test_a_killed_set_up_is_cleared_away_by_the_next(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "w"
+    (folder / "warehouse" / "orders").mkdir(parents=True)
+    (folder / "operations.yaml.partial").write_text("drift_monitors:")
+    (folder / "notes.txt").write_text("mine")
+    frame = orders(400).assign(said=0.4)
+    arguments = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount", "--dir", str(folder)]
+    assert guardian(capsys, "init", "--data", str(written(frame, tmp_path)), *arguments).code == 0
+    assert sorted(each.name for each in folder.iterdir() if not each.name.startswith(".")) == [
+        "notes.txt", "operations.yaml", "warehouse",
+    ]  # fmt: skip
+    again = guardian(capsys, "init", "--data", str(written(frame, tmp_path)), *arguments)
+    assert again.code == 2 and "working folder already" in again.err
+    assert (folder / "operations.yaml").exists()

@@ -1,0 +1,80 @@
+"""A mirrored challenger sees every request and answers none; however slow or dead it is, the primary does not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from tools.serving.challenger_process import ChallengerFailed, Scored
+from tools.serving.client import failures, send
+from tools.serving.mirror import Mirror
+from tools.serving.requests import PredictRequest
+
+Payload = Callable[..., dict[str, Any]]
+
+
+def copies(world: Any, gateway: Any, prefix: str) -> Any:
+    gateway.wait_log_drained(30.0)
+    log = world.log()
+    return log[log["id"].fillna("").str.startswith(prefix) & (log["variant"] == "shadow")]
+
+
+def test_each_request_is_copied_once_and_its_answer_kept_back(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "two", mirrored=True)
+    responses = send(gateway.predict_url, [payload(id=f"copy-{i}", recency=i % 90) for i in range(200)])
+    assert not list(failures(responses))
+    assert {(r.body["variant"], r.body["version"]) for r in responses} == {("champion", world.versions["one"])}
+    rows = copies(world, gateway, "copy-")
+    assert set(rows["request_id"]) == {r.body["request_id"] for r in responses} and len(rows) == 200
+    assert set(rows["version"]) == {world.versions["two"]} and rows["score"].notna().all()
+    assert (rows["model_ms"] > 0).all() and (rows["champion_ms"] > 0).all()
+    given = {r.body["request_id"]: r.body["predictions"][0]["score"] for r in responses}
+    assert (rows["score"] != rows["request_id"].map(given)).mean() > 0.9, "its own scores, not the champion's"
+
+
+def test_a_challenger_of_half_a_second_or_a_dead_one_costs_the_primary_nothing(
+    world: Any, gateway: Any, payload: Payload
+) -> None:
+    before = gateway.metrics()["guardian_shadow_requests_dropped_total"]
+    world.split("one", "slow", mirrored=True)
+    os.kill(gateway.readiness()["challenger_pid"], signal.SIGSTOP)
+    responses = send(gateway.predict_url, [payload(id=f"hung-{i}") for i in range(3_000)])
+    assert not list(failures(responses))
+    assert {r.body["variant"] for r in responses} == {"champion"}
+    rows = copies(world, gateway, "hung-")
+    assert rows["score"].isna().all() and rows["error"].notna().all()
+    assert rows["error"].str.contains("deadline of 200 ms|breaker open|not running|process ended").all()
+    dropped = gateway.metrics()["guardian_shadow_requests_dropped_total"] - before
+    assert len(rows) + dropped == 3_000
+
+
+def test_the_queue_is_bounded_and_what_does_not_fit_is_told() -> None:
+    told: list[str | None] = []
+
+    class Stuck:
+        released, asked = asyncio.Event(), 0
+
+        async def score(self, instances: Any, *, timed: bool) -> Scored:
+            await self.released.wait()
+            self.asked += 1
+            if self.asked % 2:
+                raise ChallengerFailed("boom")
+            return Scored([0.5] * len(instances))
+
+    async def fill() -> list[bool]:
+        stuck = Stuck()
+        mirror = Mirror(stuck, lambda *copy: told.append(copy[-1]), lambda: 0.0, queue_rows=20)  # type: ignore[arg-type]
+        taken = [mirror.offer(PredictRequest(None, [{}, {}], [], [(), ()]), str(i)) for i in range(30)]
+        assert mirror.queued == 20
+        stuck.released.set()
+        while mirror.queued:
+            await asyncio.sleep(0)
+        assert mirror.offer(PredictRequest(None, [{}], [], [()]), "again")
+        mirror.close()
+        return taken
+
+    assert asyncio.run(fill()) == [True] * 10 + [False] * 20
+    assert sorted(map(str, told)) == ["None"] * 5 + ["boom"] * 5

@@ -1,0 +1,161 @@
+"""The PostgreSQL warehouse: the same findings as on Parquet, read-only, and clear about a server that is not well."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from policies.errors import InputError, SystemDown
+from tests.postgres import database_url
+from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems.postgres import PostgresWarehouse
+from tools.systems.warehouse import Warehouse
+
+
+@pytest.fixture
+def warehouse(postgres: Path) -> Iterator[PostgresWarehouse]:
+    made = PostgresWarehouse(database_url(postgres))
+    made.append("ml.t", pa.table({"a": [1, 2, 3], "b": ["x", "y", None], 'C "ü" %': [0.5, np.nan, None]}), "first")
+    yield made
+    made.close()
+
+
+def test_rows_types_and_parameters(warehouse: PostgresWarehouse) -> None:
+    rows = warehouse.query("SELECT a FROM ml.t WHERE b = $b", {"b": "x' OR 1=1 --", "unused": 1})
+    assert rows.num_rows == 0
+    assert warehouse.query("SELECT a, b LIKE '%y' AS l FROM ml.t WHERE b = $b", {"b": "y"}).to_pylist() == [
+        {"a": 2, "l": True}
+    ]
+    assert warehouse.read("ml.t").column_names == ["a", "b", 'C "ü" %']
+    assert (warehouse.tables(), warehouse.exists("ml.t"), warehouse.exists("ml.u")) == (["ml.t"], True, False)
+    assert warehouse.columns("ml.t") == {"a": "bigint", "b": "text", 'C "ü" %': "double precision"}
+    warehouse.append("ml.t", pa.table({"a": [9], "b": ["z"]}), "first")
+    assert warehouse.read("ml.t", ["a"])["a"].to_pylist() == [9]
+    with pytest.raises(InputError, match=r"\$b has no value"):
+        warehouse.query("SELECT a FROM ml.t WHERE b = $b")
+    with pytest.raises(InputError, match=r"there is no table 'ml.u'; there are: ml.t"):
+        warehouse.read("ml.u")
+    warehouse.check("SELECT 1 / (a - a) FROM ml.t")
+    with pytest.raises(InputError, match="no_such_column"):
+        warehouse.check("SELECT no_such_column FROM ml.t")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE ml.t",
+        "SELECT 1; SELECT 2",
+        "WITH d AS (DELETE FROM ml.t RETURNING a) SELECT * FROM d",
+        "SELECT * INTO ml.u FROM ml.t",
+        "COPY ml.t TO '/tmp/out.csv'",
+        "SET default_transaction_read_only = off",
+        "SELECT a FROM ml.t FOR UPDATE",
+        "",
+    ],
+)
+def test_anything_but_one_select_is_refused(warehouse: PostgresWarehouse, sql: str) -> None:
+    with pytest.raises(InputError):
+        warehouse.query(sql)
+    assert warehouse.read("ml.t").num_rows == 3
+
+
+def test_a_table_rewritten_meanwhile_is_read_whole(warehouse: PostgresWarehouse) -> None:
+    done = threading.Event()
+    writer = PostgresWarehouse(warehouse.url)
+
+    def rewrite() -> None:
+        for value in range(20):
+            writer.append("ml.w", pa.table({"v": [value] * 500}), "all")
+        done.set()
+
+    writer.append("ml.w", pa.table({"v": [0] * 500}), "all")
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    while not done.is_set():
+        seen = warehouse.query("SELECT count(*) AS n, count(DISTINCT v) AS values FROM ml.w").to_pylist()
+        assert seen == [{"n": 500, "values": 1}]
+    thread.join()
+
+
+def test_a_server_that_is_not_well_is_told_in_a_line(postgres: Path, tmp_path: Path) -> None:
+    url = database_url(postgres)
+    for wrong, told in (
+        (url.replace("postgres@", "nobody:secret@"), 'role "nobody" does not exist'),
+        (url.replace("/test_", "/no_"), "does not exist"),
+        (f"postgresql://postgres@/x?host={tmp_path}", "cannot be reached"),
+    ):
+        with pytest.raises(SystemDown) as found:
+            PostgresWarehouse(wrong).tables()
+        assert told in str(found.value) and "secret" not in str(found.value) and "\n" not in str(found.value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(SystemDown, match="timeout"):
+            PostgresWarehouse(f"postgresql://u@127.0.0.1:{port}/x?connect_timeout=2").tables()
+    slow = PostgresWarehouse(f"{url}&options=-c%20statement_timeout%3D200")
+    with pytest.raises(SystemDown, match="gave up a query"):
+        slow.query("SELECT pg_sleep(20)", dialect="postgres")
+    slow.close()
+
+
+def test_the_same_check_finds_the_same_on_both_engines(
+    postgres: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = orders(6000)
+    late = frame["created_at"] >= "2026-02-20"
+    frame["x"] = frame["x"] + late * 0.8
+    frame["far"] = 1e6 + frame["y"]
+    frame.loc[::9, "y"] = np.nan
+    folder = tmp_path / "w"
+    common = ["--ignore", "grade,amount", "--dir", str(folder)]
+    frame["said"] = 0.3 + 0.4 * (frame["late"] == "yes")
+    guardian(
+        capsys, "init", "--data", str(written(frame, tmp_path)), "--target", "late", "--prediction", "said", *common
+    )
+    monkeypatch.chdir(folder)
+    url, files = database_url(postgres), Warehouse(folder / "warehouse")
+    copy = PostgresWarehouse(url)
+    for table in files.tables():
+        copy.append(table, files.read(table), "all")
+    reports = {}
+    for engine, where in (("parquet", "warehouse"), ("postgresql", url)):
+        monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", where)
+        assert guardian(capsys, "validate").code == 0
+        reports[engine] = [
+            guardian(capsys, "check-drift", "OrdersDrift", "--at", at, "--json").json
+            for at in ("2026-02-19", "2026-03-01", "2026-03-09")
+        ]
+    for one, other in zip(reports["parquet"], reports["postgresql"], strict=True):
+        assert (one["status"], one["severity"]) == (other["status"], other["severity"]), other["checks"]
+        assert [each["detail"] for each in one["checks"]] == [each["detail"] for each in other["checks"]]
+        for ours, theirs in zip(one["checks"], other["checks"], strict=True):
+            for name, precision in (("value", 1e-9), ("p_value", 1e-6)):
+                near = None if theirs[name] is None else pytest.approx(theirs[name], rel=precision, abs=1e-12)
+                assert ours[name] == near, ours["subject"]
+            assert ours["severity"] == theirs["severity"]
+    assert any(each["subject"] == "x" and each["severity"] == "critical" for each in reports["parquet"][1]["checks"])
+    copy.close()
+
+
+def test_every_query_of_ours_runs_on_postgresql(warehouse: PostgresWarehouse) -> None:
+    times = pd.date_range(datetime(2026, 1, 1), periods=48, freq="h").astype("datetime64[us]")
+    table = pa.table({"t": times, "a": times + pd.Timedelta(hours=3), "v": [True, False] * 24, "id": range(48)})
+    warehouse.append("ml.l", table, "all")
+    asked = {
+        "SELECT quantile_cont((epoch(a) - epoch(t)) / 86400, [0.5, 0.9]) AS q FROM ml.l": [[0.125, 0.125]],
+        "SELECT avg(CAST(v AS DOUBLE)) AS q FROM ml.l": [0.5],
+        "SELECT date_diff('second', t, a) / 3600.0 AS q FROM ml.l LIMIT 1": [3.0],
+        "SELECT v, count(*) AS q FROM ml.l GROUP BY ALL ORDER BY v": [24, 24],
+        "SELECT count(*) AS q FROM ml.l WHERE hash(id, t) / 18446744073709551616.0 < 1.0": [48],
+        "SELECT count(*) AS q FROM ml.l WHERE CAST(t AS DATE) = DATE '2026-01-02'": [24],
+        "SELECT CAST(floor(epoch(a - t) / 7200) AS BIGINT) AS q FROM ml.l LIMIT 1": [1],
+    }
+    for sql, wanted in asked.items():
+        assert warehouse.query(sql)["q"].to_pylist() == wanted, sql

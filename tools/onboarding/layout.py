@@ -1,0 +1,211 @@
+"""The warehouse of a new working folder: which rows are live, which the baseline, which the holdout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policies.errors import InputError
+from tools.onboarding.plan import LOADED_AT, ROW_ID, Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tools.systems.warehouse import Warehouse
+
+HELD_OUT = 0.2
+"""Share of the rows, the latest, that the first champion does not learn from."""
+_WATCHED = 0.5
+"""Share of the rows, the earliest, that a model served elsewhere is compared with."""
+_FEWEST_TIMES = 10
+ROWS, LABELS, HOLDOUT, BASELINE, PREDICTIONS, FIRST = (
+    "rows",
+    "labels",
+    "holdout",
+    "baseline",
+    "predictions",
+    "first_load",
+)
+ARRIVED = "arrived"
+ELSEWHERE = "unknown"
+"""The version of predictions that do not say which version made them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What was written, and the names by which the declarations find it.
+
+    `learned` are the rows before the holdout, `start` and `end` the first and the last time of all. Without a time
+    column the whole file is one load (`one_load`): its rows are the baseline and what the champion learns from, and
+    the live table is empty until the next.
+    """
+
+    schema: str
+    id: str
+    time: str
+    one_load: bool
+    rows: int
+    learned: int
+    held_out: int
+    labelled: int
+    start: datetime
+    end: datetime
+    holdout_start: datetime
+    a_day: float
+
+    def table(self, name: str) -> str:
+        """A table's full name."""
+        return f"{self.schema}.{name}"
+
+
+def lay_out(plan: Plan, warehouse: Warehouse, schema: str, now: datetime, *, elsewhere: bool) -> Layout:
+    """Writes the plan's rows as Parquet tables. Raises InputError where times leave nothing to hold out."""
+    frame, identity, time = _frame(plan, now)
+    one_load = plan.time is None
+    share = _WATCHED if elsewhere else 1 - HELD_OUT
+    early = _by_lot(len(frame), share) if one_load else _before(frame[time], share)
+    baseline = (early if elsewhere else ~early) if not (one_load and elsewhere) else np.ones(len(frame), dtype=bool)
+    features = [identity, time, *plan.features]
+    live = frame[features]
+
+    def write(name: str, rows: pd.DataFrame) -> None:
+        _write(plan, warehouse, f"{schema}.{name}", rows, identity, time)
+
+    write(ROWS, live.iloc[:0] if one_load else live)
+    if one_load and not elsewhere:
+        write(FIRST, live[early])
+    held = frame[baseline]
+    write(BASELINE, held[[*features, plan.target]])
+    write(HOLDOUT, held[[*features, plan.target]].dropna(subset=[plan.target]))
+    labels = frame[[identity, time, plan.target]].assign(**{free(ARRIVED, plan): _arrived(plan, frame, time)})
+    labels = labels[labels[plan.target].notna()]
+    write(LABELS, labels)
+    if plan.prediction is not None:
+        write(PREDICTIONS, predictions(plan, frame, identity, time))
+    days = max((frame[time].max() - frame[time].min()) / np.timedelta64(1, "D"), 1.0)
+    return Layout(
+        schema=schema,
+        id=identity,
+        time=time,
+        one_load=one_load,
+        rows=len(frame),
+        learned=int(early.sum()),
+        held_out=len(held),
+        labelled=len(labels),
+        start=frame[time].min().to_pydatetime(),
+        end=frame[time].max().to_pydatetime(),
+        holdout_start=held[time].min().to_pydatetime(),
+        a_day=len(frame) / days,
+    )
+
+
+def _frame(plan: Plan, now: datetime) -> tuple[pd.DataFrame, str, str]:
+    """All rows with id, time, features and target, in order of time; the names of id and time."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {name: plan.columns[name].values for name in plan.features}
+    rows = len(plan.outcomes.values)
+    identity, time = plan.id or free(ROW_ID, plan), plan.time or free(LOADED_AT, plan)
+    columns[identity] = _keys(plan) if plan.id else pd.Series(range(rows))
+    loaded = pd.Series(np.full(rows, np.datetime64(now, "us")))
+    columns[time] = plan.columns[plan.time].values if plan.time else loaded
+    columns[plan.target] = plan.outcomes.values
+    for extra in (plan.prediction, plan.label_time):
+        if extra is not None:
+            columns[extra] = plan.columns[extra].values
+    frame = pd.DataFrame(columns)
+    return frame.sort_values(time, kind="stable", ignore_index=True), identity, time
+
+
+def _keys(plan: Plan) -> pd.Series[Any]:
+    column = plan.columns[plan.id or ""]
+    return column.values.astype(np.int64) if column.kind == "number" and column.whole else column.values
+
+
+def free(name: str, plan: Plan) -> str:
+    """A name for a column of ours that no column of the table has."""
+    taken = {each.lower() for each in plan.columns}
+    while name.lower() in taken:
+        name += "_"
+    return name
+
+
+def _before(times: pd.Series[Any], share: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows earlier than the time at which `share` of them lie; whole times, so that no moment is on both sides."""
+    distinct = int(times.nunique())
+    if distinct < _FEWEST_TIMES:
+        raise InputError(
+            f"has {distinct} different times; {_FEWEST_TIMES} are needed to hold the latest rows out. "
+            f"Without a time column (--ignore {times.name}) all rows count as one load",
+            where=f"column {times.name}",
+        )
+    cut = times.iloc[int(len(times) * share)]
+    early = (times < cut).to_numpy()
+    if early.mean() < share / 2:  # most rows share one time
+        raise InputError(
+            f"{int((times == cut).sum()):,} of {len(times):,} rows are of {cut}, so the latest cannot be held out",
+            where=f"column {times.name}",
+        )
+    return np.asarray(early)
+
+
+def _by_lot(rows: int, share: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """`share` of the rows at random (seeded): without a time there is no later to hold out."""
+    return np.asarray(np.random.default_rng(20).permutation(rows) < round(rows * share))
+
+
+def _arrived(plan: Plan, frame: pd.DataFrame, time: str) -> pd.Series[Any]:
+    """When each label became known: as the file says, else with its row."""
+    return frame[time] if plan.label_time is None else frame[plan.label_time]
+
+
+def predictions(plan: Plan, frame: pd.DataFrame, identity: str, time: str) -> pd.DataFrame:
+    """The recorded predictions as the Guardian reads them: id, time, model_version, score, label."""
+    import pandas as pd
+
+    assert plan.prediction is not None
+    column, said = plan.columns[plan.prediction], frame[plan.prediction]
+    where = f"column {plan.prediction}"
+    made = frame[[identity, time]].assign(model_version=ELSEWHERE)
+    if plan.task == "multiclass":
+        names = said.map(lambda value: f"{value:.15g}" if isinstance(value, float) else str(value), "ignore")
+        made = made.assign(score=np.nan, label=names.astype(object))
+        return made[said.notna()]
+    if column.kind == "number":
+        scores = said.astype(np.float64)
+    else:
+        truth = {plan.outcomes.positive: 1.0, plan.outcomes.negative: 0.0}
+        scores = said.map(truth).astype(np.float64)
+        if (strange := said[said.notna() & scores.isna()]).size:
+            raise InputError(f"holds {strange.iloc[0]!r}, which is no number and no outcome", where=where)
+    if plan.task == "binary" and not scores.dropna().between(0, 1).all():
+        odd = scores.dropna()[~scores.dropna().between(0, 1)].iloc[0]
+        raise InputError(f"holds {odd:g}; of a binary outcome predictions are probabilities from 0 to 1", where=where)
+    made = made.assign(score=scores)
+    if plan.task == "binary":
+        made = made.assign(label=pd.Series(scores >= 0.5, index=made.index))
+    return made[scores.notna()]
+
+
+def _write(plan: Plan, warehouse: Warehouse, table: str, rows: pd.DataFrame, identity: str, time: str) -> None:
+    """Writes a table whole, with types that do not depend on which of its values are null."""
+    import pyarrow as pa
+
+    kinds = {name: pa.float64() for name in plan.numeric} | {name: pa.string() for name in plan.categorical}
+    kinds |= {time: pa.timestamp("us"), free(ARRIVED, plan): pa.timestamp("us"), "model_version": pa.string()}
+    kinds[plan.target] = {"binary": pa.bool_(), "multiclass": pa.string(), "regression": pa.float64()}[plan.task]
+    arrays = {name: pa.Array.from_pandas(rows[name], type=kinds.get(name)) for name in rows.columns if name != identity}
+    arrays = {identity: pa.Array.from_pandas(rows[identity]), **arrays}
+    day = f"{rows[time].max():%Y-%m-%d}" if len(rows) else "empty"
+    warehouse.append(table, pa.table(arrays), day)
+
+
+def window_of(layout: Layout) -> tuple[str, timedelta]:
+    """The frequency at which there are rows enough to judge, and its period: daily, weekly or monthly."""
+    for name, days in (("daily", 1), ("weekly", 7)):
+        if layout.one_load or layout.a_day * days >= 500:
+            return name, timedelta(days=days)
+    return "monthly", timedelta(days=30)

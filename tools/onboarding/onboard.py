@@ -1,0 +1,243 @@
+"""`guardian init`: from a table to a working folder, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.errors import InputError
+from tools.onboarding.declarations import Guarded, text
+from tools.onboarding.layout import FIRST, Layout, lay_out
+from tools.onboarding.plan import Plan
+from tools.onboarding.source import Source
+from tools.retrain.once import fit_once
+from tools.retrain.tool import train_first_champion
+from tools.retrain.training import train
+from tools.systems.systems import Systems
+from tools.systems.warehouse import Warehouse
+
+DECLARATIONS = "operations.yaml"
+_DRAFT = "operations.yaml.partial"
+_OURS = (DECLARATIONS, _DRAFT, "warehouse", ".guardian")
+_TRACKING = "sqlite:///.guardian/mlflow.db"
+_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[\w.-]+))")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where the working folder goes, what the model is called, and the MLflow URI of one that exists already."""
+
+    directory: Path
+    model: str
+    mlflow_model: str | None = None
+
+
+class Onboarded(BaseModel):
+    """A new working folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    directory: str
+    operations: str
+    model: str
+    task: Literal["binary", "multiclass", "regression"]
+    target: str
+    time: str | None
+    id: str | None
+    prediction: str | None
+    numeric: list[str]
+    categorical: list[str]
+    left_out: dict[str, str]
+    rows: int
+    learned: int
+    baseline_rows: int
+    start: datetime
+    end: datetime
+    champion: str | None
+    metrics: dict[str, float]
+    monitor: str
+    notes: list[str]
+
+
+def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: None) -> Onboarded:
+    """Writes the warehouse and the declarations, and trains or adopts the champion.
+
+    The declarations get their name last. On any failure everything written is taken away again. Raises InputError.
+    """
+    elsewhere = plan.prediction is not None
+    if elsewhere and wanted.mlflow_model:
+        raise InputError("name a column of predictions or a model, not both", where="--mlflow-model")
+    with _new_folder(wanted.directory) as home:
+        warehouse = Warehouse(home / "warehouse")
+        layout = lay_out(plan, warehouse, snake(wanted.model), _now(), elsewhere=elsewhere)
+        warehouse.close()
+        say(f"{layout.rows:,} rows written to {home / 'warehouse'}; {layout.held_out:,} of them are the baseline")
+        guarded = _guarded(plan, wanted, elsewhere)
+        draft = home / _DRAFT
+        draft.write_text(text(plan, layout, guarded, {}), encoding="utf-8")
+        metrics: dict[str, float] = {}
+        champion = None
+        systems = Systems.open(draft)
+        try:
+            if wanted.mlflow_model:
+                champion = _adopted(systems, plan, wanted)
+            elif not elsewhere:
+                say("training the first champion")
+                champion, metrics = _trained(systems, plan, layout, wanted.model)
+        finally:
+            systems.close()
+        draft.write_text(text(plan, layout, guarded, metrics), encoding="utf-8")
+        draft.replace(home / DECLARATIONS)
+    return _result(plan, layout, wanted, champion, metrics)
+
+
+def snake(name: str) -> str:
+    """`TelcoChurn` → `telco_churn`: a name for schemas and registries."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def model_name(stem: str) -> str:
+    """A model's name from a file's: `telco_churn` → `TelcoChurn`; `Model` where nothing of it can be a name."""
+    words = re.findall(r"[A-Za-z0-9]+", stem)
+    name = "".join(word[0].upper() + word[1:] for word in words)
+    return name if name[:1].isalpha() else f"Model{name}"
+
+
+@contextmanager
+def _new_folder(directory: Path) -> Iterator[Path]:
+    """The folder, with nothing of an earlier set-up in it; what was written into it is taken away on failure."""
+    if (directory / DECLARATIONS).exists():
+        raise InputError(
+            f"there is a working folder already; choose another --dir, or remove {DECLARATIONS}", str(directory)
+        )
+    if directory.exists() and not directory.is_dir():
+        raise InputError("is a file, not a folder", where=str(directory))
+    left_over = (directory / _DRAFT).exists()
+    standing = [name for name in ("warehouse", ".guardian") if (directory / name).exists()]
+    if standing and not left_over:
+        raise InputError(f"holds {' and '.join(standing)} already; choose another --dir", where=str(directory))
+    created = not directory.exists()
+    try:
+        _clear(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / _DRAFT).touch()
+        (directory / "warehouse").mkdir()
+        yield directory
+    except BaseException:
+        _clear(directory)
+        if created:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _clear(directory: Path) -> None:
+    """Removes what a set-up writes."""
+    for name in _OURS:
+        path = directory / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _guarded(plan: Plan, wanted: Wanted, elsewhere: bool) -> Guarded:
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", _TRACKING) if wanted.mlflow_model else _TRACKING
+    registry_name = snake(wanted.model)
+    if wanted.mlflow_model:
+        registry_name = _of_uri(wanted.mlflow_model)["name"]
+    retrained = plan.task == "binary" and not elsewhere
+    return Guarded(wanted.model, registry_name, elsewhere, retrained, tracking)
+
+
+def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:
+    """The first champion: by the search of any retraining where that can be, else by one fit."""
+    once = plan.task != "binary" or layout.one_load
+    if layout.one_load:
+        binding = systems.operations.model(model).model_copy(update={"table": layout.table(FIRST)})
+        operations = systems.operations.model_copy(update={"models": {model: binding}})
+        trained = train_first_champion(replace(systems, operations=operations), model, _now(), fit_once)
+    else:
+        trained = train_first_champion(systems, model, _now(), fit_once if once else train)
+    assert trained.version is not None
+    _serve(systems, model, trained.version, "first champion, trained by guardian init", trained.run_id)
+    return trained.version, trained.metrics
+
+
+def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
+    """The version that the user named, once it is known to answer on this table's features."""
+    from tools.check_drift.predicted import predict
+    from tools.retrain.recipe import feature_frame
+    from tools.systems import datasets
+
+    parts = _of_uri(wanted.mlflow_model or "")
+    version = parts["version"] or systems.registry.alias(parts["name"], parts["alias"] or "")
+    if version is None:
+        raise InputError(f"no version of {parts['name']!r} has the alias {parts['alias']!r}", where="--mlflow-model")
+    found = systems.registry.adopt(parts["name"], version)
+    binding = systems.operations.model(wanted.model)
+    rows = datasets.table(systems, binding.holdout).head(100)
+    try:
+        predict(systems.registry.load(found.name, found.version), plan.task, feature_frame(rows, binding.features))
+    except Exception as error:  # whatever a model raises: it does not fit this table
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"the model does not answer on this table's features: {reason}", "--mlflow-model") from error
+    _serve(systems, wanted.model, found.version, "adopted by guardian init", None)
+    return found.version
+
+
+def _serve(systems: Systems, model: str, version: str, why: str, rests_on: str | None) -> None:
+    systems.traffic.set(model, version, at=systems.clock.now(), why=why, rests_on=rests_on)
+
+
+def _of_uri(uri: str) -> dict[str, str]:
+    match = _MODEL_URI.fullmatch(uri)
+    if match is None:
+        raise InputError(
+            f"{uri!r} is no registered model: write models:/NAME/3 or models:/NAME@alias", "--mlflow-model"
+        )
+    return {key: value or "" for key, value in match.groupdict().items()}
+
+
+def _now() -> datetime:
+    from tools.systems.clock import WallClock
+
+    return WallClock().now().replace(microsecond=0)
+
+
+def _result(plan: Plan, layout: Layout, wanted: Wanted, champion: str | None, metrics: dict[str, float]) -> Onboarded:
+    notes = list(plan.notes)
+    if metrics.get("holdout_auc_roc", 0) > 0.995:
+        notes.append(f"AUC {metrics['holdout_auc_roc']:.4f} is too good: does a feature hold the outcome itself?")
+    return Onboarded(
+        directory=str(wanted.directory),
+        operations=str(wanted.directory / DECLARATIONS),
+        model=wanted.model,
+        task=plan.task,
+        target=plan.target,
+        time=plan.time,
+        id=plan.id,
+        prediction=plan.prediction,
+        numeric=plan.numeric,
+        categorical=plan.categorical,
+        left_out=plan.left_out,
+        rows=layout.rows,
+        learned=layout.learned,
+        baseline_rows=layout.held_out,
+        start=layout.start,
+        end=layout.end,
+        champion=champion,
+        metrics=metrics,
+        monitor=f"{wanted.model}Drift",
+        notes=notes,
+    )

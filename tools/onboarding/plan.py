@@ -1,0 +1,251 @@
+"""What a table holds and how it is to be guarded: target, time, ids and features, or what must be asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from policies.errors import InputError
+from tools.onboarding.columns import Typed, as_time, typed
+from tools.onboarding.target import Outcomes, outcomes
+
+if TYPE_CHECKING:
+    from tools.onboarding.source import Source
+
+Task = Literal["binary", "multiclass", "regression"]
+
+ROW_ID = "row_id"
+LOADED_AT = "loaded_at"
+FEWEST_ROWS = 200
+MOST_FEATURES = 1_000
+_TARGETS = ("target", "label", "outcome", "class", "y", "churn", "churned", "default", "fraud", "is_fraud", "survived")
+_TIMES = (
+    "timestamp", "time", "datetime", "date", "event_time", "created_at", "scored_at", "at", "ts", "day", "updated_at",
+)  # fmt: skip
+_PREDICTIONS = ("prediction", "predictions", "predicted", "pred", "y_pred", "y_hat", "yhat")
+_ID = re.compile(r"(^|[_\s])(id|uuid|guid|key)$|(?<=[a-z])(Id|ID|Uuid|UUID)$", re.IGNORECASE)
+_OWN = 0.9
+"""Share of the rows with a value of their own from which a text column is an id rather than a category."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user said; None where it is to be detected."""
+
+    target: str | None = None
+    prediction: str | None = None
+    time: str | None = None
+    id: str | None = None
+    label_time: str | None = None
+    positive: str | None = None
+    task: Task | None = None
+    ignore: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a table is read. `time` is None where no column says when a row was made, `id` where none names it.
+
+    `left_out` says of each column that is no feature why.
+    """
+
+    columns: Mapping[str, Typed]
+    target: str
+    outcomes: Outcomes
+    time: str | None
+    id: str | None
+    prediction: str | None
+    label_time: str | None
+    numeric: list[str]
+    categorical: list[str]
+    left_out: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        """What the model foretells."""
+        return self.outcomes.task
+
+    @property
+    def features(self) -> list[str]:
+        """All features, numeric ones first."""
+        return [*self.numeric, *self.categorical]
+
+
+class Undecided(InputError):
+    """Something that only the user can say: `option` names it, `candidates` are the columns that it may be."""
+
+    def __init__(self, message: str, option: str, candidates: Sequence[str]) -> None:
+        super().__init__(message, where=f"--{option}")
+        self.option, self.candidates = option, list(candidates)
+
+
+def plan(source: Source, choices: Choices) -> Plan:
+    """Reads the columns and decides what each is for.
+
+    Raises InputError for a table that cannot be guarded as asked, Undecided where the user must say more.
+    """
+    names = source.rows.column_names
+    _known(choices, names)
+    if source.rows.num_rows < FEWEST_ROWS:
+        raise InputError(f"has {source.rows.num_rows:,} rows; {FEWEST_ROWS} are needed for a baseline", where="data")
+    notes = list(source.notes)
+    target = choices.target or _target(names)
+    columns = {name: typed(name, source.rows.column(name)) for name in names if name not in choices.ignore}
+    found = outcomes(columns[target], choices.task, choices.positive)
+    notes += [f"{target}: {found.note}"] if found.note else []
+    prediction = choices.prediction
+    time = _time(columns, choices, {target, prediction})
+    if time is not None:
+        columns[time] = as_time(time, columns[time])
+        if lost := columns[time].nulls:
+            raise InputError(f"{lost:,} rows have no time; leave them out, or fill it in", where=f"column {time}")
+    if choices.label_time is not None:
+        columns[choices.label_time] = as_time(choices.label_time, columns[choices.label_time])
+    identity = _identity(columns, time, choices, {target, prediction}, notes)
+    taken = {each for each in (target, time, identity, prediction, choices.label_time) if each}
+    numeric, categorical, left_out = _features(columns, taken, choices)
+    notes += [f"{name}: {columns[name].note}" for name in columns if columns[name].note and name not in left_out]
+    made = Plan(
+        columns, target, found, time, identity, prediction, choices.label_time, numeric, categorical, left_out, notes
+    )
+    _require_features(made)
+    return made
+
+
+def _known(choices: Choices, names: Sequence[str]) -> None:
+    asked = {
+        "target": choices.target,
+        "prediction": choices.prediction,
+        "time": choices.time,
+        "id": choices.id,
+        "label-time": choices.label_time,
+    }
+    several = [("ignore", each) for each in choices.ignore] + [("features", each) for each in choices.features or ()]
+    for option, name in [*asked.items(), *several]:
+        if name is not None and name not in names:
+            raise InputError(f"there is no column {name!r}; there are: {_shown(names)}", where=f"--{option}")
+    given = [name for name in asked.values() if name is not None]
+    if len(set(given)) < len(given):
+        twice = next(name for name in given if given.count(name) > 1)
+        raise InputError(f"column {twice!r} is named for two purposes; name each column once", where="command line")
+
+
+def _target(names: Sequence[str]) -> str:
+    found = [name for name in names if name.lower() in _TARGETS]
+    if len(found) == 1:
+        return found[0]
+    which = f"; is it {' or '.join(found)}?" if found else ""
+    raise Undecided(
+        f"say which column holds the outcome that the model foretells{which} There are: {_shown(names)}",
+        "target",
+        found or list(names),
+    )
+
+
+def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]) -> str | None:
+    """The column that says when a row was made: the one named, else the only time, else the best known name."""
+    if choices.time is not None:
+        return choices.time
+    found = [name for name, each in columns.items() if each.kind == "time" and name not in taken]
+    found = [name for name in found if name != choices.label_time]
+    if len(found) <= 1:
+        return found[0] if found else None
+    named = [name for wanted in _TIMES for name in found if name.lower() == wanted]
+    if named:
+        return named[0]
+    raise Undecided(f"say which column is the time at which a row was made: {_shown(found)}", "time", found)
+
+
+def _identity(
+    columns: dict[str, Typed], time: str | None, choices: Choices, taken: set[str | None], notes: list[str]
+) -> str | None:
+    """The column that, with the time, names a row; None where rows must be numbered."""
+    if choices.id is not None:
+        repeated = _repeated(columns, choices.id, time)
+        if repeated or columns[choices.id].nulls:
+            at = f" at the same {time}" if time else ""
+            what = f"{repeated:,} rows repeat the {choices.id!r} of another{at}" if repeated else "it has gaps"
+            raise InputError(f"{what}, so labels cannot be told apart; name another, or none", where="--id")
+        return choices.id
+    for name, column in columns.items():
+        if name in taken or name == time or column.kind not in ("number", "text") or not _ID.search(name):
+            continue
+        if column.nulls or (column.kind == "number" and not column.whole):
+            continue
+        if repeated := _repeated(columns, name, time):
+            notes.append(f"{name}: {repeated:,} rows repeat the value of another, so it is no id; rows are numbered")
+            continue
+        return name
+    return None
+
+
+def _repeated(columns: Mapping[str, Typed], name: str, time: str | None) -> int:
+    import pandas as pd
+
+    keys = {"id": columns[name].values, **({"time": columns[time].values} if time else {})}
+    return int(pd.DataFrame(keys).duplicated().sum())
+
+
+def _features(
+    columns: dict[str, Typed], taken: set[str], choices: Choices
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """Numeric and categorical features, and why each other column is none."""
+    numeric, categorical, left_out = [], [], {}
+    for name, column in columns.items():
+        if name in taken:
+            continue
+        if choices.features is not None and name not in choices.features:
+            left_out[name] = "not among --features"
+        elif (why := _unfit(name, column, choices)) is not None:
+            left_out[name] = why
+        elif column.kind == "number":
+            numeric.append(name)
+        else:
+            categorical.append(name)
+    left_out |= dict.fromkeys(choices.ignore, "ignored as asked")
+    return numeric, categorical, left_out
+
+
+def _unfit(name: str, column: Typed, choices: Choices) -> str | None:
+    present = len(column.values) - column.nulls
+    if column.kind == "empty":
+        return "it has no value in any row"
+    if column.distinct == 1 and not column.nulls:
+        return f"it is constant ({column.values.iloc[0]!r})"
+    if column.kind == "time":
+        return "it is a time"
+    if choices.features is not None:
+        return None
+    if name.lower() in _PREDICTIONS:
+        return "it looks like a model's prediction; name it with --prediction to watch it"
+    if column.kind == "text" and present > 50 and column.distinct > _OWN * present:
+        return column.note or "nearly every row has a value of its own, as ids have"
+    if _ID.search(name) and column.distinct > _OWN * present:
+        return "it is named as an id"
+    return None
+
+
+def _require_features(made: Plan) -> None:
+    if not made.features:
+        why = "; ".join(f"{name}: {reason}" for name, reason in list(made.left_out.items())[:3])
+        raise InputError(f"no column is left as a feature ({why or 'there are no others'})", where="data")
+    if len(made.features) > MOST_FEATURES:
+        raise InputError(
+            f"has {len(made.features):,} feature columns, more than the {MOST_FEATURES:,} that are watched one by one; "
+            "name those that the model uses with --features",
+            where="data",
+        )
+
+
+def _shown(names: Sequence[str], most: int = 30) -> str:
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def decided(choices: Choices, option: str, column: str) -> Choices:
+    """The choices with an answer to what was undecided."""
+    answer: dict[str, Any] = {option.replace("-", "_"): column}
+    return replace(choices, **answer)

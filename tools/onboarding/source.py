@@ -1,0 +1,143 @@
+"""A user's file as an Arrow table: CSV, Parquet or Arrow. What cannot be read is one clear line."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policies.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_COLUMNS = 5_000
+_ARROW = (".arrow", ".feather", ".ipc")
+_PARQUET = (".parquet", ".pq")
+_SEPARATORS = ",;\t|"
+_HEAD = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows as they are in the file (those of a CSV all text), and what is worth saying about how they were read."""
+
+    name: str
+    rows: pa.Table
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path) -> Source:
+    """Reads a file, or a folder of Parquet files. Raises InputError for anything that is not a table with rows."""
+    if not path.exists():
+        raise InputError("there is no such file", where=str(path))
+    notes: list[str] = []
+    try:
+        if path.is_dir() or path.suffix.lower() in _PARQUET:
+            rows = _parquet(path)
+        elif path.suffix.lower() in _ARROW:
+            rows = _arrow(path)
+        else:
+            rows = _csv(path, notes)
+    except (OSError, MemoryError) as error:
+        raise InputError(f"cannot be read: {_first_line(error)}", where=str(path)) from error
+    _check(rows, path)
+    return Source(path.stem, rows, tuple(notes))
+
+
+def _check(rows: pa.Table, path: Path) -> None:
+    names = rows.column_names
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(f"has more than one column named {repeated[0]!r}; give each a name of its own", str(path))
+    if alike := [name for name, count in Counter(name.lower() for name in names).items() if count > 1]:
+        raise InputError(f"has columns that differ only in upper and lower case: {alike[0]!r}", where=str(path))
+    if any(not name.strip() for name in names):
+        place = next(i for i, name in enumerate(names, 1) if not name.strip())
+        raise InputError(f"column {place} has no name; write a header line with a name for each", where=str(path))
+    if len(names) > MOST_COLUMNS:
+        raise InputError(
+            f"has {len(names):,} columns, more than the {MOST_COLUMNS:,} that can be watched one by one; "
+            "write a file of the columns that the model uses",
+            where=str(path),
+        )
+    if not rows.num_rows:
+        raise InputError("has no rows", where=str(path))
+
+
+def _parquet(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files:
+        raise InputError("is a folder without a Parquet file", where=str(path))
+    tables = []
+    for file in files:
+        try:
+            tables.append(pq.ParquetFile(file).read())
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"is not a whole Parquet file: {_first_line(error)}", where=str(file)) from error
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(f"its files do not hold the same columns: {_first_line(error)}", where=str(path)) from error
+
+
+def _arrow(path: Path) -> pa.Table:
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        streamed = file.read(6) != b"ARROW1"
+    try:
+        with pa.OSFile(str(path)) as source:
+            reader = pa.ipc.open_stream(source) if streamed else pa.ipc.open_file(source)
+            return reader.read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"is not a whole Arrow file: {_first_line(error)}", where=str(path)) from error
+
+
+def _csv(path: Path, notes: list[str]) -> pa.Table:
+    """All values as text: which are numbers or times is decided over whole columns, not by the first rows."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    header, separator = _header(path)
+    convert = pc.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=False
+    )
+    options = pc.ReadOptions(block_size=64 << 20)
+    parse = pc.ParseOptions(delimiter=separator, newlines_in_values=True)
+    try:
+        rows = pc.read_csv(path, read_options=options, parse_options=parse, convert_options=convert)
+    except (OSError, pa.ArrowException) as error:
+        text = _first_line(error)
+        if "UTF8" in text or "UTF-8" in text:
+            raise InputError("is not UTF-8 text; convert it first, say with iconv -t UTF-8", str(path)) from error
+        raise InputError(f"is not a whole CSV file: {text}", where=str(path)) from error
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        if file.read(1) not in b"\r\n":
+            notes.append("the file does not end with a line break: if it was cut off, its last row may be incomplete")
+    return rows
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """The names of the first line, and the character that separates them."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if not head.strip():
+        raise InputError("is empty", where=str(path))
+    if b"\0" in head:
+        raise InputError("is no text: name a file ending in .csv, .parquet or .arrow after what it holds", str(path))
+    try:
+        first = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore").splitlines()[0]
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text; convert it first, say with iconv -t UTF-8", str(path)) from None
+    separator = max(_SEPARATORS, key=first.count)
+    return next(csv.reader([first], delimiter=separator), []), separator
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

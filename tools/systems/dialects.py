@@ -1,0 +1,111 @@
+"""The Guardian's queries are written for DuckDB; this translates them for the engine that a warehouse is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from policies.errors import InputError
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+DIALECTS = ("duckdb", "postgres", "spark", "databricks", "snowflake", "bigquery")
+_BOUND = {"postgres": "%({})s", "snowflake": "%({})s", "bigquery": "@{}", "spark": ":{}", "databricks": ":{}"}
+_MARK = "\ufdd0"
+
+
+def translated(
+    sql: str, params: Mapping[str, object] | None, dialect: str, *, written_for: str = "duckdb"
+) -> tuple[str, dict[str, object]]:
+    """One SELECT for `dialect`, with its `$name` parameters in the driver's style, and those of `params` it names.
+
+    Raises InputError for anything but a single SELECT, and for a parameter without a value.
+    """
+    tree = _only_select(sql, written_for)
+    wanted = sorted({str(each.this if each.this else each.name) for each in _parameters(tree)})
+    bound = {name: value for name, value in (params or {}).items() if name in wanted}
+    if missing := [name for name in wanted if name not in bound]:
+        raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
+    return written(tree, dialect), bound
+
+
+def explained(sql: str, dialect: str) -> str:
+    """The query as `dialect` would be asked it, over several lines. Raises InputError."""
+    return written(_only_select(sql, "duckdb"), dialect, pretty=True)
+
+
+def written(tree: exp.Expr, dialect: str, *, pretty: bool = False) -> str:
+    """The text of a checked query for `dialect`, parameters in the style of its driver."""
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError, UnsupportedError
+
+    tree = tree.copy()
+    if dialect == "postgres":
+        tree = tree.transform(_for_postgres)
+    for each in list(_parameters(tree)):
+        each.replace(exp.Var(this=f"{_MARK}{each.this if each.this else each.name}{_MARK}"))
+    try:
+        text = tree.sql(dialect=dialect, pretty=pretty)
+    except (SqlglotError, UnsupportedError) as error:
+        raise InputError(f"cannot be written for {dialect}: {str(error).splitlines()[0]}", where="query") from error
+    style = _BOUND.get(dialect, "${}")
+    if style.startswith("%"):
+        text = text.replace("%", "%%")
+    parts = text.split(_MARK)
+    return "".join(style.format(part) if place % 2 else part for place, part in enumerate(parts))
+
+
+def _only_select(sql: str, written_for: str) -> exp.Expr:
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    if _MARK in sql:
+        raise InputError("holds a character that is none", where="query")
+    try:
+        found = [each for each in sqlglot.parse(sql, dialect=written_for) if each is not None]
+    except SqlglotError as error:
+        raise InputError(f"cannot be read: {str(error).splitlines()[0]}", where="query") from error
+    if len(found) != 1 or not isinstance(found[0], exp.Query) or _writes(found[0]):
+        raise InputError("only a single SELECT may be asked of the warehouse", where="query")
+    return found[0]
+
+
+def _writes(tree: exp.Expr) -> bool:
+    from sqlglot import exp
+
+    changing = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Create, exp.Drop, exp.Command, exp.Lock)
+    return tree.find(*changing) is not None
+
+
+def _parameters(tree: exp.Expr) -> list[exp.Expr]:
+    from sqlglot import exp
+
+    return [each for each in tree.find_all(exp.Placeholder, exp.Parameter) if each.this or each.name]
+
+
+def _for_postgres(node: exp.Expr) -> exp.Expr:
+    """What sqlglot leaves as it is and PostgreSQL does not know."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.Group) and node.args.get("all"):
+        select = node.parent
+        assert isinstance(select, exp.Select)
+        plain = [str(i) for i, each in enumerate(select.expressions, 1) if each.find(exp.AggFunc) is None]
+        return exp.Group(expressions=[exp.Literal.number(place) for place in plain])
+    if isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.DOUBLE and isinstance(node.this, exp.Column):
+        # A boolean cannot be cast to a number there; its text can be looked at.
+        text = exp.cast(node.this.copy(), "text")
+        case = exp.Case(this=text)
+        case = case.when(exp.Literal.string("true"), exp.Literal.string("1"))
+        case = case.when(exp.Literal.string("false"), exp.Literal.string("0")).else_(text.copy())
+        return exp.cast(case, "double precision", dialect="postgres")
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "hash":
+        parts = [exp.cast(each.copy(), "text") for each in node.expressions]
+        joined = exp.func("concat_ws", exp.Literal.string("|"), *parts)
+        hashed = exp.cast(
+            exp.Anonymous(this="hashtextextended", expressions=[joined, exp.Literal.number(0)]), "decimal"
+        )
+        return exp.paren(exp.Add(this=hashed, expression=exp.Literal.number("9223372036854775808")))
+    return node

@@ -1,0 +1,219 @@
+"""A PostgreSQL warehouse: the Guardian's queries, translated, run inside it; reads cannot write, and cannot hang."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from policies.errors import InputError, SystemDown
+from tools.systems.dialects import translated
+from tools.systems.warehouse import quote, require_name, within
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+    from psycopg.types import TypeInfo
+
+_DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "guardian"}
+_STATEMENT_SECONDS = 600
+LOAD = "_load"
+"""The column that says which load of ours a row came with: a load written again replaces itself."""
+
+_KINDS = {
+    "bool": "bool", "int2": "int64", "int4": "int64", "int8": "int64", "float4": "float64", "float8": "float64",
+    "numeric": "float64", "timestamp": "timestamp[us]", "timestamptz": "timestamp[us]", "date": "date32",
+}  # fmt: skip
+_TYPES = {"bool": "boolean", "int64": "bigint", "double": "double precision", "timestamp[us]": "timestamp"}
+
+
+class PostgresWarehouse:
+    """Tables `schema.table` of a database, by a `postgresql://` URL. Times with a zone are read as UTC without one.
+
+    Reads are one SELECT each, in a read-only session with a statement timeout. Raises SystemDown where the server does
+    not answer, cannot be logged in to or gives up, InputError for a faulty query.
+    """
+
+    dialect = "postgres"
+
+    def __init__(self, url: str) -> None:
+        self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._lock = threading.Lock()
+        self._reading: psycopg.Connection[Any] | None = None
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
+        """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
+        import pyarrow as pa
+
+        text, bound = translated(sql, params, self.dialect, written_for=dialect)
+        if most_rows is not None:
+            text = f"SELECT * FROM ({text}) AS limited LIMIT {most_rows + 1}"
+        with self._lock:
+            names, kinds, rows = self._fetch(text, bound, seconds)
+        columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        arrays = [_array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+        return within(pa.table(arrays, names=names), most_rows)
+
+    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
+        """Plans one SELECT without running it. Raises InputError."""
+        text, bound = translated(sql, params, self.dialect)
+        with self._lock:
+            self._fetch(f"EXPLAIN {text}", bound)
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> pa.Table:
+        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
+        there = self.columns(table)
+        chosen = ", ".join(map(quote, columns or there))
+        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
+
+    def append(self, table: str, data: pa.Table, name: str) -> None:
+        """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
+        import psycopg
+
+        schema, _, short = require_name(table).rpartition(".")
+        columns = ", ".join(map(quote, [*data.column_names, LOAD]))
+        declared = [f"{quote(field.name)} {_TYPES.get(str(field.type), 'text')}" for field in data.schema]
+        try:
+            with self._connect(reading=False) as connection, connection.cursor() as cursor:
+                if schema:
+                    _run(cursor, f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                _run(cursor, f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(declared)}, {quote(LOAD)} text)")
+                cursor.execute(f"DELETE FROM {table} WHERE {quote(LOAD)} = %s", [name])
+                with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                    for batch in data.to_batches(max_chunksize=10_000):
+                        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                            copy.write_row([*row, name])
+        except psycopg.Error as error:
+            raise SystemDown(f"{short} cannot be written: {_first_line(error)}", where="warehouse") from error
+
+    def tables(self) -> list[str]:
+        """Names of all tables and views that may be read."""
+        sql = """
+            SELECT CASE table_schema WHEN 'public' THEN '' ELSE table_schema || '.' END || table_name AS name
+            FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+        """
+        return [str(name) for name in self.query(sql, dialect="postgres")["name"].to_pylist()]
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column names and types of a table. Raises InputError where there is none."""
+        schema, _, short = require_name(table).rpartition(".")
+        sql = """
+            SELECT column_name, data_type FROM information_schema.columns
+            WHERE table_schema = $schema AND table_name = $short AND column_name <> $load ORDER BY ordinal_position
+        """
+        params = {"schema": (schema or "public").lower(), "short": short.lower(), "load": LOAD}
+        found = self.query(sql, params, dialect="postgres")
+        if not found.num_rows:
+            there = ", ".join(self.tables()) or "none"
+            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+        return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+    def exists(self, table: str) -> bool:
+        """Whether there is a table or view of that name."""
+        sql = "SELECT to_regclass($name) IS NOT NULL AS there"
+        return bool(self.query(sql, {"name": require_name(table)}, dialect="postgres")["there"][0].as_py())
+
+    def fingerprint(self, table: str) -> object:
+        """What changes with the table's rows: their number and a sum of their hashes."""
+        require_name(table)
+        sql = f"SELECT count(*)::text || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) AS f FROM {table} t"
+        return self.query(sql, dialect="postgres")["f"][0].as_py()
+
+    def close(self) -> None:
+        """Closes the connection; the next query opens another."""
+        with self._lock:
+            if self._reading is not None:
+                self._reading.close()
+            self._reading = None
+
+    def _fetch(
+        self, text: str, bound: dict[str, object], seconds: float | None = None
+    ) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+        """Names, types and rows. A connection that was lost is opened once more."""
+        import psycopg
+
+        again = self._reading is not None
+        try:
+            if self._reading is None or self._reading.closed:
+                self._reading = self._connect(reading=True)
+            with self._reading.cursor() as cursor:
+                _run(cursor, f"SET statement_timeout = {int(1000 * (seconds or _STATEMENT_SECONDS))}")
+                _run(cursor, text, bound)
+                description = cursor.description or []
+                types = self._reading.adapters.types
+                kinds = [_kind(types.get(each.type_code), each.type_code) for each in description]
+                return [each.name for each in description], kinds, cursor.fetchall()
+        except psycopg.errors.QueryCanceled as error:
+            if seconds is not None:
+                raise InputError("took longer than it may, and was interrupted", where="query") from error
+            told = f"gave up a query after {_STATEMENT_SECONDS} seconds: {_first_line(error)}"
+            raise SystemDown(told, where="warehouse") from error
+        except psycopg.OperationalError as error:
+            self._reading = None
+            if again:
+                return self._fetch(text, bound, seconds)
+            raise SystemDown(_first_line(error), where="warehouse") from error
+        except psycopg.Error as error:
+            raise InputError(_first_line(error), where="query") from error
+
+    def _connect(self, *, reading: bool) -> psycopg.Connection[Any]:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            given = conninfo_to_dict(self.url)
+        except psycopg.Error as error:
+            raise InputError("is not the address of a PostgreSQL database", where="systems.warehouse") from error
+        settings = ["-c timezone=UTC", f"-c statement_timeout={_STATEMENT_SECONDS}s"]
+        settings += ["-c default_transaction_read_only=on"] if reading else []
+        options = " ".join([*settings, str(given.get("options") or "")]).strip()
+        try:
+            return psycopg.connect(**{**_DEFAULTS, **given, "options": options}, autocommit=reading)  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            raise SystemDown(f"cannot be reached: {_first_line(error)}", where="warehouse") from error
+
+
+def _run(cursor: psycopg.Cursor[Any], text: str, bound: Mapping[str, object] | None = None) -> None:
+    """Runs a statement made by this module or translated from a checked SELECT."""
+    cursor.execute(text, bound)  # with parameters, even none, %% is %
+
+
+def _kind(info: TypeInfo | None, code: int) -> str:
+    """The name of a PostgreSQL type, `[]` behind it for an array; empty for one that psycopg does not know."""
+    if info is None:
+        return ""
+    return f"{info.name}[]" if info.array_oid == code else info.name
+
+
+def _array(values: Sequence[Any], kind: str) -> pa.Array:
+    """A column of Python values as Arrow, by the PostgreSQL type's name."""
+    import pyarrow as pa
+
+    if kind.endswith("[]"):
+        return pa.array(values, pa.list_(pa.float64()))
+    wanted = _KINDS.get(kind)
+    if wanted == "float64":
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if kind == "timestamptz":
+        values = [None if value is None else value.replace(tzinfo=None) for value in values]
+    if wanted is not None:
+        return pa.array(values, {"timestamp[us]": pa.timestamp("us"), "date32": pa.date32()}.get(wanted, wanted))
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
