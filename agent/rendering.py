@@ -21,9 +21,9 @@ MOST_CHARACTERS = 1500
 
 _OMITTED = frozenset(
     {
-        "artifact_digest", "auc_test", "baseline", "best_params", "checked_at", "conditions", "contributions", "digest",
-        "direction", "error", "events", "history", "holdout", "holdout_digest", "lasting", "mlflow_run_id", "p_value",
-        "read_at", "seconds", "settled", "stages", "trend", "triggers",
+        "artifact_digest", "auc_test", "baseline", "best_params", "checked_at", "conditions", "contributions",
+        "declared", "digest", "direction", "error", "events", "history", "holdout", "holdout_digest", "lasting",
+        "mlflow_run_id", "p_value", "read_at", "salt", "seconds", "settled", "stages", "trend", "triggers",
     }
 )  # fmt: skip
 """Not needed to decide what to do next; the stored evidence has them."""

@@ -185,6 +185,8 @@ def _rollout_says(row: Evidence) -> str:
 
 
 def _share(body: dict[str, Any]) -> str:
+    if body.get("mirrored"):
+        return f"a copy of each request to version {body['challenger']}, all answered by {body['champion']}"
     if body.get("challenger"):
         return f"{body['challenger_pct']:g}% to version {body['challenger']}, the rest to {body['champion']}"
     return f"all traffic to version {body.get('champion')}"

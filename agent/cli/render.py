@@ -93,9 +93,12 @@ def rollout(result: Any) -> str:
     gate = result.last_gate
     judged = f"; gate {gate.name}: {gate.verdict}" if gate else ""
     rest = f", the rest to version {result.champion}" if result.traffic_pct < 100 else ""
+    share = f"{result.traffic_pct:g}% of the traffic{rest}"
+    if result.status in ("running", "paused") and result.stages[result.stage].mirrored:
+        share = f"a copy of each request, all answered by version {result.champion}"
     return (
         f"{result.rollout_id}: {result.strategy} of {result.model} version {result.version}: {result.status}, "
-        f"{result.traffic_pct:g}% of the traffic{rest}{judged}"
+        f"{share}{judged}"
     )
 
 

@@ -158,7 +158,7 @@ def _rollout(rollout: Rollout | None) -> str:
         return ""
     rows = [
         [
-            f"{stage.traffic_pct:g}%",
+            "copies" if stage.mirrored else f"{stage.traffic_pct:g}%",
             _t(stage.verdict) or "–",
             "; ".join(_measurement(m) for m in stage.measurements) or "–",
         ]

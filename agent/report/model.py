@@ -244,9 +244,13 @@ class Measurement(Part):
 
 
 class Stage(Part):
-    """One stage of a rollout: its share of the traffic, and what its gate said at the end (empty: not judged)."""
+    """One stage of a rollout: its share of the traffic, and what its gate said at the end (empty: not judged).
+
+    `mirrored`: the challenger got a copy of each request, and nobody its answers.
+    """
 
     traffic_pct: float
+    mirrored: bool = False
     gate: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -74,6 +74,8 @@ def measured(name: str, value: float | None) -> str:
         return MISSING
     if name.endswith("_ms") or name.startswith("latency"):
         return f"{number(value, 3)} ms"
+    if name.endswith("_pct"):
+        return f"{number(value)}%"
     if name.endswith("_mb"):
         return f"{number(value, 2)} MB"
     if "error_rate" in name:
@@ -126,5 +128,5 @@ def span(length: timedelta) -> str:
 def words(name: str) -> str:
     """A name of ours for people, without its unit: `tie` → tie, `p99_latency_ms` → p99 latency, `auc_roc` → AUC."""
     parts = name.replace("auc_roc", "auc").replace("inference_ms", "inference_time_ms").split("_")
-    parts = parts[:-1] if len(parts) > 1 and parts[-1] in ("ms", "mb") else parts
+    parts = parts[:-1] if len(parts) > 1 and parts[-1] in ("ms", "mb", "pct") else parts
     return " ".join("KPIs" if part == "kpis" else part.upper() if part in _ACRONYMS else part for part in parts)

@@ -48,19 +48,20 @@ def _stages(body: Body, steps: Sequence[TrafficStep], operations: Operations, st
         at = next((n for n, step in enumerate(steps) if step.pct == pct), None)
         started = steps[at].at if at is not None else None
         following = steps[at + 1] if at is not None and at + 1 < len(steps) else None
-        told = _gate_of(body, declared, place)
+        told, gate = _gate_of(body, declared, place), text(declared, "gate")
         verdict = text(told, "verdict")
         if not verdict and following is not None:
             verdict = "pass" if following.pct > pct else "fail" if status == "rolled_back" else ""
         stages.append(
             Stage(
                 traffic_pct=pct,
-                gate=text(declared, "gate"),
+                mirrored=declared.get("mirrored") is True,
+                gate=gate,
                 started_at=started,
                 ended_at=following.at if following else None,
                 verdict=verdict,
                 measurements=tuple(
-                    each.model_copy(update={"asked": each.name in GATES.get(text(declared, "gate"), (each.name,))})
+                    each.model_copy(update={"asked": each.asked and each.name in GATES.get(gate, (each.name,))})
                     for each in measurements(told.get("measurements"))
                 ),
             )

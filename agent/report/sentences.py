@@ -128,6 +128,8 @@ def _rollout(row: Evidence) -> str:
 def _traffic(row: Evidence) -> str:
     body = row.body
     share = real(body, "challenger_pct") or 0.0
+    if body.get("mirrored"):
+        return f"Version {text(body, 'challenger')} gets a copy of each request, and nobody its answers."
     if text(body, "challenger"):
         return f"Version {text(body, 'challenger')} answers {share:g}% of the requests."
     return f"Version {text(body, 'champion') or '?'} answers every request."

@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING
 from policies.declarations.base import Severity
 from policies.errors import GuardianError
 from tools.deploy.permission import gate_holds
-from tools.deploy.rollout import (
-    ROLLBACK,
-    Notice,
-    Rollout,
-    Status,
-    Step,
-    abort,
-    hold,
-    share_of,
-    transition,
-    wanted,
-    withdraw,
-)
+from tools.deploy.rollout import ROLLBACK, Notice, Rollout, Status, Step, share_of, wanted
 from tools.deploy.strategies import strategy_of
+from tools.deploy.transitions import abort, hold, transition, withdraw
 from tools.systems.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tools.systems.store import Evidence, StaleRevision
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 LATENCY = "latency_p99"
+INCREASE = "p99_increase_pct"
+"""What is measured of it: how much longer the challenger itself takes than the champion, in percent of its p99."""
 _LONGEST_WAIT = timedelta(days=7)
 _DOUBT = 0.25
 """One imagined row whose placement is off by this much, as for the AUC: a few perfect rows must not claim certainty."""
@@ -131,7 +133,7 @@ def _latency(found: Times, most_pct: float, alpha: float) -> Measurement:
     """
     if found.slow is None or found.surely_slow is None or found.p99_ms is None or found.champion_p99_ms is None:
         return Measurement(
-            name=LATENCY, verdict=Verdict.INCONCLUSIVE, value=None, champion_value=None, limit=most_pct, n=found.n,
+            name=INCREASE, verdict=Verdict.INCONCLUSIVE, value=None, champion_value=None, limit=most_pct, n=found.n,
             champion_n=found.n, needs=FEWEST_TIMED - found.n, needs_what="copies",
             detail=f"{found.n:,} copies timed, at least {FEWEST_TIMED:,} are needed",
         )  # fmt: skip
@@ -144,7 +146,7 @@ def _latency(found: Times, most_pct: float, alpha: float) -> Measurement:
     detail = f"p99 of the model itself {found.p99_ms:.3g} ms against the champion's {found.champion_p99_ms:.3g} ms on "
     detail += f"the same {found.n:,} copies ({value:+.0f}%, at most {most_pct:+g}%)"
     return Measurement(
-        name=LATENCY, verdict=verdict, value=value, champion_value=0.0, limit=most_pct, n=found.n, champion_n=found.n,
+        name=INCREASE, verdict=verdict, value=value, champion_value=None, limit=most_pct, n=found.n, champion_n=found.n,
         log_e_fail=max(log_e_fail, LOWEST_LOG), log_e_pass=max(log_e_pass, LOWEST_LOG), needs=needs,
         needs_what="copies", detail=detail + wanting(verdict, needs, "copies"),
     )  # fmt: skip

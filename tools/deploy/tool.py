@@ -13,8 +13,9 @@ from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
 from tools.deploy.permission import require_promotable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
-from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status, abort, roll_back
+from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status
 from tools.deploy.strategies import STRATEGIES
+from tools.deploy.transitions import abort, roll_back
 from tools.systems.registry import PREVIOUS
 from tools.systems.store import Evidence, Kind, StaleRevision
 from tools.systems.tool import Effect, Tool
@@ -47,7 +48,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
     """
     declared = systems.operations.named("deployment_strategies", arguments.strategy)
     assert isinstance(declared, Canary | Shadow | BlueGreen | ABTest)
-    gate = require_promotable(systems, arguments.model, arguments.version)
+    grounds = require_promotable(systems, arguments.model, arguments.version)
     now = systems.clock.now()
     state = STRATEGIES[declared.type].plan(
         systems,
@@ -65,7 +66,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
         at=now,
         version=arguments.version,
         status=state.status.value,
-        rests_on=gate.id if gate else None,
+        rests_on=grounds.id if grounds else None,
     )
     _yield_to_earlier(systems, row, now)
     return start(systems, row, now)

@@ -7,6 +7,7 @@ Every refusal is `{"error": {"kind", "message", "where"}}`.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
@@ -39,7 +40,10 @@ class Lifetime(Protocol):
 
 
 class GatewayApp:
-    """One model at one endpoint. At most `max_inflight` predictions at once; the next are told to come back."""
+    """One model at one endpoint. At most `max_inflight` predictions at once; the next are told to come back.
+
+    With an `api_key`, predictions and /metrics are for those who send it as `Authorization: Bearer KEY`.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class GatewayApp:
         metrics: Metrics,
         timer: Callable[[], float],
         max_inflight: int = MAX_INFLIGHT,
+        api_key: str | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -57,6 +62,7 @@ class GatewayApp:
         self._timer = timer
         self._max_inflight = max_inflight
         self._inflight = 0
+        self._key = None if api_key is None else f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -67,6 +73,13 @@ class GatewayApp:
             except Refused as refused:
                 self._metrics.refused[refused.status] += 1
                 await _refuse(send, refused)
+
+    def _admit(self, scope: Message) -> None:
+        """Raises Refused (401) for a wrong key or none; how long that takes does not tell how wrong it is."""
+        assert self._key is not None
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        if not hmac.compare_digest(sent, self._key):
+            raise Refused(401, "unauthorized", "send the API key: Authorization: Bearer KEY", "authorization")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -81,16 +94,18 @@ class GatewayApp:
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
+        if self._key is not None and path not in ("/healthz", "/readyz"):
+            self._admit(scope)
         if path == self._endpoint:
             if method != "POST":
                 raise Refused(405, "method", f"{path} takes POST, not {method}")
             await self._predict(scope, receive, send)
             return
-        serving = self._router.serving
-        if method == "POST" and serving is not None and path in serving.split.endpoints:
-            await self._predict(scope, receive, send, serving.split.endpoints[path])
-            return
         if path not in ("/healthz", "/readyz", "/metrics"):
+            serving = self._router.serving
+            if method == "POST" and serving is not None and path in serving.split.endpoints:
+                await self._predict(scope, receive, send, serving.split.endpoints[path])
+                return
             raise Refused(404, "not_found", f"there is no {path}; predictions are at POST {self._endpoint}")
         if method not in ("GET", "HEAD"):
             raise Refused(405, "method", f"{path} takes GET, not {method}")

