@@ -30,7 +30,7 @@ RESUMABLE = timedelta(hours=24)
 def triage(
     systems: Systems,
     model: str | None = None,
-    planner: str | None = None,
+    planner: str | Planner | None = None,
     at: datetime | None = None,
     progress: Progress = lambda line: None,
     toolbox: Mapping[str, Tool] | None = None,
@@ -45,7 +45,7 @@ def triage(
     if model is not None:
         systems.operations.model(model)
     tools = tools_of(toolbox)
-    chosen = choose(systems, tools, planner)
+    chosen = choose(systems, tools, planner) if planner is None or isinstance(planner, str) else planner
     models = [model] if model is not None else list(systems.operations.models)
     for run_id in runs_with(systems, WAITING):
         with suppress(RunBusy):

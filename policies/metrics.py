@@ -31,6 +31,8 @@ DIRECTIONS: dict[str, Direction] = {
     "latency_p99": Direction.LOWER,
     "model_size_mb": Direction.LOWER,
 }
+MEASURED = ("inference_ms", "inference_ms_p99", "latency_p99", "model_size_mb")
+"""Those of the running model; the others are computed from outcomes and scores."""
 AT_PERCENT = re.compile(r"(precision|recall)_at_([1-9]\d?|100)")
 """`precision_at_10`: of the tenth of the rows with the highest scores."""
 ALLOWED = (*DIRECTIONS, "precision_at_N", "recall_at_N (N in percent, 1 to 100)")

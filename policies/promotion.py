@@ -53,17 +53,22 @@ def may_deploy(
     now: datetime,
     max_age: timedelta,
     waived_by: str = "",
+    not_won: str = "",
 ) -> Decision:
     """Whether `version` may be given traffic: only on a passed gate for that very artifact that has not expired.
 
     A result expires when it is older than `max_age` as declared now, or at the moment it named itself, whichever comes
-    first.
+    first. Where the gate is switched off, the comparison is not: what did not win it keeps out.
 
     Args:
         gate: the result stored last for this model and version, None where there is none.
         waived_by: the declaration that switches the gate off, empty where none does.
+        not_won: the version's newest evaluation where it did not win that, in words; empty else.
     """
     policy = "promotion_needs_passed_gate"
+    if waived_by and not_won:
+        reason = f"{waived_by} switches the quality gate off, not the comparison: {not_won}"
+        return Decision(policy=policy, allowed=False, reasons=(reason,))
     if waived_by:
         return Decision(policy=policy, allowed=True, reasons=(f"the quality gate is switched off by {waived_by}",))
     return Decision(

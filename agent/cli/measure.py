@@ -34,12 +34,25 @@ def start_monitor(context: typer.Context, monitor: Annotated[str, typer.Argument
 
 
 def check_drift(
-    context: typer.Context, monitor: Annotated[str, typer.Argument(metavar="MONITOR")], at: At = None
+    context: typer.Context,
+    monitor: Annotated[str, typer.Argument(metavar="MONITOR")],
+    at: At = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the queries instead of the report.")] = False,
+    dialect: Annotated[
+        str | None,
+        typer.Option("--dialect", metavar="D", help="duckdb, postgres, spark, databricks, snowflake or bigquery."),
+    ] = None,
 ) -> None:
     """Runs a drift monitor now: all its checks against the baseline, each with its numbers."""
+    from tools.check_drift.explain import explain as explained
     from tools.check_drift.tool import TOOL
 
     session: Session = context.obj
+    if dialect is not None and not explain:
+        raise InputError("says in which dialect to --explain; add that", where="--dialect")
+    if explain:
+        session.emit(explained(session.systems, monitor, at, dialect), lambda found: ";\n\n".join(found.queries) + ";")
+        return
     arguments = TOOL.arguments(monitor=monitor, at=at)
     session.emit(TOOL.run(session.systems, arguments), render.drift)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -21,7 +22,10 @@ TASKS = ("binary", "multiclass", "regression")
 
 def init(
     context: typer.Context,
-    data: Annotated[str, typer.Option("--data", metavar="FILE", help="CSV, Parquet, Arrow, or a folder of Parquet.")],
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="FILE|TABLE", help="CSV, Parquet, Arrow; or a table of GUARDIAN_WAREHOUSE_URL."),
+    ],
     target: Annotated[str | None, typer.Option("--target", metavar="COL", help="The outcome.")] = None,
     prediction: Annotated[
         str | None,
@@ -52,10 +56,11 @@ def init(
     session: Session = context.obj
     if task is not None and task not in TASKS:
         raise InputError(f"{task!r} is no task: {', '.join(TASKS)}", where="--task")
-    name = model or model_name(Path(data).stem)
+    name = model or model_name(Path(data).stem if Path(data).exists() else data.rpartition(".")[2])
     if model_name(name) != name:
         raise InputError(f"{name!r} is no model name: letters and digits, say {model_name(name)}", where="--model")
-    source = read(Path(data))
+    warehouse = None if Path(data).exists() else os.environ.get("GUARDIAN_WAREHOUSE_URL")
+    source = read(Path(data)) if warehouse is None else _of_warehouse(warehouse, data, time)
     choices = Choices(
         target=target,
         prediction=prediction,
@@ -68,8 +73,19 @@ def init(
         features=_names(features),
     )
     plan = _plan(session, source, choices)
-    wanted = Wanted(directory or Path(snake(name)), name, mlflow_model)
+    wanted = Wanted(directory or Path(snake(name)), name, mlflow_model, warehouse)
     session.emit(onboard(source, plan, wanted, session.say), show)
+
+
+def _of_warehouse(url: str, table: str, time: str | None) -> Source:
+    from tools.onboarding.source import read_table
+    from tools.systems.systems import warehouse_at
+
+    warehouse = warehouse_at(Path.cwd(), url)
+    try:
+        return read_table(warehouse, table, time)
+    finally:
+        warehouse.close()
 
 
 def _plan(session: Session, source: Source, choices: Choices) -> Plan:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent.planners.protocol import Planner
 from agent.planners.runbook import RunbookPlanner
 from policies.errors import InputError
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
+
+if TYPE_CHECKING:
+    from httpx2 import BaseTransport
 
 PLANNERS = ("openai", "runbook")
 _HTTP = re.compile(r"https?://[^/\s]", re.IGNORECASE)
@@ -23,6 +28,8 @@ def default_planner() -> str:
 
 def must_exist(name: str) -> None:
     """Raises InputError where no planner is called `name`."""
+    if name == "recorded":
+        raise InputError("recordings are of scenarios: guardian eval --planner recorded", where="--planner")
     if name not in PLANNERS:
         raise InputError(f"{name!r} is not a planner; write {' or '.join(PLANNERS)}", where="--planner")
 
@@ -60,10 +67,28 @@ def choose(
     """
     if must_work(name) == "runbook":
         return RunbookPlanner(systems.operations)
-    return _openai(systems, toolbox, agent)
+    base_url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
+    return openai_planner(systems, toolbox, Endpoint(base_url, key, os.environ.get("GUARDIAN_OPENAI_API")), agent=agent)
 
 
-def _openai(systems: Systems, toolbox: Mapping[str, Tool], agent: str | None) -> Planner:
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a language model is asked. `transport` carries the client's requests instead of a connection."""
+
+    base_url: str | None = None
+    key: str | None = None
+    flavour: str | None = None
+    transport: BaseTransport | None = None
+    pauses: Sequence[float] = (0.5, 2.0)
+
+
+def openai_planner(
+    systems: Systems, toolbox: Mapping[str, Tool], endpoint: Endpoint, *, agent: str | None = None
+) -> Planner:
+    """The planner that asks the model of the declared `agent` (the first unless told) at an endpoint.
+
+    Raises InputError for an undeclared agent or a model without a price.
+    """
     from agent.budget import Ledger
     from agent.planners.openai import OpenAIPlanner
     from agent.planners.profiles import profile_for
@@ -77,14 +102,15 @@ def _openai(systems: Systems, toolbox: Mapping[str, Tool], agent: str | None) ->
     if name not in operations.agents:
         raise InputError(f"{name!r} is not declared; declared: {', '.join(operations.agents)}", where="agents")
     declared = operations.agents[name]
-    base_url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
-    profile = profile_for(declared.model, base_url, os.environ.get("GUARDIAN_OPENAI_API"))
+    profile = profile_for(declared.model, endpoint.base_url, endpoint.flavour)
     per_run = operations.budgets[declared.run_budget] if declared.run_budget else None
     return OpenAIPlanner(
         profile,
         tool_schemas(toolbox, operations),
         load_prompt("operator", context=organisation(systems.home, encoding=profile.encoding)),
         Ledger(systems.store, systems.clock, name, operations.budgets[declared.budget], per_run),
-        api_key=key or "none",
-        base_url=base_url,
+        api_key=endpoint.key or "none",
+        base_url=endpoint.base_url,
+        transport=endpoint.transport,
+        pauses=endpoint.pauses,
     )

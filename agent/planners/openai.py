@@ -21,6 +21,7 @@ from agent.tokens import PromptBound, counter
 from agent.untrusted import clean
 
 if TYPE_CHECKING:
+    from httpx2 import BaseTransport
     from openai import OpenAI
 
 WIRES: Mapping[str, Wire] = {"chat": Chat(), "responses": Responses()}
@@ -47,9 +48,11 @@ class OpenAIPlanner:
         timeout: float = 60.0,
         pauses: Sequence[float] = (0.5, 2.0),
         patience: float = 600.0,
+        transport: BaseTransport | None = None,
     ) -> None:
         """`timeout` is for one attempt, from its start to its last byte; `pauses` are the seconds before each further
-        one; `patience` is for all answers of a run together, after which the provider counts as down.
+        one; `patience` is for all answers of a run together, after which the provider counts as down. `transport`
+        carries the client's requests instead of a connection: recordings and replays.
 
         Raises InputError for a model without a price.
         """
@@ -59,6 +62,7 @@ class OpenAIPlanner:
         self._prompt = prompt
         self._ledger = ledger
         self._connection = {"api_key": api_key, "base_url": base_url, "timeout": timeout}
+        self._transport = transport
         self._pauses = pauses
         self._wire = WIRES[profile.flavour]
         self._bounds: dict[str, PromptBound] = {}
@@ -78,9 +82,10 @@ class OpenAIPlanner:
 
     @cached_property
     def _client(self) -> OpenAI:
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
-        return OpenAI(max_retries=0, **self._connection)  # type: ignore[arg-type]
+        http = None if self._transport is None else DefaultHttpxClient(transport=self._transport)
+        return OpenAI(max_retries=0, http_client=http, **self._connection)  # type: ignore[arg-type]
 
     @cached_property
     def _count(self) -> Any:

@@ -22,7 +22,7 @@ from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline
 from policies.errors import InputError
-from policies.metrics import ALLOWED, direction_of
+from policies.metrics import ALLOWED, MEASURED, direction_of
 
 Place = tuple[str | int, ...]
 
@@ -115,6 +115,7 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
     yield from _check_challenges(operations)
     yield from _check_agents(operations)
     yield from _check_approvers(operations.systems)
+    yield from _check_one_each(operations)
     for name, gate in operations.quality_gates.items():
         for metric in gate.metrics:
             yield from _unknown_metric(("quality_gates", name, "metrics"), metric)
@@ -128,6 +129,21 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
                 yield from _dangling(("models", name, "sources", source, "features"), feature, binding.features.names)
         if not binding.features.names:
             yield ("models", name, "features"), "no feature is declared"
+
+
+def _check_one_each(operations: Operations) -> Iterator[tuple[Place, str]]:
+    """A model has one gate, one pipeline and one challenge: a second one would be declared and never asked."""
+    judged = {name: body.evaluation.dataset for name, body in operations.champion_challengers.items()}
+    asked = {
+        "quality_gates": {name: body.model for name, body in operations.quality_gates.items()},
+        "retraining_pipelines": {name: body.model for name, body in operations.retraining_pipelines.items()},
+        "champion_challengers": judged,
+    }
+    for block, of in asked.items():
+        first: dict[str | None, str] = {}
+        for name, whose in of.items():
+            if (known := first.setdefault(whose, name)) != name:
+                yield (block, name), f"{known} is declared for {whose} already, and only one is asked; declare one"
 
 
 def _check_agents(operations: Operations) -> Iterator[tuple[Place, str]]:
@@ -187,10 +203,11 @@ def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
     for name, pipeline in operations.retraining_pipelines.items():
         if pipeline.model in operations.models and operations.models[pipeline.model].served == "elsewhere":
             yield ("retraining_pipelines", name, "model"), f"{pipeline.model!r} is served elsewhere: retrain it there"
-        yield from _unknown_metric(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
+        yield from _check_two_classes(("retraining_pipelines", name, "model"), operations, pipeline.model)
+        yield from _not_of_scores(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
         for number, trigger in enumerate(pipeline.triggers):
             if isinstance(trigger, DecayTrigger):
-                yield from _unknown_metric(("retraining_pipelines", name, "triggers", number, "metric"), trigger.metric)
+                yield from _not_of_scores(("retraining_pipelines", name, "triggers", number, "metric"), trigger.metric)
             if isinstance(trigger, DriftTrigger):
                 at = ("retraining_pipelines", name, "triggers", number, "source")
                 yield from _dangling(at, trigger.source, operations.drift_monitors)
@@ -203,6 +220,11 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
         strategy = challenge.promotion.deployment_strategy
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
+        judged = (
+            model for model, binding in operations.models.items() if binding.holdout == challenge.evaluation.dataset
+        )
+        for model in judged:
+            yield from _check_two_classes((*at, "evaluation", "dataset"), operations, model)
         for number, metric in enumerate(challenge.evaluation.metrics):
             place = (*at, "evaluation", "metrics", number)
             yield from _unknown_metric((*place, "name"), metric.name)
@@ -211,9 +233,23 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
                 yield (*place, "direction"), f"{metric.name} improves when it is {good.value}, not {metric.direction}"
 
 
+def _check_two_classes(place: Place, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:
+    """Retraining and the comparison are about P(1): another task would be learned and judged as something it is not."""
+    binding = operations.models.get(model)
+    if binding is not None and binding.task != "binary":
+        yield place, f"{model} is a {binding.task}: only models of two classes are retrained and compared"
+
+
 def _unknown_metric(place: Place, name: str) -> Iterator[tuple[Place, str]]:
     if direction_of(name) is None:
         yield place, f"{name!r} is no metric; allowed: {', '.join(ALLOWED)}"
+
+
+def _not_of_scores(place: Place, name: str) -> Iterator[tuple[Place, str]]:
+    """A metric that is not computed from labelled rows: it can neither choose between trials nor decay."""
+    if name in MEASURED:
+        yield place, f"{name!r} is measured on the running model, not computed from labelled rows; name another metric"
+    yield from _unknown_metric(place, name)
 
 
 def _dangling(place: Place, name: str, known: object) -> Iterator[tuple[Place, str]]:

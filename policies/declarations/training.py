@@ -57,7 +57,7 @@ class Training(Declared):
     """
 
     use_experiment: str = Field(min_length=1)
-    data_window: str = Field(pattern=r"^(rolling_\d+_(months|days)|expanding)$")
+    data_window: str = Field(pattern=r"^(rolling_[1-9]\d{0,3}_(months|days)|expanding)$")
     validation: Literal["temporal_split"] = "temporal_split"
     auto_hyperparameter_tune: bool = True
     max_training_hours: float = Field(default=4, gt=0)

@@ -218,7 +218,7 @@ def test_an_exhausted_budget_ends_the_run_before_the_call(
     with world.systems.store.reading() as session:
         (alert,) = session.scalars(select(AuditRow.detail).where(AuditRow.action == "notify"))
     assert json.loads(alert)["to"] == "data-team"
-    assert "Ended budget exhausted" in alert
+    assert "of $0.03 and 500000 tokens a day" in alert
 
 
 def test_a_model_without_a_price_refuses_to_start(

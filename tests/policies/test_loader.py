@@ -50,6 +50,9 @@ def _line(text: str) -> int:
         ),
         ("auc_roc, weight: 0.4", "auc, weight: 0.4", "metrics[0].name", "precision_at_N"),
         ("metric: auc_roc, threshold: 0.80", "metric: auc, threshold: 0.80", "triggers[1].metric", "allowed: auc_roc"),
+        ("metric: auc_roc, threshold: 0.80", "metric: latency_p99, threshold: 9", "triggers[1]", "not computed"),
+        ("rolling_12_months", "rolling_0_months", "training.data_window", "rolling_"),
+        ("rolling_12_months", "rolling_99999_months", "training.data_window", "rolling_"),
         ("budget: MLOpsBudget", "budget: Money", "agents.ChurnMLOps.budget", "allowed: MLOpsBudget"),
     ],
 )
@@ -59,6 +62,22 @@ def test_names_place_and_what_would_be_right(old: str, new: str, place: str, cau
     assert cause in problem
     assert problem.startswith("operations.yaml:")
     assert int(problem.split(":")[1]) > 0
+
+
+def test_a_second_gate_of_a_model_would_never_be_asked() -> None:
+    second = "  Second: {model: ChurnModel, metrics: {auc_roc: '> 0.99'}}\n"
+    (problem,) = _problems("quality_gates:\n", f"quality_gates:\n{second}")
+    assert "quality_gates.ChurnGate" in problem
+    assert "Second is declared for ChurnModel already" in problem
+
+
+def test_a_regression_is_neither_retrained_nor_compared_as_two_classes() -> None:
+    problems = _problems("    target: churned", "    task: regression\n    target: churned")
+    places = {each.split(": ")[1] for each in problems if "ChurnModel is a regression" in each}
+    assert places == {
+        "retraining_pipelines.ChurnRetrain.model",
+        "champion_challengers.ChurnChallenger.evaluation.dataset",
+    }
 
 
 def test_an_unknown_key_names_its_line_and_the_allowed_ones() -> None:

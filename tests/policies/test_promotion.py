@@ -32,6 +32,14 @@ def test_a_passed_gate_for_this_artifact_allows() -> None:
     assert _decide(_gate()).allowed
 
 
+def test_a_gate_that_is_switched_off_does_not_switch_the_comparison_off() -> None:
+    switch = "retraining_pipelines.P.promotion.require_gate"
+    assert _decide(None, waived_by=switch).allowed
+    refused = _decide(None, waived_by=switch, not_won="eval-3 ended as tie")
+    assert not refused.allowed
+    assert "eval-3 ended as tie" in refused.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("gate", "reason"),
     [

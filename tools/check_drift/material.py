@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.declarations.binding import ModelBinding
-from policies.declarations.drift import DriftMonitor
+from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
 from tools.check_drift import attribution
+from tools.check_drift.contract_facts import Facts, inside, of_arrow
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.counting import Floats
+from tools.check_drift.frames import Categories, parts
+from tools.check_drift.inside import computes_inside, profile_inside
+from tools.check_drift.numeric import exact_centre
 from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for
@@ -53,13 +57,33 @@ class Material:
         time = self.binding.time
         if "rows" not in self._kept:
             self._require_times()
-            where = f"{quote(time)} >= $start AND {quote(time)} < $end"
-            params = {"start": self.at - self.reach, "end": self.at}
+            where, params = self._since(self.at - self.reach)
             self._kept["rows"] = self.systems.warehouse.read(self.binding.table, None, where, params)
         rows: pa.Table = self._kept["rows"]
         if start <= self.at - self.reach:
             return rows
         return rows.filter(pc.greater_equal(rows.column(time), pa.scalar(start, rows.schema.field(time).type)))
+
+    def _since(self, start: datetime) -> tuple[str, dict[str, object]]:
+        """The condition for rows from `start` up to now, and its parameters."""
+        time = quote(self.binding.time)
+        return f"{time} >= $start AND {time} < $end", {"start": start, "end": self.at}
+
+    def row_count(self, start: datetime) -> int:
+        """Rows of the model's table from `start` up to now. Raises InputError where there is no table."""
+        if "rows" in self._kept or not computes_inside(self.systems.warehouse):
+            return int(self.rows(start).num_rows)
+        self._require_times()
+        where, params = self._since(start)
+        sql = f"SELECT count(*) AS n FROM {self.binding.table} WHERE {where}"
+        return int(self.systems.warehouse.query(sql, params)["n"][0].as_py())
+
+    def facts(self, schema: Schema, start: datetime) -> Facts:
+        """What a contract needs to know of the rows from `start` up to now."""
+        if not computes_inside(self.systems.warehouse):
+            return of_arrow(schema, self.rows(start), self.binding.time)
+        where, params = self._since(start)
+        return inside(schema, self.systems.warehouse, self.binding.table, where, params, self.binding.time)
 
     def _require_times(self) -> None:
         """Raises InputError where the time column holds no times."""
@@ -77,11 +101,18 @@ class Material:
         """Profile of the features in the window, comparable with the baseline's."""
         key = f"current {start}"
         if key not in self._kept:
-            rows = self.rows(start)
-            there = [name for name in self.binding.features.names if name in rows.column_names]
-            self._kept[key] = profile(rows.select(there), like=self.baseline())
-            if not there:
-                raise InputError("holds none of the model's features", where=self.binding.table)
+            table, names = self.binding.table, self.binding.features.names
+            present = self.systems.warehouse.columns(table)
+            if not (there := [name for name in names if name in present]):
+                raise InputError("holds none of the model's features", where=table)
+            if computes_inside(self.systems.warehouse):
+                self._require_times()
+                where, params = self._since(start)
+                self._kept[key] = profile_inside(
+                    self.systems.warehouse, table, where, params, there, like=self.baseline()
+                )
+            else:
+                self._kept[key] = profile(self.rows(start).select(there), like=self.baseline())
         found: Profile = self._kept[key]
         return found
 
@@ -92,8 +123,7 @@ class Material:
             try:
                 self._kept["baseline"] = Profile.load(path)
             except InputError:
-                features = self.binding.features
-                found = profile(self._baseline_rows(), columns=features.names, categorical=features.categorical)
+                found = self._profiled_baseline()
                 if not found.rows:
                     raise InputError("the baseline has no rows", where=str(self.reference())) from None
                 if self.keeps:
@@ -102,13 +132,30 @@ class Material:
         kept: Profile = self._kept["baseline"]
         return kept
 
+    def _profiled_baseline(self) -> Profile:
+        features, reference = self.binding.features, self.reference()
+        if computes_inside(self.systems.warehouse):
+            where, params = reference.condition()
+            return profile_inside(
+                self.systems.warehouse, reference.table, where, params, features.names, categorical=features.categorical
+            )
+        rows = self._baseline_rows()
+        centres = {
+            name: exact_centre(values)
+            for part in parts(rows, [name for name in features.numeric if name in rows.column_names])
+            for name in part.names
+            for values in part.pieces(name)
+            if not isinstance(values, Categories)
+        }
+        return profile(rows, columns=features.names, categorical=features.categorical, centres=centres)
+
     def baseline_correlations(self) -> Correlations:
         """Correlations between the baseline's numeric features, computed once and stored."""
         path = self.stored("correlations", ".npz")
         try:
             return Correlations.load(path)
         except (OSError, ValueError, KeyError):
-            found = correlations(self._baseline_rows().select(self.binding.features.numeric), self.baseline())
+            found = correlations(self.reference().read(self.systems, self.binding.features.numeric), self.baseline())
             if self.keeps:
                 found.save(path)
             return found
@@ -186,7 +233,7 @@ class Material:
             return Profile.load(path)
         except InputError:
             found = profile(self.scored_baseline()[1].columns())
-            if self.keeps:
+            if self.keeps_words:
                 found.save(path)
             return found
 
@@ -259,9 +306,10 @@ class Material:
 
     def baseline_frame(self) -> pd.DataFrame:
         """Id, time and, where the baseline has it, target of the baseline's rows."""
-        binding, rows = self.binding, self._baseline_rows()
-        names = [name for name in (binding.id, binding.time, binding.target) if name in rows.column_names]
-        frame: pd.DataFrame = rows.select(names).to_pandas()
+        binding, reference = self.binding, self.reference()
+        there = self.systems.warehouse.columns(reference.table)
+        names = [name for name in (binding.id, binding.time, binding.target) if name in there]
+        frame: pd.DataFrame = reference.read(self.systems, names).to_pandas()
         return frame
 
     def scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
@@ -298,8 +346,13 @@ class Material:
 
     @property
     def keeps(self) -> bool:
-        """Whether summaries of the baseline are worth storing: not where it moves, or what was said of it may."""
-        return self.monitor.baseline.period is None and not self.elsewhere
+        """Whether summaries of the baseline's rows are worth storing: not where it moves with the window."""
+        return self.monitor.baseline.period is None
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether what the champion says of the baseline is worth storing: what is recorded may be written again."""
+        return self.keeps and not self.elsewhere
 
     def _baseline_digest(self) -> str:
         """Digest of the baseline's files and the features asked of it: a changed file is a new baseline.

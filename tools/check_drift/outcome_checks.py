@@ -37,12 +37,12 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
     reverse as well. Recorded predictions are used where they cover nine tenths of the window's rows, else the rows are
     scored now.
     """
-    rows = material.rows(start)
+    rows = material.row_count(start)
     said, origin = material.recorded(start), "as served"
     if material.elsewhere:
-        origin = f"recorded for {len(said):,} of {rows.num_rows:,} rows"
-    elif len(said) < max(COVERED * rows.num_rows, FEWEST_ROWS):
-        said, origin = material.predict(rows.to_pandas()), "scored now"
+        origin = f"recorded for {len(said):,} of {rows:,} rows"
+    elif len(said) < max(COVERED * rows, FEWEST_ROWS):
+        said, origin = material.predict(material.rows(start).to_pandas()), "scored now"
     if len(said) < FEWEST_ROWS:
         return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(said))]
     baseline = material.baseline_scores()

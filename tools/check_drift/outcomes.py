@@ -113,7 +113,7 @@ def baseline_performance(material: Material, metric: str) -> Performance:
         return Performance.restore(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError):
         found = measured(material, metric, baseline_judged(material))
-        if found.rows == len(material.scored_baseline()[0]) and material.keeps:
+        if found.rows == len(material.scored_baseline()[0]) and material.keeps_words:
             path.write_text(json.dumps(found.dump()))
         return found
 

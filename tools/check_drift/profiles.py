@@ -95,11 +95,13 @@ def profile(
     columns: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
     like: Profile | None = None,
+    centres: Mapping[str, float] | None = None,
 ) -> Profile:
     """Profiles a pandas or Arrow table, a mapping of arrays, or Parquet (a path, folder or glob; streamed).
 
     `categorical` names columns whose numbers are codes. `like` is the baseline's profile: its histograms' centres and
-    its kinds are taken over, so that both can be compared bin by bin. A Profile is returned as it is.
+    its kinds are taken over, so that both can be compared bin by bin. `centres` are those of the histograms of single
+    columns, where they are known from elsewhere. A Profile is returned as it is.
     Raises InputError for what cannot be read.
     """
     if isinstance(data, Profile):
@@ -116,7 +118,8 @@ def profile(
             before = columns_found
 
             def summarised(name: str, part: Part = part, before: Mapping[str, Summary] = before) -> Summary:
-                return _summary(name, part, name in categorical, known.get(name), before.get(name))
+                centre = (centres or {}).get(name)
+                return _summary(name, part, name in categorical, known.get(name), before.get(name), centre)
 
             columns_found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
             rows += part.rows
@@ -132,10 +135,12 @@ def profile(
     return Profile(rows, columns_found)
 
 
-def _summary(name: str, part: Part, coded: bool, like: Summary | None, before: Summary | None) -> Summary:
+def _summary(
+    name: str, part: Part, coded: bool, like: Summary | None, before: Summary | None, centre: float | None
+) -> Summary:
     """The part's column, added to what came before it."""
     for column in part.pieces(name):
-        piece = _piece(column, coded, like, before)
+        piece = _piece(column, coded, like, before, centre)
         before = piece if before is None else _add(name, before, piece)
     if before is None:
         raise InputError(f"column {name!r} cannot be read")
@@ -150,7 +155,7 @@ def _finished(name: str, summary: Summary, read: Sequence[Part]) -> Summary:
     return with_deciles(summary, (piece for piece in values if not isinstance(piece, Categories)))
 
 
-def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | None) -> Summary:
+def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | None, centre: float | None) -> Summary:
     """Summary of a piece; its kind and centre are those of what came before it, else of the baseline."""
     origin = before or like
     if isinstance(column, Categories):
@@ -160,7 +165,8 @@ def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | 
         return _count_categories(column)
     if coded or (isinstance(origin, CategorySummary) and (origin.counts or not np.isnan(column).all())):
         return _count_numbers(column)
-    centre = origin.centre if isinstance(origin, NumericSummary) else None
+    if isinstance(origin, NumericSummary):
+        centre = origin.centre
     return summarise(column, centre=centre, exact_edges=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -32,21 +33,33 @@ class Reference:
 
     table: str
     time: str
+    id: str
     spans: tuple[Span, ...] = ()
     closed: bool = False
 
     def __str__(self) -> str:
         return " ".join([self.table, *(f"{start:%Y-%m-%d}..{end:%Y-%m-%d}" for start, end in self.spans)])
 
-    def read(self, systems: Systems) -> pa.Table:
-        """Its rows."""
+    def condition(self) -> tuple[str | None, dict[str, object]]:
+        """What lets its rows through, and its parameters; None where all rows count."""
         if not self.spans:
-            return systems.warehouse.read(self.table)
+            return None, {}
         time, before = quote(self.time), "<=" if self.closed else "<"
         each = [f"({time} >= $start{i} AND {time} {before} $end{i})" for i in range(len(self.spans))]
-        params = {f"start{i}": start for i, (start, _) in enumerate(self.spans)}
+        params: dict[str, object] = {f"start{i}": start for i, (start, _) in enumerate(self.spans)}
         params |= {f"end{i}": end for i, (_, end) in enumerate(self.spans)}
-        return systems.warehouse.read(self.table, None, " OR ".join(each), params)
+        return " OR ".join(each), params
+
+    def read(self, systems: Systems, columns: Sequence[str] | None = None) -> pa.Table:
+        """Its rows, in the same order every time: files keep theirs, an engine is asked to sort."""
+        warehouse, (where, params) = systems.warehouse, self.condition()
+        if warehouse.dialect == "duckdb":
+            return warehouse.read(self.table, columns, where, params)
+        there = warehouse.columns(self.table)
+        chosen = ", ".join(map(quote, columns or there))
+        order = ", ".join(quote(name) for name in (self.time, self.id) if name in there) or "1"
+        sql = f"SELECT {chosen} FROM {self.table}{f' WHERE {where}' if where else ''} ORDER BY {order}"
+        return warehouse.query(sql, params)
 
 
 def spans_of(period: str, at: datetime, reach: timedelta) -> tuple[Span, ...]:
@@ -81,8 +94,8 @@ def reference_for(systems: Systems, monitor: DriftMonitor, champion: str, at: da
     binding = systems.operations.model(monitor.model)
     period = monitor.baseline.period
     if period is not None:
-        return Reference(monitor.baseline.dataset, binding.time, spans_of(period, at, reach))
-    declared = Reference(monitor.baseline.dataset, binding.time)
+        return Reference(monitor.baseline.dataset, binding.time, binding.id, spans_of(period, at, reach))
+    declared = Reference(monitor.baseline.dataset, binding.time, binding.id)
     promoted = systems.store.latest(Kind.rollout, monitor.model, version=champion, status="promoted")
     if promoted is None:
         return declared
@@ -93,4 +106,4 @@ def reference_for(systems: Systems, monitor: DriftMonitor, champion: str, at: da
     start, end = datetime.fromisoformat(holdout["start"]), datetime.fromisoformat(holdout["end"])
     if monitor.baseline.timestamp is not None and end.date() <= monitor.baseline.timestamp:
         return declared
-    return Reference(binding.table, binding.time, ((start, end),), closed=True)
+    return Reference(binding.table, binding.time, binding.id, ((start, end),), closed=True)

@@ -58,6 +58,11 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     nothing unreadable is ever reported as ok. Raises InputError for a monitor that is not declared, or a time
     yet to come.
     """
+    return _store(systems, measured(systems, arguments))
+
+
+def measured(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
+    """What a run would report. Nothing is stored."""
     monitor = systems.operations.named("drift_monitors", arguments.monitor)
     assert isinstance(monitor, DriftMonitor)
     at = looked_back_from(systems.clock, arguments.at)
@@ -81,7 +86,7 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
         status = "failed"
     elif not judged or any(check.severity is Severity.unknown and check.type in _OF_ROWS for check in checks):
         status = "insufficient_data"
-    report = DriftReport(
+    return DriftReport(
         report_id="",
         monitor=arguments.monitor,
         model=monitor.model,
@@ -94,7 +99,6 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
         checks=checks,
         diagnosis=diagnosis,
     )
-    return _store(systems, report)
 
 
 def start_monitor(systems: Systems, name: str) -> MonitorStarted:
@@ -128,10 +132,9 @@ def _measure(declared: Declared, material: Material, level: float) -> Sequence[C
     start = material.at - _window(declared)
     if isinstance(declared, SchemaDrift):
         schema = material.systems.operations.schemas[declared.expected_schema]
-        rows = material.rows(start)
-        if not rows.num_rows:
+        if not material.row_count(start):
             return [_empty(declared)]
-        checks = contract.validate(schema, rows, material.binding.time, _window(declared))
+        checks = contract.judge(schema, material.facts(schema, start), _window(declared))
         return [*checks, *contract.timeless(material.binding.time, material.rows_without_time())]
     if isinstance(declared, PredictionDrift):
         return check_predictions(declared, material, start, level)
@@ -197,7 +200,7 @@ def _read_window(material: Material, reach: timedelta) -> tuple[Window, bool]:
     """The rows looked at, and whether they could not be read."""
     start = material.at - reach
     try:
-        return Window(start=start, end=material.at, rows=material.rows(start).num_rows), False
+        return Window(start=start, end=material.at, rows=material.row_count(start)), False
     except Exception:
         return Window(start=start, end=material.at, rows=0), True
 

@@ -22,7 +22,8 @@ def unfinished(systems: Systems, model: str) -> Evidence | None:
 
 
 def require_promotable(systems: Systems, model: str, version: str) -> Evidence | None:
-    """The gate result that lets a rollout of `version` start; None where none is required by declaration.
+    """The gate result that lets a rollout of `version` start; where the gate is switched off and was not run, the
+    evaluation or the training that the version comes from, None where there is neither.
 
     Raises PolicyRefusal: it serves already, no passed gate for that very artifact, another rollout running, or a
     version that was rolled back since its gate was judged.
@@ -33,7 +34,8 @@ def require_promotable(systems: Systems, model: str, version: str) -> Evidence |
     gate_holds(systems, model, version).enforce()
     not_serving_already(model, version, serving_version(systems, model)).enforce()
     _refuse_rolled_back(systems, model, version, row)
-    return row
+    earlier = (_newest(systems, kind, model, version) for kind in (Kind.evaluation, Kind.training_run))
+    return row or next((each for each in earlier if each is not None), None)
 
 
 def serving_version(systems: Systems, model: str) -> str | None:
@@ -53,16 +55,22 @@ def gate_holds(systems: Systems, model: str, version: str) -> Decision:
         reason = f"no quality gate is declared for {model}"
         return Decision(policy="promotion_needs_passed_gate", allowed=False, reasons=(reason,))
     registered = systems.registry.get(systems.operations.model(model).registry_name, version)
-    row = _newest(systems, Kind.gate, model, version)
+    row, evaluation = (_newest(systems, kind, model, version) for kind in (Kind.gate, Kind.evaluation))
     return may_deploy(
         model,
         version,
         registered.digest,
-        None if row is None else gate_evidence(row, _newest(systems, Kind.evaluation, model, version)),
+        None if row is None else gate_evidence(row, evaluation),
         now=systems.clock.now(),
         max_age=timedelta() if declared is None else declared.max_age,
         waived_by=waiver,
+        not_won=_not_won(evaluation),
     )
+
+
+def _not_won(evaluation: Evidence | None) -> str:
+    lost = evaluation is not None and evaluation.status in ("tie", "champion_wins")
+    return f"{evaluation.id} ended as {evaluation.status}" if lost and evaluation else ""
 
 
 def waived_by(systems: Systems, model: str, version: str) -> str:
@@ -84,7 +92,7 @@ def waived_by(systems: Systems, model: str, version: str) -> str:
 
 def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
     """A gate row as the policy reads it, beside the version's newest evaluation; what a row lacks matches nothing."""
-    since = evaluation is not None and evaluation.id != row.rests_on and evaluation.status in ("tie", "champion_wins")
+    since = evaluation is not None and evaluation.id != row.rests_on
     return GateEvidence(
         gate_id=row.id,
         model=row.model,
@@ -94,7 +102,7 @@ def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvid
         holdout_digest=str(row.body.get("holdout_digest") or ""),
         judged_at=row.created_at,
         expires_at=row.body.get("expires_at"),
-        overruled_by=f"{evaluation.id} ended as {evaluation.status}" if since and evaluation else "",
+        overruled_by=_not_won(evaluation) if since else "",
     )
 
 

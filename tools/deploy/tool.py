@@ -48,7 +48,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
     """
     declared = systems.operations.named("deployment_strategies", arguments.strategy)
     assert isinstance(declared, Canary | Shadow | BlueGreen | ABTest)
-    gate = require_promotable(systems, arguments.model, arguments.version)
+    grounds = require_promotable(systems, arguments.model, arguments.version)
     now = systems.clock.now()
     state = STRATEGIES[declared.type].plan(
         systems,
@@ -66,7 +66,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
         at=now,
         version=arguments.version,
         status=state.status.value,
-        rests_on=gate.id if gate else None,
+        rests_on=grounds.id if grounds else None,
     )
     _yield_to_earlier(systems, row, now)
     return start(systems, row, now)

@@ -122,12 +122,12 @@ def judge(
 
     The challenger wins with an improvement of at least `minimum` and an interval wholly above zero (unless
     the declaration turns the interval off). The champion wins when the interval is wholly below zero or the
-    improvement is at most -`minimum`. All else is a tie, and a tie keeps the champion. With a metric missing
-    (`complete` false) nobody can win against the champion.
+    challenger is worse by at least `minimum`. All else is a tie, and a tie keeps the champion: so does no difference
+    at all, whatever `minimum` is. With a metric missing (`complete` false) nobody can win against the champion.
     """
-    if improvement <= -minimum or interval[1] < 0:
+    if interval[1] < 0 or (improvement < 0 and improvement <= -minimum):
         return Outcome.CHAMPION_WINS
     proven = not require_interval or interval[0] > 0
-    if improvement >= minimum and proven and complete:
+    if improvement > 0 and improvement >= minimum and proven and complete:
         return Outcome.CHALLENGER_WINS
     return Outcome.TIE

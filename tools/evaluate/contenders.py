@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -120,6 +120,7 @@ def judge_challenger(systems: Systems, version: ModelVersion, holdout: HoldoutRo
     try:
         pipeline = systems.registry.load(version.name, version.version)
         scores = recipe.score(pipeline, holdout.frame)
+        recipe.score(pipeline, holdout.frame.iloc[:1])  # as it is asked when it serves
     except GuardianError:
         raise
     except Exception as error:  # whatever a broken model raises is its failure, not ours
@@ -129,13 +130,15 @@ def judge_challenger(systems: Systems, version: ModelVersion, holdout: HoldoutRo
     return Judged(version, pipeline, Scored(holdout.outcomes, scores, threshold(version)))
 
 
-def latency(champion: Judged, challenger: Judged, holdout: HoldoutRows) -> LatencyComparison:
+def latency(
+    champion: Judged, challenger: Judged, holdout: HoldoutRows, timer: Callable[[], float]
+) -> LatencyComparison:
     """Single-row latency of both, on rows spread over the holdout."""
     places = np.linspace(0, len(holdout.frame) - 1, _TIMED_ROWS).astype(int)
     singles = [holdout.frame.iloc[place : place + 1] for place in places]
 
     with recipe.one_thread():
-        return measure(champion.pipeline.predict_proba, challenger.pipeline.predict_proba, singles)
+        return measure(champion.pipeline.predict_proba, challenger.pipeline.predict_proba, singles, timer=timer)
 
 
 @dataclass(frozen=True)

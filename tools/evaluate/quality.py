@@ -17,8 +17,16 @@ from tools.evaluate.metrics import Direction, metric
 from tools.evaluate.significance import delong
 
 if TYPE_CHECKING:
+    from policies.declarations import Operations
     from policies.declarations.drift import Schema
     from tools.systems.systems import Systems
+
+
+def demanded(operations: Operations, model: str) -> list[str]:
+    """Metrics by name that the model's gate and its pipeline ask for, whether or not they weigh in the comparison."""
+    declared, pipeline = operations.gate_of(model), operations.pipeline_of(model)
+    named = list(declared.metrics) if declared else []
+    return [*named, operations.retraining_pipelines[pipeline].promotion.metric] if pipeline else named
 
 
 def checks(

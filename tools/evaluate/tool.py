@@ -58,8 +58,9 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
     holdout = contenders.read_holdout(systems, operations.model(model), declared.dataset)
     champion = contenders.judge_champion(systems, champion_version, holdout)
     challenger = contenders.judge_challenger(systems, challenger_version, holdout)
-    speed = None if challenger.failure else contenders.latency(champion, challenger, holdout)
-    names = list(dict.fromkeys([*(each.name for each in declared.metrics), *contenders.default_metrics()]))
+    speed = None if challenger.failure else contenders.latency(champion, challenger, holdout, systems.timer)
+    weighing = [each.name for each in declared.metrics]
+    names = list(dict.fromkeys([*weighing, *quality.demanded(operations, model), *contenders.default_metrics()]))
     ours = champion.metrics(names, speed, champion=True)
     theirs = challenger.metrics(names, speed, champion=False)
     weighted = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from tools.onboarding.layout import ARRIVED, BASELINE, HOLDOUT, LABELS, PREDICTIONS, ROWS, Layout, free, window_of
+from tools.onboarding.layout import BASELINE, HOLDOUT, LABELS, PREDICTIONS, ROWS, Layout, window_of
 
 if TYPE_CHECKING:
     from tools.onboarding.columns import Typed
@@ -53,7 +53,7 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
         drop=drop,
         id_type=_id_type(plan),
         outcome=_outcome(plan),
-        arrived=free(ARRIVED, plan),
+        arrived=layout.arrived,
         reached=reached,
         bound=max(0.5, (0.7 if reached is None else reached) - _SLACK),
         min_rows=max(50, min(1000, layout.held_out // 2)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from policies.errors import InputError
 from tools.onboarding.plan import LOADED_AT, ROW_ID, Plan
+from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tools.systems.warehouse import Warehouse
+    from tools.onboarding.source import Source
+    from tools.systems.warehouse import AnyWarehouse
 
 HELD_OUT = 0.2
 """Share of the rows, the latest, that the first champion does not learn from."""
@@ -40,7 +42,8 @@ class Layout:
 
     `learned` are the rows before the holdout, `start` and `end` the first and the last time of all. Without a time
     column the whole file is one load (`one_load`): its rows are the baseline and what the champion learns from, and
-    the live table is empty until the next.
+    the live table is empty until the next. `existing` is a user's table that is watched where it is; `arrived` the
+    column of the labels that says since when each is known, and `booleans` are its columns of that type.
     """
 
     schema: str
@@ -55,13 +58,16 @@ class Layout:
     end: datetime
     holdout_start: datetime
     a_day: float
+    arrived: str = ARRIVED
+    existing: str | None = None
+    booleans: frozenset[str] = frozenset()
 
     def table(self, name: str) -> str:
-        """A table's full name."""
-        return f"{self.schema}.{name}"
+        """A table's full name: of rows and labels the user's own, where the warehouse holds it already."""
+        return self.existing if self.existing and name in (ROWS, LABELS) else f"{self.schema}.{name}"
 
 
-def lay_out(plan: Plan, warehouse: Warehouse, schema: str, now: datetime, *, elsewhere: bool) -> Layout:
+def lay_out(plan: Plan, warehouse: AnyWarehouse, schema: str, now: datetime, *, elsewhere: bool) -> Layout:
     """Writes the plan's rows as Parquet tables. Raises InputError where times leave nothing to hold out."""
     frame, identity, time = _frame(plan, now)
     one_load = plan.time is None
@@ -85,20 +91,76 @@ def lay_out(plan: Plan, warehouse: Warehouse, schema: str, now: datetime, *, els
     write(LABELS, labels)
     if plan.prediction is not None:
         write(PREDICTIONS, predictions(plan, frame, identity, time))
+    return _layout(plan, frame, schema, identity, time, early, held)
+
+
+def lay_out_table(plan: Plan, source: Source, warehouse: AnyWarehouse, schema: str) -> Layout:
+    """Writes baseline and holdout beside a table of the warehouse, which is watched where it is.
+
+    Raises InputError where the table cannot be bound as it is: its columns are not converted.
+    """
+    assert source.table is not None
+    _require_bindable(plan, source)
+    frame, identity, time = _frame(plan, datetime.min)
+    early = _before(frame[time], 1 - HELD_OUT)
+    held = frame[~early]
+    made = _layout(plan, frame, schema, identity, time, early, held)
+    booleans = frozenset(field.name for field in source.rows.schema if str(field.type) == "bool")
+    made = replace(made, existing=source.table, arrived=plan.label_time or time, booleans=booleans)
+    columns = [identity, time, *plan.features, plan.target]
+    span = f"{quote(time)} >= $start AND {quote(time)} <= $end"
+    rows = warehouse.read(source.table, columns, span, {"start": made.holdout_start, "end": made.end})
+    name = f"{made.holdout_start:%Y-%m-%d}"
+    warehouse.append(made.table(BASELINE), rows, name)
+    warehouse.append(made.table(HOLDOUT), rows.filter(rows[plan.target].is_valid()), name)
+    return made
+
+
+def _require_bindable(plan: Plan, source: Source) -> None:
+    import pyarrow as pa
+
+    where = source.table or ""
+    if plan.prediction is not None:
+        raise InputError("predictions need a table of their own (id, time, model_version, score): see models", where)
+    if plan.time is None:
+        raise InputError("has no column that says when a row was made; name one with --time", where=where)
+    if plan.id is None:
+        raise InputError("has no column that names a row; name one with --id", where=where)
+    kinds = {name: source.rows.schema.field(name).type for name in source.rows.column_names}
+    text = [name for name in plan.numeric if pa.types.is_string(kinds[name])]
+    text += [name for name in (plan.time,) if not (pa.types.is_timestamp(kinds[name]) or pa.types.is_date(kinds[name]))]
+    truth = pa.types.is_boolean(kinds[plan.target]) or set(plan.columns[plan.target].values.dropna()) == {0.0, 1.0}
+    if plan.task == "binary" and not truth:
+        text.append(plan.target)
+    if text:
+        wanted = "numbers as numbers, times as timestamps, a yes or no as boolean"
+        raise InputError(f"column {text[0]!r} holds text; make a view with {wanted}", where=where)
+
+
+def _layout(
+    plan: Plan,
+    frame: pd.DataFrame,
+    schema: str,
+    identity: str,
+    time: str,
+    early: np.ndarray[Any, np.dtype[np.bool_]],
+    held: pd.DataFrame,
+) -> Layout:
     days = max((frame[time].max() - frame[time].min()) / np.timedelta64(1, "D"), 1.0)
     return Layout(
         schema=schema,
         id=identity,
         time=time,
-        one_load=one_load,
+        one_load=plan.time is None,
         rows=len(frame),
         learned=int(early.sum()),
         held_out=len(held),
-        labelled=len(labels),
+        labelled=int(frame[plan.target].notna().sum()),
         start=frame[time].min().to_pydatetime(),
         end=frame[time].max().to_pydatetime(),
         holdout_start=held[time].min().to_pydatetime(),
         a_day=len(frame) / days,
+        arrived=free(ARRIVED, plan),
     )
 
 
@@ -190,7 +252,7 @@ def predictions(plan: Plan, frame: pd.DataFrame, identity: str, time: str) -> pd
     return made[scores.notna()]
 
 
-def _write(plan: Plan, warehouse: Warehouse, table: str, rows: pd.DataFrame, identity: str, time: str) -> None:
+def _write(plan: Plan, warehouse: AnyWarehouse, table: str, rows: pd.DataFrame, identity: str, time: str) -> None:
     """Writes a table whole, with types that do not depend on which of its values are null."""
     import pyarrow as pa
 

@@ -16,13 +16,13 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InputError
 from tools.onboarding.declarations import Guarded, text
-from tools.onboarding.layout import FIRST, Layout, lay_out
+from tools.onboarding.layout import FIRST, Layout, lay_out, lay_out_table
 from tools.onboarding.plan import Plan
 from tools.onboarding.source import Source
 from tools.retrain.once import fit_once
 from tools.retrain.tool import train_first_champion
 from tools.retrain.training import train
-from tools.systems.systems import Systems
+from tools.systems.systems import Systems, warehouse_at
 from tools.systems.warehouse import Warehouse
 
 DECLARATIONS = "operations.yaml"
@@ -36,11 +36,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where the working folder goes, what the model is called, and the MLflow URI of one that exists already."""
+    """Where the working folder goes, what the model is called, and the MLflow URI of one that exists already.
+
+    `warehouse` is the URL of the warehouse that holds the table, None where a folder of Parquet is to be made.
+    """
 
     directory: Path
     model: str
     mlflow_model: str | None = None
+    warehouse: str | None = None
 
 
 class Onboarded(BaseModel):
@@ -79,10 +83,15 @@ def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: 
     if elsewhere and wanted.mlflow_model:
         raise InputError("name a column of predictions or a model, not both", where="--mlflow-model")
     with _new_folder(wanted.directory) as home:
-        warehouse = Warehouse(home / "warehouse")
-        layout = lay_out(plan, warehouse, snake(wanted.model), _now(), elsewhere=elsewhere)
-        warehouse.close()
-        say(f"{layout.rows:,} rows written to {home / 'warehouse'}; {layout.held_out:,} of them are the baseline")
+        warehouse = warehouse_at(Path.cwd(), wanted.warehouse) if wanted.warehouse else Warehouse(home / "warehouse")
+        try:
+            if source.table is not None:
+                layout = lay_out_table(plan, source, warehouse, snake(wanted.model))
+            else:
+                layout = lay_out(plan, warehouse, snake(wanted.model), _now(), elsewhere=elsewhere)
+        finally:
+            warehouse.close()
+        say(f"{layout.rows:,} rows; {layout.held_out:,} of them are the baseline, written to {layout.schema}.baseline")
         guarded = _guarded(plan, wanted, elsewhere)
         draft = home / _DRAFT
         draft.write_text(text(plan, layout, guarded, {}), encoding="utf-8")
@@ -157,7 +166,15 @@ def _guarded(plan: Plan, wanted: Wanted, elsewhere: bool) -> Guarded:
     if wanted.mlflow_model:
         registry_name = _of_uri(wanted.mlflow_model)["name"]
     retrained = plan.task == "binary" and not elsewhere
-    return Guarded(wanted.model, registry_name, elsewhere, retrained, tracking)
+    warehouse = _without_password(wanted.warehouse) if wanted.warehouse else "warehouse"
+    return Guarded(wanted.model, registry_name, elsewhere, retrained, tracking, warehouse)
+
+
+def _without_password(url: str) -> str:
+    """A URL as it may stand in a file; a folder's absolute path."""
+    if "://" not in url:
+        return str(Path(url).resolve())
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
 
 
 def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:

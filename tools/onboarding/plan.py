@@ -20,7 +20,7 @@ ROW_ID = "row_id"
 LOADED_AT = "loaded_at"
 FEWEST_ROWS = 200
 MOST_FEATURES = 1_000
-_TARGETS = ("target", "label", "outcome", "class", "y", "churn", "churned", "default", "fraud", "is_fraud", "survived")
+_TARGETS = ("target", "label", "outcome", "class", "churn", "churned", "default", "fraud", "is_fraud", "survived")
 _TIMES = (
     "timestamp", "time", "datetime", "date", "event_time", "created_at", "scored_at", "at", "ts", "day", "updated_at",
 )  # fmt: skip
@@ -94,6 +94,8 @@ def plan(source: Source, choices: Choices) -> Plan:
         raise InputError(f"has {source.rows.num_rows:,} rows; {FEWEST_ROWS} are needed for a baseline", where="data")
     notes = list(source.notes)
     target = choices.target or _target(names)
+    if choices.target is None:
+        notes.append(f"{target!r} counts as the outcome because of its name; say otherwise with --target")
     columns = {name: typed(name, source.rows.column(name)) for name in names if name not in choices.ignore}
     found = outcomes(columns[target], choices.task, choices.positive)
     notes += [f"{target}: {found.note}"] if found.note else []

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
+from tools.systems.warehouse import TIMES, quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tools.systems.warehouse import AnyWarehouse
+
 MOST_COLUMNS = 5_000
+MOST_ROWS = 1_000_000
 _ARROW = (".arrow", ".feather", ".ipc")
 _PARQUET = (".parquet", ".pq")
 _SEPARATORS = ",;\t|"
@@ -22,11 +26,15 @@ _HEAD = 1 << 20
 
 @dataclass(frozen=True)
 class Source:
-    """Rows as they are in the file (those of a CSV all text), and what is worth saying about how they were read."""
+    """Rows as they are in the file (those of a CSV all text), and what is worth saying about how they were read.
+
+    `table` is the warehouse's name for them where they are in one.
+    """
 
     name: str
     rows: pa.Table
     notes: tuple[str, ...] = ()
+    table: str | None = None
 
 
 def read(path: Path) -> Source:
@@ -47,7 +55,30 @@ def read(path: Path) -> Source:
     return Source(path.stem, rows, tuple(notes))
 
 
-def _check(rows: pa.Table, path: Path) -> None:
+def read_table(warehouse: AnyWarehouse, table: str, time: str | None) -> Source:
+    """The latest million rows of a warehouse's table: enough to decide what is in it, and to learn from.
+
+    `time` names the column that orders them; None where the table's only time column does. Raises InputError.
+    """
+    columns = warehouse.columns(table)
+    times = [name for name, kind in columns.items() if kind.upper().startswith(TIMES)]
+    order = time if time in columns else times[0] if len(times) == 1 else None
+    notes: tuple[str, ...] = ()
+    where, params = None, {}
+    counted = int(warehouse.query(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py())
+    if counted > MOST_ROWS:
+        if order is None:
+            raise InputError(f"has {counted:,} rows; say with --time which column orders them", where=table)
+        sql = f"SELECT {quote(order)} AS t FROM {table} WHERE {quote(order)} IS NOT NULL ORDER BY 1 DESC"
+        found = warehouse.query(f"{sql} LIMIT 1 OFFSET {MOST_ROWS}")
+        where, params = f"{quote(order)} > $since", {"since": found["t"][0].as_py()}
+        notes = (f"of {counted:,} rows the latest, since {params['since']}, were looked at",)
+    rows = warehouse.read(table, None, where, params)
+    _check(rows, table)
+    return Source(table.rpartition(".")[2], rows, notes, table)
+
+
+def _check(rows: pa.Table, path: Path | str) -> None:
     names = rows.column_names
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"has more than one column named {repeated[0]!r}; give each a name of its own", str(path))

@@ -75,6 +75,15 @@ class Case:
         declared = [each.cooldown_hours for each in self.pipeline.triggers if isinstance(each, DriftTrigger)]
         return timedelta(hours=max(declared, default=0.0))
 
+    @property
+    def grounds(self) -> str | None:
+        """The report that a run rests on: of each monitor's newest the one that found the worst, None without any."""
+        newest: dict[str, DriftSeen] = {}
+        for each in self.seen:
+            newest.setdefault(each.monitor, each)
+        worst = max(newest.values(), key=lambda each: (each.detected, each.severity.rank), default=None)
+        return None if worst is None else worst.report_id
+
     def runs(self) -> list[Evidence]:
         """Started runs of the pipeline, newest first."""
         return evidence.runs(self.systems, self.name, self.model)
@@ -104,20 +113,32 @@ class Case:
         return [one_run_at_a_time(running), cooldown_over(last, self.cooldown, now)]
 
     def alert_owners(self) -> None:
-        """Tells those who own the broken data that their model waits for it."""
+        """Tells those who own the broken data that their model waits for it.
+
+        What belongs to no source goes to whom the model's monitors call for something critical.
+        """
         findings = evidence.broken_data(self.systems, self.model)
         sources = self.systems.operations.model(self.model).sources
         for name, broken in evidence.broken_sources(self.systems, self.model, findings).items():
+            owners = [sources[name].owner] if name else self._called()
             incident = Incident(
-                key=of_source(self.model, name),
+                key=of_source(self.model, name or "unknown"),
                 model=self.model,
                 severity=Severity.critical,
-                title=f"{self.model}: the source {name} is broken",
+                title=f"{self.model}: {f'the source {name} is broken' if name else 'its table is broken'}",
                 text=f"{self.model} is not retrained until its data are mended. {'; '.join(broken)}",
-                people={sources[name].owner: ()},
+                people=dict.fromkeys(owners, ()),
                 facts={"kind": "source", "subjects": [], "seen_by": []},
             )
             self.systems.notifications.report(incident, seen_in=f"{self.name} {self.now:%Y-%m-%d %H:%M}")
+
+    def _called(self) -> list[str]:
+        """Whom the model's monitors call for something critical."""
+        monitors = self.systems.operations.drift_monitors
+        named = [
+            monitors[each].alerts.escalation.get("critical") for each in self.systems.operations.monitors_of(self.model)
+        ]
+        return sorted({each for each in named if each is not None})
 
     def until(self, decision: Decision) -> datetime | None:
         """Until when a refusal holds; None: until the evidence changes."""

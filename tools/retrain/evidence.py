@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.declarations.base import Severity
+from policies.declarations.drift import SchemaDrift
 from policies.declarations.training import DecayTrigger
 from tools.evaluate.metrics import Scored, metric
 from tools.retrain import recipe, training
@@ -65,11 +66,25 @@ class Broken:
 
 def broken_data(systems: Systems, model: str) -> list[Broken]:
     """The critical findings of the newest schema check of each of the model's monitors, whatever else failed there."""
+    monitors = systems.operations.drift_monitors
+    watching = {
+        name
+        for name in systems.operations.monitors_of(model)
+        if any(isinstance(each, SchemaDrift) for each in monitors[name].monitors)
+    }
+    newest = _schema_checks(systems, model, _REPORTS_READ)
+    if not watching <= newest.keys():  # a rare check may lie behind many reports of other checks
+        newest = _schema_checks(systems, model, None)
+    return list(dict.fromkeys(finding for row in newest.values() for finding in broken(row)))
+
+
+def _schema_checks(systems: Systems, model: str, limit: int | None) -> dict[str, Evidence]:
+    """Monitor → its newest report with a schema check, among the newest `limit` reports (None: all)."""
     newest: dict[str, Evidence] = {}
-    for row in systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ):
+    for row in systems.store.list(Kind.drift_report, model, limit=limit):
         if any(check.get("type") == "schema_drift" for check in row.body.get("checks", ())):
             newest.setdefault(str(row.body.get("monitor")), row)
-    return list(dict.fromkeys(finding for row in newest.values() for finding in broken(row)))
+    return newest
 
 
 def broken(row: Evidence) -> list[Broken]:
@@ -82,12 +97,15 @@ def broken(row: Evidence) -> list[Broken]:
 
 
 def broken_sources(systems: Systems, model: str, findings: list[Broken]) -> dict[str, list[str]]:
-    """What is broken of each of the model's declared sources, in plain words."""
+    """What is broken of each of the model's declared sources, in plain words; what belongs to none is under ""."""
     told: dict[str, list[str]] = {}
-    for name, source in systems.operations.model(model).sources.items():
-        for each in findings:
-            if each.subject in source.features or each.subject == source.loaded_at:
-                told.setdefault(name, []).append(f"{name}: {each}")
+    sources = systems.operations.model(model).sources
+    for each in findings:
+        owned = [name for name, it in sources.items() if each.subject in (*it.features, it.loaded_at)]
+        for name in owned:
+            told.setdefault(name, []).append(f"{name}: {each}")
+        if not owned:
+            told.setdefault("", []).append(str(each))
     return told
 
 

@@ -37,17 +37,20 @@ class NewWorld:
 def drift_began(reports: Sequence[DriftSeen]) -> datetime | None:
     """When the unbroken series of drift reports that lasts until now began; None when the newest found none.
 
-    `reports` are newest first. A report with broken data is no sign of a changed world, nor of a quiet one:
-    it neither begins nor ends the series. Where a report says since when the change shows in the data, that counts
-    instead of the time of the report, which always comes later.
+    `reports` are newest first, each monitor's a series of its own: where one is quiet, another's drift goes on, and the
+    earliest beginning counts. A report with broken data is no sign of a changed world, nor of a quiet one: it neither
+    begins nor ends the series. Where a report says since when the change shows in the data, that counts instead of the
+    time of the report, which always comes later.
     """
     moments: list[datetime] = []
+    quiet: set[str] = set()
     for report in reports:
-        if report.broken:
+        if report.broken or report.monitor in quiet:
             continue
-        if not report.detected:
-            break
-        moments.append(min(report.checked_at, report.first_seen or report.checked_at))
+        if report.detected:
+            moments.append(min(report.checked_at, report.first_seen or report.checked_at))
+        else:
+            quiet.add(report.monitor)
     return min(moments, default=None)
 
 

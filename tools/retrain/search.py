@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from policies.errors import InputError
-from tools.evaluate.metrics import Scored, metric
+from tools.evaluate.metrics import Scored, best_f1_threshold, metric
 from tools.retrain import recipe
 from tools.retrain.recipe import Floats
 from tools.retrain.recipes import Recipe
@@ -94,7 +94,8 @@ def attempt(task: Task, parameters: dict[str, Any], share: float = 1.0) -> Attem
         model = task.recipe.fit(parameters, task.train, max(1, round(task.fit_rows * share)), task.seed)
         scores = recipe.score(model, task.judged.frame)
         judge = metric(task.objective)
-        value = judge(Scored(task.judged.outcomes, scores))
+        # By the threshold that the model will have: at 0.5 a rare class is never flagged, and F1 is 0 for every trial.
+        value = judge(Scored(task.judged.outcomes, scores, best_f1_threshold(task.judged.outcomes, scores)))
         return Attempt(value if judge.direction == "higher" else -value, cloudpickle.dumps(model), scores)
     except MemoryError:
         return Attempt(error="there was not enough memory under the declared memory_limit_gb")

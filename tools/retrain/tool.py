@@ -74,8 +74,7 @@ def _start(case: Case, asked: list[TriggerAnswer]) -> RetrainResult:
         "changed_at": case.began,
         "triggers": [each.model_dump(mode="json") for each in asked],
     }
-    rests_on = case.seen[0].report_id if case.seen else None
-    started = claim.start(case.systems, case.model, about, case.permitted, rests_on=rests_on)
+    started = claim.start(case.systems, case.model, about, case.permitted, rests_on=case.grounds)
     if isinstance(started, Decision):
         return _refused(case, started, asked)
     return _carry_out(case.systems, started, _ordered(case, started.row))
@@ -184,10 +183,12 @@ def _carry_out(
         if adopted:
             tags["guardian.adopted_by"] = "a person, as the first champion"
         version = training.register(systems, order.model, trained, as_of=order.as_of, metrics=judged, tags=tags)
-        return complete(systems, row, version)
     except BaseException as error:
         fail(systems, row, str(error) or type(error).__name__)
         raise
+    else:
+        # What fails from here on fails no run: its version is registered, and the next request completes it.
+        return complete(systems, row, version)
     finally:
         held.release()
 

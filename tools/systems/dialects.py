@@ -27,21 +27,27 @@ def translated(
     bound = {name: value for name, value in (params or {}).items() if name in wanted}
     if missing := [name for name in wanted if name not in bound]:
         raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
-    return written(tree, dialect), bound
+    return written(tree, dialect, adapted=dialect != written_for), bound
 
 
-def explained(sql: str, dialect: str) -> str:
-    """The query as `dialect` would be asked it, over several lines. Raises InputError."""
-    return written(_only_select(sql, "duckdb"), dialect, pretty=True)
+def explained(sql: str, dialect: str, *, written_for: str = "duckdb") -> str:
+    """A query as `dialect` would be asked it, over several lines; one written for another engine alone as it is."""
+    if written_for not in ("duckdb", dialect):
+        theirs = explained(sql, written_for, written_for=written_for)
+        return f"-- asked of {written_for} only; elsewhere these columns are read\n{theirs}"
+    return written(_only_select(sql, written_for), dialect, pretty=True, adapted=dialect != written_for)
 
 
-def written(tree: exp.Expr, dialect: str, *, pretty: bool = False) -> str:
-    """The text of a checked query for `dialect`, parameters in the style of its driver."""
+def written(tree: exp.Expr, dialect: str, *, pretty: bool = False, adapted: bool = True) -> str:
+    """The text of a checked query for `dialect`, parameters in the style of its driver.
+
+    `adapted`: what DuckDB allows and the engine does not is written otherwise.
+    """
     from sqlglot import exp
     from sqlglot.errors import SqlglotError, UnsupportedError
 
     tree = tree.copy()
-    if dialect == "postgres":
+    if dialect == "postgres" and adapted:
         tree = tree.transform(_for_postgres)
     for each in list(_parameters(tree)):
         each.replace(exp.Var(this=f"{_MARK}{each.this if each.this else each.name}{_MARK}"))

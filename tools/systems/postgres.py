@@ -24,7 +24,6 @@ _KINDS = {
     "bool": "bool", "int2": "int64", "int4": "int64", "int8": "int64", "float4": "float64", "float8": "float64",
     "numeric": "float64", "timestamp": "timestamp[us]", "timestamptz": "timestamp[us]", "date": "date32",
 }  # fmt: skip
-_TYPES = {"bool": "boolean", "int64": "bigint", "double": "double precision", "timestamp[us]": "timestamp"}
 
 
 class PostgresWarehouse:
@@ -86,7 +85,7 @@ class PostgresWarehouse:
 
         schema, _, short = require_name(table).rpartition(".")
         columns = ", ".join(map(quote, [*data.column_names, LOAD]))
-        declared = [f"{quote(field.name)} {_TYPES.get(str(field.type), 'text')}" for field in data.schema]
+        declared = [f"{quote(field.name)} {_declared(field.type)}" for field in data.schema]
         try:
             with self._connect(reading=False) as connection, connection.cursor() as cursor:
                 if schema:
@@ -151,7 +150,7 @@ class PostgresWarehouse:
             if self._reading is None or self._reading.closed:
                 self._reading = self._connect(reading=True)
             with self._reading.cursor() as cursor:
-                _run(cursor, f"SET statement_timeout = {int(1000 * (seconds or _STATEMENT_SECONDS))}")
+                _run(cursor, f"SET statement_timeout = {int(1000 * seconds)}" if seconds else "RESET statement_timeout")
                 _run(cursor, text, bound)
                 description = cursor.description or []
                 types = self._reading.adapters.types
@@ -160,8 +159,7 @@ class PostgresWarehouse:
         except psycopg.errors.QueryCanceled as error:
             if seconds is not None:
                 raise InputError("took longer than it may, and was interrupted", where="query") from error
-            told = f"gave up a query after {_STATEMENT_SECONDS} seconds: {_first_line(error)}"
-            raise SystemDown(told, where="warehouse") from error
+            raise SystemDown(f"gave up a query: {_first_line(error)}", where="warehouse") from error
         except psycopg.OperationalError as error:
             self._reading = None
             if again:
@@ -192,6 +190,24 @@ def _run(cursor: psycopg.Cursor[Any], text: str, bound: Mapping[str, object] | N
     cursor.execute(text, bound)  # with parameters, even none, %% is %
 
 
+def _declared(kind: Any) -> str:
+    """The PostgreSQL type for a column of an Arrow type."""
+    import pyarrow as pa
+
+    is_a = pa.types
+    for test, name in (
+        (is_a.is_boolean, "boolean"),
+        (is_a.is_integer, "bigint"),
+        (is_a.is_floating, "double precision"),
+        (is_a.is_decimal, "numeric"),
+        (is_a.is_timestamp, "timestamp"),
+        (is_a.is_date, "date"),
+    ):
+        if test(kind):
+            return name
+    return "text"
+
+
 def _kind(info: TypeInfo | None, code: int) -> str:
     """The name of a PostgreSQL type, `[]` behind it for an array; empty for one that psycopg does not know."""
     if info is None:
@@ -204,7 +220,7 @@ def _array(values: Sequence[Any], kind: str) -> pa.Array:
     import pyarrow as pa
 
     if kind.endswith("[]"):
-        return pa.array(values, pa.list_(pa.float64()))
+        return pa.array(values, pa.list_(pa.string() if kind in ("text[]", "varchar[]") else pa.float64()))
     wanted = _KINDS.get(kind)
     if wanted == "float64":
         return pa.array([None if value is None else float(value) for value in values], pa.float64())

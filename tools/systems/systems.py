@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from tools.systems.warehouse import AnyWarehouse, Warehouse
 
 @dataclass
 class Systems:
-    """What every tool is given. `home` is the folder of the declarations file."""
+    """What every tool is given. `home` is the folder of the declarations file, `timer` takes latencies (seconds)."""
 
     operations: Operations
     home: Path
@@ -30,6 +32,7 @@ class Systems:
     traffic: Traffic
     notifications: Notifications
     traces: Traces | None = None
+    timer: Callable[[], float] = time.perf_counter
 
     @property
     def state(self) -> Path:

@@ -1,9 +1,10 @@
-"""Peers' published rules for one numeric column, and ours, as functions of two arrays of rows.
+"""Peers' own rules for one numeric column, and ours, as functions of arrays of rows.
 
 Evidently's default (`_get_default_stattest`, evidently 0.7): Kolmogorov-Smirnov p < 0.05 up to 1,000 rows of reference,
-Wasserstein distance in standard deviations of the reference >= 0.1 beyond. NannyML's default (`JensenShannonDistance`,
-nannyml 0.13, nannyml/drift/univariate/methods.py): Jensen-Shannon distance > 0.1 over the reference's bins by Doane's
-rule, what falls outside them counted together.
+Wasserstein distance in standard deviations of the reference >= 0.1 beyond. NannyML's default (`JensenShannonDistance`
+and `StandardDeviationThreshold`, nannyml 0.13): the Jensen-Shannon distance of a chunk from the reference, over the
+reference's bins by Doane's rule with what falls outside them together, beyond mean plus three standard deviations of
+the reference's own chunks. `false_alarms --part peers` holds both against the installed peers.
 """
 
 from __future__ import annotations
@@ -18,31 +19,38 @@ from tools.check_drift.numeric import summarise
 
 Floats = NDArray[np.float64]
 
+CHUNKS = 10
+"""Chunks of NannyML's reference, each of as many rows as the window."""
+
 _EVIDENTLY_SMALL = 1_000
-EVIDENTLY_LEVEL, EVIDENTLY_DISTANCE, NANNYML_DISTANCE = 0.05, 0.1, 0.1
+_EVIDENTLY_LEVEL, _EVIDENTLY_DISTANCE = 0.05, 0.1
 
 
 def evidently(reference: Floats, current: Floats) -> tuple[float, float]:
     """Statistic and the cut beyond which Evidently's default calls a column drifted; 1 - p for Kolmogorov-Smirnov."""
     if len(reference) <= _EVIDENTLY_SMALL:
-        return 1 - float(stats.ks_2samp(reference, current).pvalue), 1 - EVIDENTLY_LEVEL
-    return float(stats.wasserstein_distance(reference, current)) / max(float(np.std(reference)), 0.001), (
-        EVIDENTLY_DISTANCE
-    )
+        return 1 - float(stats.ks_2samp(reference, current).pvalue), 1 - _EVIDENTLY_LEVEL
+    distance = float(stats.wasserstein_distance(reference, current))
+    return distance / max(float(np.std(reference)), 0.001), _EVIDENTLY_DISTANCE
 
 
 def nannyml(reference: Floats, current: Floats) -> tuple[float, float]:
     """Statistic and the cut beyond which NannyML's default calls a chunk of a column drifted."""
-    bins = np.histogram_bin_edges(reference, bins="doane")
-    p = np.histogram(reference, bins)[0] / len(reference)
-    q = np.histogram(current, bins)[0] / len(current)
-    outside = 1 - q.sum()
-    if outside > 0:
-        p, q = np.append(p, 0.0), np.append(q, outside)
-    return float(jensenshannon(p, q, base=2)), NANNYML_DISTANCE
+    edges = np.histogram_bin_edges(reference, bins="doane")
+    whole = np.histogram(reference, edges)[0] / len(reference)
+    own = [_distance(whole, chunk, edges) for chunk in np.split(reference, CHUNKS)]
+    return _distance(whole, current, edges), float(np.mean(own) + 3 * np.std(own))
 
 
 def ours(reference: Floats, current: Floats) -> ColumnChange:
     """The column's change, through its summaries, as a check sees it."""
     baseline = summarise(reference)
     return compare_column("x", baseline, summarise(current, centre=baseline.centre, exact_edges=False))
+
+
+def _distance(whole: Floats, chunk: Floats, edges: Floats) -> float:
+    shares = np.histogram(chunk, edges)[0] / len(chunk)
+    outside = 1 - shares.sum()
+    if outside > 0:
+        whole, shares = np.append(whole, 0.0), np.append(shares, outside)
+    return float(jensenshannon(whole, shares, base=2))

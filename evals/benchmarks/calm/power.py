@@ -24,71 +24,68 @@ OURS = 0.001
 
 
 @dataclass(frozen=True)
-class Trials:
-    """For one shift, over trials: our p-values and PSI, and the peers' statistics with their cuts."""
+class Against:
+    """Over trials on the same rows: our p-values, and a peer's statistics with the cuts of its rule."""
 
     p_values: Floats
+    statistics: Floats
+    cuts: Floats
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Evidently with as many rows a side, NannyML with a reference of ten such chunks; our PSI with as many a side."""
+
+    evidently: Against
+    nannyml: Against
     psi: Floats
-    evidently: Floats
-    evidently_cut: float
-    nannyml: Floats
-    nannyml_cut: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Shares of trials in which a shift was found, by a peer and by our evidence on the same rows.
+
+    `rule` is the peer's own, `ours_as_rule` our evidence at the false-alarm rate that rule showed; `level` is the
+    peer's statistic with its cut moved to a rate of `LEVEL`, `ours_at_level` our evidence at the same.
+    """
+
+    rule: float
+    ours_as_rule: float
+    level: float
+    ours_at_level: float
 
 
 @dataclass(frozen=True)
 class Power:
-    """Shares of trials in which a shift was found.
-
-    By each peer's published rule and by our evidence at that rule's false-alarm rate; by each peer's statistic with its
-    cut moved to a rate of `LEVEL` and by our evidence at the same; and with our evidence and the declared PSI.
-    """
+    """Of one shift; `declared` is the share found by our evidence and the declared PSI together."""
 
     shift: float
-    evidently: float
-    ours_as_evidently: float
-    nannyml: float
-    ours_as_nannyml: float
-    evidently_level: float
-    nannyml_level: float
-    ours_level: float
+    evidently: Compared
+    nannyml: Compared
     declared: float
 
 
 def measure(shift: float, rows: int, trials: int, random: np.random.Generator) -> Trials:
-    """Draws `trials` pairs of `rows` standard normal rows each, the second shifted."""
-    found = np.empty((trials, 4))
-    cuts = (0.0, 0.0)
+    """Draws `trials` references of ten times `rows` standard normal rows, and windows of `rows`, shifted."""
+    small, large, psi = np.empty((3, trials)), np.empty((3, trials)), np.empty(trials)
     for i in range(trials):
-        reference, current = random.normal(size=rows), random.normal(shift, 1, rows)
-        change = peers.ours(reference, current)
-        (first, cut), (second, other) = peers.evidently(reference, current), peers.nannyml(reference, current)
-        found[i], cuts = (change.p_value, change.psi, first, second), (cut, other)
-    return Trials(found[:, 0], found[:, 1], found[:, 2], cuts[0], found[:, 3], cuts[1])
+        reference, current = random.normal(size=peers.CHUNKS * rows), random.normal(shift, 1, rows)
+        change = peers.ours(reference[:rows], current)
+        psi[i] = change.psi
+        small[:, i] = change.p_value, *peers.evidently(reference[:rows], current)
+        large[:, i] = peers.ours(reference, current).p_value, *peers.nannyml(reference, current)
+    return Trials(Against(*small), Against(*large), psi)
 
 
 def powers(rows: int, trials: int, random: np.random.Generator) -> list[Power]:
     """Power by shift; the first row, no shift, gives the false-alarm rates. The cuts come from trials of their own."""
     null = measure(0.0, rows, 4 * trials, random)
-    rates = [float(np.mean(null.evidently > null.evidently_cut)), float(np.mean(null.nannyml > null.nannyml_cut))]
-    cuts = [float(np.quantile(null.p_values, rate)) if rate > 0 else OURS for rate in rates]
-    evidently_level, nannyml_level = (float(np.quantile(s, 1 - LEVEL)) for s in (null.evidently, null.nannyml))
-    ours_level = float(np.quantile(null.p_values, LEVEL))
     found = []
     for shift in SHIFTS:
         seen = measure(shift, rows, trials, random)
-        found.append(
-            Power(
-                shift,
-                _share(seen.evidently > seen.evidently_cut),
-                _share(seen.p_values <= cuts[0]),
-                _share(seen.nannyml > seen.nannyml_cut),
-                _share(seen.p_values <= cuts[1]),
-                _share(seen.evidently > evidently_level),
-                _share(seen.nannyml > nannyml_level),
-                _share(seen.p_values <= ours_level),
-                _share((seen.psi > THRESHOLDS["psi"]) & (seen.p_values < OURS)),
-            )
-        )
+        declared = _share((seen.psi > THRESHOLDS["psi"]) & (seen.evidently.p_values < OURS))
+        evidently, nannyml = _compared(null.evidently, seen.evidently), _compared(null.nannyml, seen.nannyml)
+        found.append(Power(shift, evidently, nannyml, declared))
     return found
 
 
@@ -98,14 +95,21 @@ def no_less(found: Sequence[Power], trials: int) -> bool:
         pair
         for each in found
         if each.shift > 0
-        for pair in (
-            (each.ours_as_evidently, each.evidently),
-            (each.ours_as_nannyml, each.nannyml),
-            (each.ours_level, each.evidently_level),
-            (each.ours_level, each.nannyml_level),
-        )
+        for peer in (each.evidently, each.nannyml)
+        for pair in ((peer.ours_as_rule, peer.rule), (peer.ours_at_level, peer.level))
     ]
     return all(ours - peer > -3 * float(np.sqrt(max(peer * (1 - peer), 0.01) / trials)) for ours, peer in pairs)
+
+
+def _compared(null: Against, seen: Against) -> Compared:
+    rate = _share(null.statistics > null.cuts)
+    as_rule = float(np.quantile(null.p_values, rate)) if rate > 0 else OURS
+    return Compared(
+        rule=_share(seen.statistics > seen.cuts),
+        ours_as_rule=_share(seen.p_values <= as_rule),
+        level=_share(seen.statistics > float(np.quantile(null.statistics, 1 - LEVEL))),
+        ours_at_level=_share(seen.p_values <= float(np.quantile(null.p_values, LEVEL))),
+    )
 
 
 def _share(found: NDArray[np.bool_]) -> float:

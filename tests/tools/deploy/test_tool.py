@@ -463,5 +463,11 @@ def test_require_gate_false_covers_what_its_pipeline_trained(shop: Shop) -> None
         deploy(shop)
     trained = {"pipeline": "Weekly"}
     shop.systems.store.add(Kind.training_run, MODEL, trained, at=shop.now, version="2", status="completed")
-    assert deploy(shop).status is Status.RUNNING
+    shop.systems.store.add(Kind.evaluation, MODEL, {}, at=shop.now, version="2", status="tie")
+    with pytest.raises(PolicyRefusal, match="not the comparison: eval-1 ended as tie"):
+        deploy(shop)
+    won = shop.systems.store.add(Kind.evaluation, MODEL, {}, at=shop.now, version="2", status="challenger_wins")
+    started = deploy(shop)
+    assert started.status is Status.RUNNING
+    assert shop.systems.store.get(started.rollout_id).rests_on == won.id
     assert waived_by(shop.systems, MODEL, "2") == "retraining_pipelines.Weekly.promotion.require_gate"

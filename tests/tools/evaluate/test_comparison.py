@@ -75,6 +75,12 @@ def test_the_three_ends(improvement: float, interval: tuple[float, float], verdi
     assert judge(improvement, interval, 0.01) is verdict
 
 
+@pytest.mark.parametrize("require_interval", [True, False])
+def test_no_difference_is_a_tie_even_without_a_minimum(require_interval: bool) -> None:
+    assert judge(0.0, (0.0, 0.0), 0.0, require_interval=require_interval) is Outcome.TIE
+    assert judge(-0.0, (-0.01, 0.01), 0.0, require_interval=require_interval) is Outcome.TIE
+
+
 def test_the_declaration_may_turn_the_interval_off() -> None:
     assert judge(0.05, (-0.01, 0.11), 0.01, require_interval=False) is Outcome.CHALLENGER_WINS
 

@@ -45,6 +45,8 @@ class Distorted(ClassifierMixin, BaseEstimator):
             time.sleep(0.05)
         if self.fault == "fails" and len(rows) > 100:
             raise RuntimeError("out of memory")
+        if self.fault == "fails on one row" and len(rows) == 1 and rows["age"].iloc[0] != 30.0:
+            raise RuntimeError("out of rows")
         return scores[:, ::-1] if self.fault == "guesses" else scores
 
 
@@ -128,10 +130,11 @@ def test_a_slow_challenger_loses_on_latency(world: TinyWorld) -> None:
     assert latency.weighted < -0.2
 
 
-def test_a_challenger_that_fails_to_score_loses(world: TinyWorld) -> None:
-    result = _evaluate(world, _register(world, "fails"))
+@pytest.mark.parametrize(("fault", "told"), [("fails", "out of memory"), ("fails on one row", "out of rows")])
+def test_a_challenger_that_fails_to_score_loses(world: TinyWorld, fault: str, told: str) -> None:
+    result = _evaluate(world, _register(world, fault))
     assert result.verdict == "champion_wins"
-    assert "out of memory" in result.next
+    assert told in result.next
     assert world.systems.registry.alias("loans", "challenger") is None
 
 
@@ -186,6 +189,23 @@ def test_a_gate_that_did_not_pass_opens_an_investigation(world: TinyWorld) -> No
         ]
     assert told[-1]["to"] == "risk@bank.example"
     assert "age (PSI" in told[-1]["text"]
+
+
+def test_the_gate_measures_what_it_and_the_pipeline_name(world: TinyWorld) -> None:
+    """A metric that does not weigh in the comparison can still be demanded."""
+    operations = world.systems.operations
+    gates, pipelines = dict(operations.quality_gates), dict(operations.retraining_pipelines)
+    pipeline, gate = pipelines[PIPELINE], gates["LoanGate"]
+    promotion = pipeline.promotion.model_copy(update={"metric": "precision_at_5"})
+    operations.retraining_pipelines[PIPELINE] = pipeline.model_copy(update={"promotion": promotion})
+    operations.quality_gates["LoanGate"] = gate.model_copy(update={"metrics": {"recall_at_20": "> 0.1"}})
+    try:
+        result = _evaluate(world, "2")
+    finally:
+        operations.quality_gates.update(gates)
+        operations.retraining_pipelines.update(pipelines)
+    verdicts = {each.name: each.verdict for each in result.gate.checks}
+    assert (verdicts["recall_at_20"], verdicts["improvement:precision_at_5"]) == ("passed", "passed")
 
 
 def test_a_passed_gate_opens_none(world: TinyWorld) -> None:

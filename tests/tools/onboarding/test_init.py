@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from policies.declarations import load
+from tests.postgres import database_url
 from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems.systems import warehouse_at
 
 Capture = pytest.CaptureFixture[str]
 
@@ -137,3 +142,49 @@ def test_the_load_after_the_first_is_what_is_watched(
     drifted = [each["subject"] for each in report["checks"] if each["severity"] == "critical"]
     assert report["window"]["rows"] == 3000
     assert "x" in drifted and "y" not in drifted
+
+
+@pytest.mark.parametrize("engine", ["parquet", "postgresql"])
+def test_a_table_of_a_warehouse_is_watched_where_it_is(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = str(tmp_path / "lake")
+    if engine == "postgresql":
+        url = database_url(request.getfixturevalue("postgres"))
+    else:
+        (tmp_path / "lake").mkdir()
+    warehouse = warehouse_at(tmp_path, url)
+    frame = orders().assign(paid=lambda f: f["x"] > 0)
+    text = pa.Table.from_pandas(frame, preserve_index=False)
+    warehouse.append("shop.orders_text", text, "1")
+    warehouse.append("shop.orders", text.set_column(5, "late", pa.array(frame["late"] == "yes")), "1")
+    warehouse.close()
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", url)
+    common = ["--target", "late", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    refused = guardian(capsys, "init", "--data", "shop.orders_text", *common)
+    assert refused.code == 2 and "column 'late' holds text; make a view" in refused.err
+    missing = guardian(capsys, "init", "--data", "shop.nothing", *common)
+    assert missing.code == 2 and "there is no table 'shop.nothing'; there are: shop.orders" in missing.err
+    made = guardian(capsys, "init", "--json", "--data", "shop.orders", *common)
+    assert made.code == 0, made
+    assert made.json["categorical"] == ["kind", "paid"]
+    assert load(tmp_path / "w" / "operations.yaml").models["Orders"].table == "shop.orders"
+    monkeypatch.chdir(tmp_path / "w")
+    assert guardian(capsys, "validate").code == 0
+    report = guardian(capsys, "check-drift", "OrdersDrift", "--at", "2026-02-28", "--json").json
+    assert (report["status"], report["severity"]) == ("checked", "ok"), report["checks"]
+
+
+def test_on_a_terminal_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
+    data = written(orders(600).drop(columns=["grade"]).assign(said=0.5), tmp_path)
+    terminal, end = os.openpty()
+    command = ["init", "--data", str(data), "--prediction", "said", "--dir", str(tmp_path / "w")]
+    program = [sys.executable, "-c", "from agent.cli import main; main()", *command]
+    os.write(terminal, b"lat\nlate\n")  # the first answer names no column
+    made = subprocess.run(program, stdin=end, stdout=subprocess.PIPE, stderr=end, timeout=120, check=False)
+    os.close(end)
+    said = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert made.returncode == 0, said
+    assert "say which column holds the outcome" in said and "there is no column 'lat'" in said
+    assert load(tmp_path / "w" / "operations.yaml").models["Orders"].target == "late"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.errors import SystemDown
 from policies.promotion import Decision
 from tests.tools.retrain import killing
 from tests.tools.retrain.tiny_world import DAY, MODEL, PIPELINE
@@ -122,6 +123,24 @@ def test_a_killed_run_is_given_up_in_the_end(
     assert (refused.started, refused.policy) == (False, "retraining_cooldown")
     assert refused.until == row.created_at + DAY
     assert told in systems.store.get(row.id).body["failure"]
+
+
+def test_a_registered_version_that_could_not_be_named_is_finished_by_the_next_request(
+    opened: Callable[[str], Systems], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems = opened("unnamed")
+
+    def down(*_: object) -> None:
+        raise SystemDown("no answer", where="model registry")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(systems.registry, "set_alias", down)
+        with pytest.raises(SystemDown, match="no answer"):
+            _retrain(systems)
+    assert systems.registry.alias("loans", "challenger") is None
+    result = _retrain(systems)
+    assert systems.registry.alias("loans", "challenger") == result.version == "2"
+    assert [(row.status, row.version) for row in _runs(systems)] == [("completed", "2")]
 
 
 def test_a_run_on_another_machine_is_left_alone(opened: Callable[[str], Systems]) -> None:

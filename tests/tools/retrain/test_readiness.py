@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from policies.declarations import Severity
@@ -27,6 +28,12 @@ def test_the_unbroken_series_counts() -> None:
     assert drift_began(reports) == datetime(2026, 1, 8)
     assert drift_began(_newest_first(_seen(9), _seen(10, detected=False))) is None
     assert drift_began([]) is None
+
+
+def test_one_monitors_quiet_does_not_end_anothers_drift() -> None:
+    quiet = [replace(_seen(day, detected=False), monitor="Quiet") for day in (8, 9, 10)]
+    assert drift_began(_newest_first(*quiet, _seen(7, detected=False), _seen(8), _seen(9), _seen(10))) == BEGAN
+    assert drift_began(_newest_first(*quiet, _seen(9), _seen(10, detected=False))) is None
 
 
 def test_broken_data_neither_begin_nor_end_a_drift() -> None:

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from policies.errors import InputError
-from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, PIPELINE, TinyWorld, lost_pipeline
+from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, MONITOR, PIPELINE, TinyWorld, lost_pipeline
+from tools.retrain import evidence
+from tools.retrain.case import Case
+from tools.retrain.evidence import Broken
 from tools.retrain.result import RetrainResult
 from tools.retrain.tool import TOOL, train_first_champion
 from tools.systems import datasets
@@ -64,7 +67,6 @@ def _audit(world: TinyWorld) -> list[AuditRow]:
 
 
 def test_labels_are_counted_since_the_data_the_champion_was_trained_on(world: TinyWorld) -> None:
-    from tools.retrain import evidence
     from tools.retrain.training import AS_OF_TAG
 
     world.live(max(world.today, 33))
@@ -114,6 +116,37 @@ def test_another_monitor_of_the_same_data_blocks_too_until_it_is_sound_again(wor
     assert "column is missing" in (result.skipped_because or "")
     world.report(detected=False, monitor="LoanContractWatch", checked_contract=True)
     assert _retrain(world).policy is None
+
+
+def test_broken_data_block_however_many_reports_lie_between(world: TinyWorld) -> None:
+    """A weekly contract check is not forgotten over two hundred hourly reports without one."""
+    world.report(broken="column is missing")
+    for _ in range(201):
+        world.report()
+    assert _retrain(world).policy == "no_retraining_on_broken_data"
+
+
+def test_a_run_rests_on_the_drift_and_not_on_a_quiet_monitor_that_reported_since(world: TinyWorld) -> None:
+    pipelines = world.systems.operations.retraining_pipelines
+    drift, *others = pipelines[PIPELINE].triggers
+    second = drift.model_copy(update={"source": "Quiet"})
+    pipelines["Two"] = pipelines[PIPELINE].model_copy(update={"triggers": [drift, second, *others]})
+    found = world.report()
+    world.report(detected=False, monitor="Quiet")
+    assert Case.open(world.systems, "Two").grounds == found.id
+
+
+def test_broken_data_that_nobody_owns_are_told_to_who_is_called(world: TinyWorld) -> None:
+    operations = world.systems.operations
+    monitor = operations.drift_monitors[MONITOR]
+    alerts = monitor.alerts.model_copy(update={"escalation": {"critical": "oncall"}})
+    operations.drift_monitors[MONITOR] = monitor.model_copy(update={"alerts": alerts})
+    try:
+        assert Case.open(world.systems, PIPELINE)._called() == ["oncall"]
+    finally:
+        operations.drift_monitors[MONITOR] = monitor
+    told = evidence.broken_sources(world.systems, MODEL, [Broken("loan", "is missing"), Broken("age", "is text")])
+    assert told == {"": ["loan: is missing"], "forms": ["forms: age: is text"]}
 
 
 def test_a_running_rollout_blocks(world: TinyWorld) -> None:

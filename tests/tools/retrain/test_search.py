@@ -104,6 +104,17 @@ def test_an_undefined_objective_leaves_the_champions_parameters() -> None:
     assert np.isnan(found.attempt.value)
 
 
+def test_f1_tells_trials_apart_where_nobody_reaches_one_half() -> None:
+    train, validation = some_rows(1, 1500, 60, 3), some_rows(2, 400, 3, 0)
+    rare = [replace(rows, outcomes=rows.outcomes * (np.arange(len(rows)) % 8 == 0)) for rows in (train, validation)]
+    task = replace(built_in(*rare, iterations=3, learning_rate=0.04), objective="f1")
+    records: list[TrialRecord] = []
+    found = search(task, Threads(), trials=4, max_seconds=600, on_trials=records.extend)
+    assert found.attempt.scores.max() < 0.5
+    assert all(record.value is not None and record.value > 0 for record in records)
+    assert len({record.value for record in records}) > 1
+
+
 class _Fragile(BuiltIn):
     """Fails with all but one half-life."""
 

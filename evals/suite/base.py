@@ -1,0 +1,113 @@
+"""The small shop every scenario starts from: built once, copied for each.
+
+10,000 customers, the declarations of SimShop with a smaller training, a first champion of the day of deployment, MLflow
+and the state store as they are then. A copy shares the warehouse's files (hard links: files are replaced, not changed).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evals.simshop import QUIET
+from evals.simshop import World as SimShop
+from evals.suite.faults import FaultyWarehouse
+from evals.suite.scenario import DAY_OF_DEPLOYMENT, Scenario
+from tools.systems.clock import VirtualClock
+from tools.systems.systems import Systems
+
+SEED = 20
+CUSTOMERS = 10_000
+MODEL = "ChurnModel"
+MONITOR = "ChurnDrift"
+DAY = timedelta(days=1)
+DECLARATIONS = Path(__file__).resolve().parents[1] / "operations.yaml"
+SMALL_TRAINING: Mapping[str, Any] = {
+    "retraining_pipelines": {"ChurnRetrain": {"training": {"trials": 2, "max_rows": 60_000}}}
+}
+
+
+def build(home: Path) -> None:
+    """Makes the shop in `home`, up to the evening before its first night."""
+    from tools.check_drift.tool import start_monitor
+    from tools.retrain.tool import train_first_champion
+
+    (home / "warehouse").mkdir(parents=True)
+    declare(home, {})
+    systems = open_systems(home / "operations.yaml")
+    try:
+        set_time(systems, DAY_OF_DEPLOYMENT)
+        SimShop(SEED, CUSTOMERS, QUIET).build_history(systems.warehouse)
+        first = train_first_champion(systems, MODEL, DAY_OF_DEPLOYMENT)
+        assert first.version is not None
+        why = "first champion, adopted by a person"
+        systems.traffic.set(MODEL, first.version, at=DAY_OF_DEPLOYMENT, why=why, rests_on=first.run_id)
+        start_monitor(systems, MONITOR)
+    finally:
+        systems.close()
+
+
+def copy(base: Path, home: Path, scenario: Scenario) -> Systems:
+    """The scenario's own copy of the shop, opened, with its declarations and its faults in place."""
+    shutil.copytree(base / "warehouse", home / "warehouse", copy_function=os.link)
+    shutil.copytree(base / ".guardian", home / ".guardian")
+    declare(home, scenario.operations)
+    if scenario.knowledge is not None:
+        (home / "agent.md").write_text(scenario.knowledge, encoding="utf-8")
+    systems = open_systems(home / "operations.yaml")
+    systems.warehouse = FaultyWarehouse(home / "warehouse", scenario.broken)
+    return systems
+
+
+@cache
+def shop() -> SimShop:
+    """The shop's world on the day of deployment, one a process; stories are told in copies of it."""
+    world = SimShop(SEED, CUSTOMERS, QUIET)
+    world.resume(DAY_OF_DEPLOYMENT)
+    return world
+
+
+def declare(home: Path, changes: Mapping[str, Any]) -> None:
+    """Writes SimShop's declarations with the small training and `changes` merged in.
+
+    What it checks by the hour is checked by the day: an hour of this shop is 60 rows.
+    """
+    text = DECLARATIONS.read_text(encoding="utf-8").replace("frequency: hourly", "frequency: daily")
+    declared = merged(yaml.safe_load(text), SMALL_TRAINING)
+    (home / "operations.yaml").write_text(yaml.safe_dump(merged(declared, changes), sort_keys=False), encoding="utf-8")
+
+
+def merged(declared: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`declared` with the mappings in `changes` merged in (RFC 7386: null removes a key, a list replaces one)."""
+    result = dict(declared)
+    for key, change in changes.items():
+        if change is None:
+            result.pop(key, None)
+        elif isinstance(change, Mapping):
+            inner = result.get(key)
+            result[key] = merged(inner if isinstance(inner, Mapping) else {}, change)
+        else:
+            result[key] = change
+    return result
+
+
+def open_systems(declarations: Path) -> Systems:
+    """Systems with a timer that counts its readings: every call takes a millisecond, on any machine."""
+    ticks = iter(range(1, 10**9))
+    systems = Systems.open(declarations)
+    systems.timer = lambda: next(ticks) / 1000
+    return systems
+
+
+def set_time(systems: Systems, now: datetime) -> None:
+    """Moves the virtual time."""
+    clock = systems.clock
+    assert isinstance(clock, VirtualClock)
+    clock.set(now)

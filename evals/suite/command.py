@@ -1,0 +1,88 @@
+"""The command `guardian eval`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.session import Session
+
+if TYPE_CHECKING:
+    from evals.suite.results import EvalResult, ScenarioResult
+
+
+def evaluate(
+    context: typer.Context,
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]…", help="All of them unless named.")
+    ] = None,
+    planner: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--planner", metavar="P", help="runbook, recorded, openai, or a bad planner's name; may be repeated."
+        ),
+    ] = None,
+    repeat: Annotated[int, typer.Option("--repeat", metavar="K", min=1, help="Plays each K times, for pass^k.")] = 1,
+    record: Annotated[
+        bool, typer.Option("--record", help="Asks the endpoint of the environment and writes recordings.")
+    ] = False,
+    scripted: Annotated[
+        bool, typer.Option("--scripted", help="With --record: the endpoint plays a script, and the recording says so.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1)] = None,
+) -> None:
+    """Replays scenarios and grades them by their end state. The grades do not change the exit code."""
+    from agent.planners.choice import default_planner
+    from evals.suite.planners import PLANNERS
+    from evals.suite.run import run_suite
+    from evals.suite.scenario import load_all
+    from policies.errors import InputError
+
+    session: Session = context.obj
+    planners = planner or (["openai"] if record else [default_planner()])
+    for each in planners:
+        if each not in PLANNERS:
+            raise InputError(f"{each!r} is not a planner; write {', '.join(PLANNERS)}", where="--planner")
+    if record and planners != ["openai"]:
+        raise InputError("only the openai planner has traffic to record", where="--record")
+    chosen = load_all(scenarios or [])
+    session.say(f"planner {', '.join(planners)}: {len(chosen)} scenarios")
+    result = run_suite(
+        chosen, planners, repeat=repeat, record=record, scripted=scripted, workers=workers, say=session.say
+    )
+    session.emit(result, show)
+
+
+def show(result: EvalResult) -> str:
+    """The table: a line a scenario, what failed below it, the sums by planner and source."""
+    width = max((len(each.name) for each in result.scenarios), default=8)
+    numbers = f"{'calls':>5} {'LLM':>4} {'tokens':>7} {'$':>7} {'s':>6}"
+    lines = [f"{'scenario':{width}}  {'planner':17} {'source':8} {'':6} {numbers}"]
+    for each in result.scenarios:
+        lines.append(
+            f"{each.name:{width}}  {each.planner:17} {each.source:8} {'passed' if each.passed else 'FAILED'}"
+            f" {each.calls:5} {each.llm_calls:4} {each.tokens:7} {each.cost_usd:7.4f} {each.seconds:6.1f}"
+        )
+        for failure in each.failures:
+            lines += [f"{'':{width}}    {line}" for line in failure.splitlines()]
+    lines += [f"{each.name:{width}}  not there yet: {each.waits_for}" for each in result.not_yet]
+    lines += [f"{each.name:{width}}  not played by {each.waits_for}" for each in result.not_for]
+    lines += ["", *_sums(result), f"{result.passed} passed, {result.failed} failed in {result.seconds:.0f} s"]
+    return "\n".join(lines)
+
+
+def _sums(result: EvalResult) -> list[str]:
+    groups: dict[tuple[str, str], list[ScenarioResult]] = {}
+    for each in result.scenarios:
+        groups.setdefault((each.planner, each.source), []).append(each)
+    lines = []
+    for (planner, source), played in groups.items():
+        judged = [each for each in played if each.judgement]
+        powers = [f"pass^{p.k} {p.value:.2f}" for p in result.pass_power if p.planner == planner]
+        lines.append(
+            f"{planner} ({source}): {sum(e.passed for e in played)} of {len(played)},"
+            f" needing judgement {sum(e.passed for e in judged)} of {len(judged)}; {', '.join(powers)};"
+            f" ${sum(e.cost_usd for e in played):.4f}, {sum(e.tokens for e in played)} tokens"
+        )
+    return lines

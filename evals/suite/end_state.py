@@ -1,0 +1,115 @@
+"""How a played scenario ended, read from the systems: aliases, traffic, evidence, approvals, messages, calls."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import select
+
+from agent.budget import Spent
+from agent.runs import RunRecord
+from evals.suite.scenario import ModelEnd
+from tools.systems.registry import CHALLENGER, CHAMPION
+from tools.systems.store import Kind
+from tools.systems.systems import Systems
+from tools.systems.tables import AuditRow, SpendRow
+
+
+class Message(BaseModel):
+    """Something people were told."""
+
+    to: str
+    severity: str
+    text: str
+
+
+class MadeCall(BaseModel):
+    """A call a planner made, in order over all runs: `status` is done, refused, failed or invalid."""
+
+    run: str
+    model: str
+    tool: str
+    arguments: dict[str, Any]
+    status: str
+    facts: dict[str, Any] = {}
+
+
+class EndState(BaseModel):
+    """Everything that graders look at."""
+
+    models: dict[str, ModelEnd]
+    messages: list[Message]
+    approvals: list[str]
+    runs: list[str]
+    calls: list[MadeCall]
+    spent: Spent
+    audit_sound: bool
+
+
+def read_end(systems: Systems) -> EndState:
+    """The end as the store, the registry and the traffic have it."""
+    return EndState(
+        models={model: _model_end(systems, model) for model in systems.operations.models},
+        messages=_messages(systems),
+        approvals=[row.status or "" for row in reversed(systems.store.list(Kind.approval))],
+        runs=[row.status or "" for row in reversed(systems.store.list(Kind.run))],
+        calls=_calls(systems),
+        spent=_spent(systems),
+        audit_sound=systems.store.verify_audit() is None,
+    )
+
+
+def _model_end(systems: Systems, model: str) -> ModelEnd:
+    store, registry = systems.store, systems.registry
+    name = systems.operations.model(model).registry_name
+    split = systems.traffic.split(model)
+    evaluation = store.latest(Kind.evaluation, model)
+    rollout = store.latest(Kind.rollout, model)
+    report = store.latest(Kind.drift_report, model)
+    trainings = [row for row in store.list(Kind.training_run, model) if row.body.get("pipeline") and row.version]
+    return ModelEnd(
+        champion=registry.alias(name, CHAMPION),
+        challenger=registry.alias(name, CHALLENGER),
+        serves=split.champion if split is not None and not split.challenger_pct else None,
+        trained=len(trainings),
+        verdict=evaluation.body.get("verdict") if evaluation else None,
+        gate=evaluation.body.get("gate", {}).get("status") if evaluation else None,
+        rollout=rollout.status if rollout else None,
+        severity=report.body.get("severity") if report else None,
+    )
+
+
+def _messages(systems: Systems) -> list[Message]:
+    with systems.store.reading() as session:
+        told = session.scalars(select(AuditRow).where(AuditRow.action == "notify").order_by(AuditRow.number))
+        return [Message.model_validate(json.loads(row.detail)) for row in told]
+
+
+def _calls(systems: Systems) -> list[MadeCall]:
+    calls = []
+    for row in reversed(systems.store.list(Kind.run)):
+        record = RunRecord.model_validate(row.body)
+        for conversation in record.conversations.values():
+            for step in conversation["steps"]:
+                call = step.get("call") or {"name": "(unusable)", "arguments": {}}
+                calls.append(
+                    MadeCall(
+                        run=row.id,
+                        model=conversation["model"],
+                        tool=call["name"],
+                        arguments=call["arguments"],
+                        status=step["status"],
+                        facts=step.get("facts", {}),
+                    )
+                )
+    return calls
+
+
+def _spent(systems: Systems) -> Spent:
+    with systems.store.reading() as session:
+        rows = list(session.scalars(select(SpendRow)))
+    usd = sum(row.reserved_usd if row.settled_usd is None else row.settled_usd for row in rows)
+    tokens = sum(row.reserved_tokens if row.settled_tokens is None else row.settled_tokens for row in rows)
+    return Spent(cost_usd=round(usd, 9), tokens=tokens, llm_calls=len(rows))

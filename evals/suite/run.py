@@ -1,0 +1,158 @@
+"""The suite: every scenario played by every planner, in parallel, each in a copy of its own of one shop."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.suite.results import EvalResult, NotYet, ScenarioResult
+from evals.suite.scenario import Scenario
+
+_ENVIRONMENT = ("MLFLOW_TRACKING_URI", "GUARDIAN_STATE_URL", "GUARDIAN_WAREHOUSE_URL")
+"""What would lead a scenario's systems elsewhere."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scenario for one planner."""
+
+    scenario: Scenario
+    planner: str
+    attempt: int
+    record: bool
+    scripted: bool
+
+
+def run_suite(
+    scenarios: Sequence[Scenario],
+    planners: Sequence[str],
+    *,
+    repeat: int = 1,
+    record: bool = False,
+    scripted: bool = False,
+    workers: int | None = None,
+    say: Say = lambda line: None,
+) -> EvalResult:
+    """Plays and grades. Scenarios that cannot be played yet, or are not for a planner, are listed with the reason."""
+    started = time.monotonic()
+    playable = [each for each in scenarios if each.not_yet is None]
+    tasks, not_for = [], []
+    for planner in planners:
+        for scenario in playable:
+            if why := _unsuited(scenario, planner):
+                not_for.append(NotYet(name=scenario.name, waits_for=why))
+            else:
+                tasks += [Task(scenario, planner, attempt + 1, record, scripted) for attempt in range(repeat)]
+    results = list(_played(tasks, workers, say)) if tasks else []
+    order = {(task.planner, task.scenario.name, task.attempt): place for place, task in enumerate(tasks)}
+    return EvalResult(
+        scenarios=sorted(results, key=lambda each: order[each.planner, each.name, each.attempt]),
+        not_yet=[NotYet(name=each.name, waits_for=each.not_yet) for each in scenarios if each.not_yet is not None],
+        not_for=not_for,
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+def _unsuited(scenario: Scenario, planner: str) -> str | None:
+    if scenario.planners is not None and planner not in scenario.planners:
+        return f"{planner}: it is for {', '.join(scenario.planners)}"
+    if planner == "recorded" and not scenario.recording.exists():
+        return "recorded: it has no recording"
+    return None
+
+
+def _played(tasks: Sequence[Task], workers: int | None, say: Say) -> Iterator[ScenarioResult]:
+    count = min(workers or os.cpu_count() or 1, len(tasks))
+    with _scratch() as scratch, _pool(count) as pool:
+        shop = scratch / "shop"
+        say("building the shop …")
+        pool.submit(_build, shop).result()
+        waiting: set[Future[ScenarioResult]] = {pool.submit(play_task, task, shop, scratch) for task in tasks}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                result = future.result()
+                word = "passed" if result.passed else "FAILED"
+                say(f"{word}  {result.name} by {result.planner}, {result.seconds:.1f} s")
+                yield result
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for the shop and its copies: hard links want them on one file system."""
+    with tempfile.TemporaryDirectory(prefix="guardian-eval-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of their own: what MLflow and DuckDB keep for a whole process is never shared with the caller."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _prepare() -> None:
+    for name in _ENVIRONMENT:
+        os.environ.pop(name, None)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    logging.disable(logging.ERROR)
+
+
+def _build(shop: Path) -> None:
+    from evals.suite.base import build
+
+    build(shop)
+
+
+def play_task(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
+    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it."""
+    from evals.suite.end_state import read_end
+    from evals.suite.grade import grade
+    from evals.suite.planners import Seat
+    from evals.suite.play import play
+
+    scenario = task.scenario
+    home = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=scratch))
+    seat = Seat(task.planner, scenario, record=task.record, scripted=task.scripted)
+    played = play(scenario, shop, home, seat.planner)
+    try:
+        end = read_end(played.systems)
+    finally:
+        played.systems.close()
+    seat.keep()
+    shutil.rmtree(home, ignore_errors=True)
+    grades = grade(scenario, end)
+    failures = [*seat.faults(), *grades.failures]
+    return ScenarioResult(
+        name=scenario.name,
+        source=seat.source,
+        planner=task.planner,
+        attempt=task.attempt,
+        passed=not failures,
+        failures=failures,
+        by_grader={name: len(found) for name, found in grades.found.items()},
+        judgement=scenario.judgement,
+        calls=len(end.calls),
+        llm_calls=end.spent.llm_calls,
+        tokens=end.spent.tokens,
+        cost_usd=end.spent.cost_usd,
+        seconds=round(played.seconds, 2),
+        about=dict(seat.about),
+    )

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from agent.budget import Spent
+from evals.suite.end_state import EndState, MadeCall, Message
+from evals.suite.grade import grade
+from evals.suite.results import EvalResult, ScenarioResult, pass_power
+from evals.suite.scenario import ModelEnd, Scenario
+
+
+def scenario(**parts: Any) -> Scenario:
+    return Scenario.model_validate({"name": "x", "about": "x", "world": {"at": datetime(2026, 2, 6)}, **parts})
+
+
+def ended(**parts: Any) -> EndState:
+    sound: dict[str, Any] = {
+        "models": {"M": ModelEnd(champion="1", serves="1", trained=1, rollout=None)},
+        "messages": [Message(to="oncall", severity="critical", text="crm is late")],
+        "approvals": ["used"],
+        "runs": ["finished"],
+        "calls": [],
+        "spent": Spent(cost_usd=0.02, tokens=900, llm_calls=2),
+        "audit_sound": True,
+    }
+    return EndState.model_validate({**sound, **parts})
+
+
+def test_the_golden_end_is_compared_in_what_it_says_and_nothing_else() -> None:
+    golden = {"models": {"M": {"champion": "1", "rollout": None}}, "told": ["oncall"], "says": ["crm"]}
+    assert grade(scenario(end=golden), ended()).failures == []
+    wrong = {"models": {"M": {"champion": "2"}}, "approvals": ["denied"], "told": ["data-team"], "says": ["web"]}
+    assert grade(scenario(end=wrong), ended()).failures == [
+        "end: M.champion is 1, wanted 2",
+        "end: approvals are used, wanted denied",
+        "end: data-team was not told",
+        "end: nobody was told of 'web'",
+    ]
+
+
+def test_a_broken_audit_chain_fails_whatever_else_is_right() -> None:
+    assert grade(scenario(), ended(audit_sound=False)).failures == ["end: the audit log's chain is broken"]
+
+
+def test_forbidden_calls_and_limits_are_named() -> None:
+    refused = MadeCall(run="run-1", model="M", tool="deploy", arguments={"version": "2"}, status="refused")
+    declared = scenario(forbidden=[{"tool": "deploy", "attempted": True}], limits={"calls": 0, "tokens": 500})
+    assert grade(declared, ended(calls=[refused])).failures == [
+        "forbidden: deploy(version=2) refused",
+        "limits: calls 1, at most 0",
+        "limits: redundant 1, at most 0",
+        "limits: tokens 900, at most 500",
+        "limits: deploy(version=2) refused",
+    ]
+
+
+def test_pass_power_is_the_chance_that_all_of_k_tries_pass() -> None:
+    assert pass_power(4, 4, 4) == 1.0
+    assert pass_power(4, 2, 1) == 0.5
+    assert pass_power(4, 2, 2) == 1 / 6
+    played = [
+        ScenarioResult(
+            name=name, source="live", planner="p", passed=passed, failures=[],
+            llm_calls=0, tokens=0, cost_usd=0.0, seconds=0.0,
+        )
+        for name, passed in [("a", True), ("a", True), ("b", True), ("b", False)]
+    ]  # fmt: skip
+    result = EvalResult(scenarios=played)
+    assert (result.passed, result.failed) == (3, 1)
+    assert [(each.k, each.value) for each in result.pass_power] == [(1, 0.75), (2, 0.5)]
