@@ -73,7 +73,7 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     failed = False
     for declared in monitor.monitors:
         try:
-            checks += _measure(declared, material, _alpha(monitor, declared))
+            checks += _measure(declared, material, alpha_of(monitor, declared))
         except Exception as error:  # whatever a source or a model raises: the report says so
             failed = True
             checks.append(_failure(declared, error))
@@ -158,7 +158,7 @@ def _window(declared: Declared) -> timedelta:
     return declared.window or frequency_period(declared.frequency)
 
 
-def _alpha(monitor: DriftMonitor, declared: Declared) -> float:
+def alpha_of(monitor: DriftMonitor, declared: Declared) -> float:
     """A check's share of the monitor's false alarms a day."""
     a_day = max(_DAY / frequency_period(declared.frequency), 1.0)
     return DAILY_FALSE_ALARMS / len(monitor.monitors) / a_day
