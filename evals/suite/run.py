@@ -74,10 +74,10 @@ def _unsuited(scenario: Scenario, planner: str) -> str | None:
 
 def _played(tasks: Sequence[Task], workers: int | None, say: Say) -> Iterator[ScenarioResult]:
     count = min(workers or os.cpu_count() or 1, len(tasks))
-    with _scratch() as scratch, _pool(count) as pool:
+    with scratch_folder() as scratch, pool_of(count) as pool:
         shop = scratch / "shop"
         say("building the shop …")
-        pool.submit(_build, shop).result()
+        pool.submit(build_shop, shop).result()
         waiting: set[Future[ScenarioResult]] = {pool.submit(play_task, task, shop, scratch) for task in tasks}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -89,14 +89,14 @@ def _played(tasks: Sequence[Task], workers: int | None, say: Say) -> Iterator[Sc
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """A folder for the shop and its copies: hard links want them on one file system."""
     with tempfile.TemporaryDirectory(prefix="guardian-eval-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def pool_of(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes of their own: what MLflow and DuckDB keep for a whole process is never shared with the caller."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
@@ -115,7 +115,8 @@ def _prepare() -> None:
     logging.disable(logging.ERROR)
 
 
-def _build(shop: Path) -> None:
+def build_shop(shop: Path) -> None:
+    """Builds the shop in a process of the pool."""
     from evals.suite.base import build
 
     build(shop)
