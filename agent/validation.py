@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from agent.prices import price
 from policies.declarations.binding import ModelBinding
+from policies.declarations.deployment import ABTest
 from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.loader import line_of
@@ -75,6 +76,10 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     labels = binding.labels
     columns = [labels.id, labels.time, labels.value, labels.arrived]
     yield from _table_problems(systems, f"{place}.labels", labels.table, columns)
+    for outcome, told in binding.outcomes.items():
+        columns = [told.id, told.time, told.value, told.arrived]
+        yield from _table_problems(systems, f"{place}.outcomes.{outcome}", told.table, columns)
+    yield from _undecidable_test(systems, name, binding)
     if binding.predictions is not None:
         recorded = [binding.id, binding.time, "model_version", "score"]
         recorded += ["label"] if binding.task == "multiclass" else []
@@ -89,6 +94,16 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
             yield f"{place}.registry_name", f"no version of {binding.registry_name!r} has the alias 'champion'"
     except GuardianError as error:
         yield f"{place}.registry_name", str(error)
+
+
+def _undecidable_test(systems: Systems, name: str, binding: ModelBinding) -> Iterator[tuple[str, str]]:
+    """An A/B test that the model's challenge is to be rolled out by, and whose outcomes nobody declared."""
+    challenge = systems.operations.challenge_of(name)
+    strategy = systems.operations.champion_challengers[challenge].promotion.deployment_strategy if challenge else None
+    declared = systems.operations.deployment_strategies.get(strategy or "")
+    if isinstance(declared, ABTest) and declared.success_metric not in binding.outcomes:
+        wanted = f"{strategy} decides by {declared.success_metric}: declare its table as {declared.success_metric}"
+        yield f"models.{name}.outcomes", wanted
 
 
 def _time_problems(systems: Systems, place: str, table: str, column: str) -> Iterator[tuple[str, str]]:

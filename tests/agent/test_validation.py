@@ -99,3 +99,33 @@ def test_a_file_without_a_model_is_no_operation(problems: Problems) -> None:
     assert problems("budgets: {B: {cost: 1, tokens: 1}}") == [
         "models: no model is declared: bind at least one to its registry name, tables and features"
     ]
+
+
+AB_TEST = """
+champion_challengers:
+  ChurnChallenge:
+    champion: {model: a, stage: production}
+    challenger: {model: b, stage: staging}
+    evaluation:
+      dataset: ml.holdout
+      metrics: [{name: auc_roc, weight: 1.0, direction: higher}]
+      min_weighted_improvement: 0.01
+    promotion: {auto_promote: true, require_quality_gate: false, notify: [], deployment_strategy: Test}
+deployment_strategies:
+  Test:
+    type: ab_test
+    variants: {control: {model: a, traffic_pct: 50}, treatment: {model: b, traffic_pct: 50}}
+    success_metric: sales
+    duration: 14d
+    statistical: {test: t_test, significance: 0.05, min_sample_size: 100}
+"""
+OUTCOMES = "    outcomes: {sales: {table: ml.sales, id: customer_id, time: at, value: amount, arrived: known_at}}\n"
+
+
+def test_an_ab_test_needs_a_table_of_what_came_of_it(problems: Problems) -> None:
+    said = "models.ChurnModel.outcomes: Test decides by sales: declare its table as sales"
+    assert any(said in each for each in problems(OPERATIONS + AB_TEST))
+    declared = OPERATIONS.replace("    features: {", OUTCOMES + "    features: {") + AB_TEST
+    found = problems(declared)
+    assert not any(said in each for each in found)
+    assert any("models.ChurnModel.outcomes.sales: there is no table 'ml.sales'" in each for each in found)

@@ -85,8 +85,9 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     shadow, started, binding = state.declared, state.current.started_at, systems.operations.model(state.model)
     assert isinstance(shadow, Shadow) and started is not None and binding.prediction_log is not None
     log = binding.prediction_log
-    if not systems.warehouse.exists(log):
-        return GateVerdict(name="shadow", verdict=Verdict.INCONCLUSIVE, detail="nothing was asked yet")
+    # A log from before there were copies has no column for their times.
+    if not systems.warehouse.exists(log) or "model_ms" not in systems.warehouse.columns(log):
+        return GateVerdict(name="shadow", verdict=Verdict.INCONCLUSIVE, detail="no request was copied yet")
     period = Period(state.champion, state.version, (started,), now, variant="shadow")
     wins, names = shadow.promotion_criteria.challenger_wins_on, _metrics(shadow)
     alpha = FAIL_ALPHA / (len(set(wins) - {LATENCY}) + 2)

@@ -81,6 +81,17 @@ def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> N
     assert shop.systems.store.latest(Kind.rollout) is None
 
 
+def test_a_shadow_on_a_log_from_before_there_were_copies_waits(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop, strategy="ShadowDeploy")
+    split = shop.systems.traffic.split(MODEL)
+    assert split is not None and split.mirrored
+    assert step(shop).last_gate is not None
+    shop.live(24, 500)
+    waits = step(shop)
+    assert (waits.status, waits.last_gate and waits.last_gate.detail) == ("running", "no request was copied yet")
+
+
 def test_the_version_that_serves_is_not_deployed_again(shop: Shop) -> None:
     shop.gate("1")
     with pytest.raises(PolicyRefusal, match="version 1 serves already") as refused:
