@@ -59,6 +59,12 @@ def carry_out(
     return outcome
 
 
+def begun(systems: Systems, key: str) -> bool:
+    """Whether the call `key` was intended, carried out or not."""
+    with systems.store.reading() as session:
+        return session.get(ActionRow, key) is not None
+
+
 def carried_out(systems: Systems, key: str) -> bool:
     """Whether the call `key` has an outcome."""
     with systems.store.reading() as session:

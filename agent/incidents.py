@@ -46,7 +46,9 @@ class Found:
     def facts(self) -> dict[str, Any]:
         """What it is recognised by on another night."""
         subjects = sorted({*self.before, *(each.subject for each in self.findings)})
-        return {"kind": self.kind, "subjects": subjects, "onset": self.onset, "seen_by": list(self.seen_by)}
+        reports = sorted({each.evidence for each in self.findings if each.evidence is not None})
+        seen_by = list(self.seen_by)
+        return {"kind": self.kind, "subjects": subjects, "onset": self.onset, "seen_by": seen_by, "reports": reports}
 
 
 def incidents(
@@ -70,6 +72,17 @@ def incidents(
         title = f"{failure.subject} could not be measured"
         _merge(found, Found(FAILURE, f"{model}/{FAILURE} {failure.subject}", title, [failure], (), (failure.subject,)))
     return list(found.values())
+
+
+def all_known(findings: Sequence[Finding], known: Sequence[Alert]) -> bool:
+    """Whether `findings` are those of reports that open alerts told of already: no monitor has looked since."""
+    reports = {report for alert in known for report in alert.facts.get("reports", ())}
+    subjects = {subject for alert in known for subject in alert.facts.get("subjects", ())}
+    findings = [each for each in findings if each.kind != "insufficient_data"]
+    reported = [each for each in findings if each.evidence is not None]
+    others = [each for each in findings if each.evidence is None]
+    told = all(each.evidence in reports for each in reported) and all(each.subject in subjects for each in others)
+    return bool(reported) and told
 
 
 def over(known: Alert, tonight: Sequence[str], measured: Sequence[str]) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
 from typing import Any
 
 from agent.account import outcome_of
-from agent.actions import carry_out
+from agent.actions import begun, carry_out
 from agent.alerts import tell
 from agent.approvals import open_of, read
 from agent.briefing import brief
@@ -16,8 +18,9 @@ from agent.budget import spent_by_run
 from agent.checkpoints import prune
 from agent.findings import Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
+from agent.incidents import all_known
 from agent.planners.protocol import Briefing, Planner
-from agent.rendering import headline
+from agent.rendering import facts_of, headline
 from agent.runs import RUNNING, Run
 from agent.state import WAITING, Ending
 from agent.tracing import trace_run
@@ -25,12 +28,18 @@ from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
 from policies.errors import GuardianError
+from tools.check_drift.schedule import due_checks, last_report
 from tools.deploy.permission import unfinished
 from tools.retrain.settle import close
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
 _log = logging.getLogger(__name__)
+
+NOTHING_NEW = "no monitor is due, and what the last reports found is told and acted on already"
+
+WORKERS = max(2, os.cpu_count() or 1)
+"""Models at work at a time: measuring keeps a core busy each, an agent run mostly waits."""
 
 ENDED_EARLY = ("budget_exhausted", "stopped", "failed")
 NOTHING: Mapping[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
@@ -60,16 +69,11 @@ class Night:
     def work(self) -> TriageResult:
         """All models, then the report. An interruption leaves the run to be continued."""
         advanced = self._advance_rollouts()
-        waiting = {}
-        for model in self._run.record.models:
-            if model not in self._run.record.done:
-                part = self._guarded(model, advanced.get(model, []))
-                if part.status == WAITING:
-                    waiting[model] = part
-                else:
-                    self._run.done(model, part.model_dump(mode="json"))
-        ended = {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
-        parts = [*ended.values(), *waiting.values()]
+        models = self._run.record.models
+        left = [model for model in models if model not in self._run.record.done]
+        found = dict(self._in_parallel(left, lambda model: self._guarded(model, advanced.get(model, []))))
+        found |= {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
+        parts = [found[model] for model in models]
         result = TriageResult(
             run_id=self._run.id,
             planner=self._planner.name,
@@ -84,6 +88,24 @@ class Night:
             trace_run(self._systems, self._run, result.status, outcome)
         prune(self._systems, (RUNNING, WAITING))
         return result
+
+    def _in_parallel(
+        self, models: Sequence[str], work: Callable[[str], ModelTriage]
+    ) -> Iterator[tuple[str, ModelTriage]]:
+        """The models' parts as they end, several at work at a time; what ends for good is saved at once."""
+        with ThreadPoolExecutor(min(WORKERS, len(models)) or 1, "triage") as pool:
+            working = {pool.submit(work, model): model for model in models}
+            try:
+                for ended, future in enumerate(as_completed(working), 1):
+                    model, part = working[future], future.result()
+                    if part.status != WAITING:
+                        self._run.done(model, part.model_dump(mode="json"))
+                    if len(models) > 1:
+                        self._progress(f"{ended} of {len(models)} models are done; {model}: {part.status}")
+                    yield model, part
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _thread(self, model: str) -> str:
         return f"{self._run.id}/{model}"
@@ -143,6 +165,8 @@ class Night:
 
     def _tell(self, part: ModelTriage, measured: Mapping[str, list[Any]]) -> None:
         """Alerts of what was found, and of what is over."""
+        if part.outcome == NOTHING_NEW:
+            return
         done = f"Done: {part.outcome}\nMore: guardian report {self._run.id}"
         told = tell(
             self._systems,
@@ -176,6 +200,12 @@ class Night:
         asked = open_of(self._systems, model)
         if asked is not None and not self._begun(model):
             return _standing(part, f"{asked.id} waits for {read(asked).whom}; nothing else is started until then")
+        if (
+            self._run.record.due_only
+            and not self._begun(model)
+            and all_known(findings, self._systems.notifications.open(model))
+        ):
+            return _standing(part, NOTHING_NEW)
 
         def briefing() -> Briefing:
             because = f"nightly triage found {in_words(findings)}"
@@ -203,8 +233,15 @@ class Night:
         for kind, name, given in asked:
             tool = self._toolbox[name]
             subject = next(iter(given.values()))
-            arguments = tool.arguments.model_validate({**given, "at": self._run.record.at})
             key = f"{self._thread(model)}/{name}/{subject}"
+            standing = None
+            if kind == "drift" and not begun(self._systems, key):
+                standing = self._standing_report(tool, subject)
+            if standing is not None:
+                measured[kind].append(standing)
+                self._progress(f"{model}: {subject} is not due; {headline(standing)} stands")
+                continue
+            arguments = tool.arguments.model_validate({**given, "at": self._run.record.at})
             outcome = carry_out(
                 self._systems,
                 tool,
@@ -222,6 +259,21 @@ class Night:
                 self._progress(f"{model}: {outcome.text}")
         self._run.measured(model, measured)
         return measured
+
+    def _standing_report(self, tool: Tool, monitor: str) -> dict[str, Any] | None:
+        """The facts of a monitor's last report where none of its checks is due; None where it is to run.
+
+        After a report that could not judge it runs, due or not.
+        """
+        record = self._run.record
+        if not record.due_only or record.at is not None:
+            return None
+        if due_checks(self._systems, monitor, self._systems.clock.now()):
+            return None
+        row = last_report(self._systems, monitor)
+        if row is None or row.body.get("status") != "checked":
+            return None
+        return facts_of(tool.result.model_validate({**row.body, "report_id": row.id}))
 
     def _report(self, parts: list[ModelTriage]) -> str:
         spent = spent_by_run(self._systems.store, self._run.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -33,6 +34,7 @@ class RunRecord(BaseModel):
     because: str
     models: list[str]
     at: datetime | None = None
+    due_only: bool = False
     resumed_at: datetime | None = None
     measured: dict[str, dict[str, Any]] = {}
     conversations: dict[str, dict[str, Any]] = {}
@@ -42,12 +44,13 @@ class RunRecord(BaseModel):
 
 
 class Run:
-    """A run's row, written through at every change."""
+    """A run's row, written through at every change, by several threads."""
 
     def __init__(self, systems: Systems, id: str, record: RunRecord) -> None:
         self.id = id
         self.record = record
         self._systems = systems
+        self._lock = threading.RLock()
 
     @classmethod
     def begin(cls, systems: Systems, record: RunRecord) -> Run:
@@ -63,15 +66,18 @@ class Run:
 
     def measured(self, model: str, facts: Mapping[str, Any]) -> None:
         """What the deterministic part found for a model."""
-        self._save(measured={**self.record.measured, model: dict(facts)})
+        with self._lock:
+            self._save(measured={**self.record.measured, model: dict(facts)})
 
     def saved(self, thread: str, transcript: Mapping[str, Any]) -> None:
         """The transcript of a conversation, at every step."""
-        self._save(conversations={**self.record.conversations, thread: dict(transcript)})
+        with self._lock:
+            self._save(conversations={**self.record.conversations, thread: dict(transcript)})
 
     def done(self, model: str, result: Mapping[str, Any]) -> None:
         """A model's part is over."""
-        self._save(done={**self.record.done, model: dict(result)})
+        with self._lock:
+            self._save(done={**self.record.done, model: dict(result)})
 
     def end(self, status: str, outcome: str, result: Mapping[str, Any] | None = None) -> None:
         """The run is over; `outcome` is one line for people."""
@@ -87,8 +93,9 @@ class Run:
         return [str(each["approval"]) for each in open_ones.values() if each.get("approval")]
 
     def _save(self, status: str | None = None, **changes: Any) -> None:
-        self.record = self.record.model_copy(update=changes)
-        self._systems.store.update(self.id, body=self.record, status=status)
+        with self._lock:
+            self.record = self.record.model_copy(update=changes)
+            self._systems.store.update(self.id, body=self.record, status=status)
 
 
 def runs_with(systems: Systems, status: str) -> list[str]:
@@ -98,7 +105,7 @@ def runs_with(systems: Systems, status: str) -> list[str]:
 
 @contextmanager
 def claimed(systems: Systems, run_id: str) -> Iterator[None]:
-    """Holds a run for this process; the operating system lets go of it when the process dies.
+    """Holds a run for this process, or what else `run_id` names; the operating system lets go when the process dies.
 
     Raises RunBusy where another process holds it.
     """

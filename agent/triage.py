@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from agent.approvals import PENDING, current
+from agent.budget import Spent
 from agent.findings import Finding
 from agent.graph import Progress
 from agent.night import Night
@@ -16,6 +17,7 @@ from agent.runs import RUNNING, Run, RunBusy, RunRecord, claimed, runs_with
 from agent.state import WAITING
 from agent.triage_result import Action, ModelTriage, TriageResult
 from policies.declarations.base import show_duration
+from tools.systems.store import Kind
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
 
@@ -35,29 +37,69 @@ def triage(
     progress: Progress = lambda line: None,
     toolbox: Mapping[str, Tool] | None = None,
     advance: Advance | None = None,
+    due_only: bool = False,
 ) -> TriageResult:
     """Checks every model (or one), and lets the planner act on what was found.
 
+    `due_only`: of a monitor none of whose checks is due, the last report stands, and is acted on once.
+
     A run that waited for a person and need not any more is continued first; an interrupted one over the same models is
-    continued instead of a new one. Raises InputError for an undeclared model or a planner that cannot work; what goes
-    wrong with one model is a finding of that model.
+    continued instead of a new one. While another triage is at work here nothing is started, and the status is `busy`.
+    Raises InputError for an undeclared model or a planner that cannot work; what goes wrong with one model is a finding
+    of that model.
     """
     if model is not None:
         systems.operations.model(model)
     tools = tools_of(toolbox)
     chosen = choose(systems, tools, planner) if planner is None or isinstance(planner, str) else planner
     models = [model] if model is not None else list(systems.operations.models)
+    try:
+        with claimed(systems, "triage"):
+            asked = RunRecord(
+                planner=chosen.name,
+                about=dict(chosen.about),
+                because="nightly triage",
+                models=models,
+                at=at,
+                due_only=due_only,
+            )
+            return _triage(systems, asked, chosen, tools, advance, progress)
+    except RunBusy:
+        return _busy(systems, chosen)
+
+
+def _triage(
+    systems: Systems,
+    asked: RunRecord,
+    chosen: Planner,
+    tools: Mapping[str, Tool],
+    advance: Advance | None,
+    progress: Progress,
+) -> TriageResult:
     for run_id in runs_with(systems, WAITING):
         with suppress(RunBusy):
             continue_waiting(systems, run_id, chosen, tools, advance, progress)
     for run_id in runs_with(systems, RUNNING):
         with suppress(RunBusy):
-            if (result := _continue(systems, run_id, models, chosen, tools, advance, progress)) is not None:
+            if (result := _continue(systems, run_id, asked.models, chosen, tools, advance, progress)) is not None:
                 return result
-    record = RunRecord(planner=chosen.name, about=dict(chosen.about), because="nightly triage", models=models, at=at)
-    run = Run.begin(systems, record)
+    run = Run.begin(systems, asked)
     with claimed(systems, run.id):
         return Night(systems, run, chosen, tools, advance, progress).work()
+
+
+def _busy(systems: Systems, planner: Planner) -> TriageResult:
+    """What a triage says that finds another one at work: nothing was started."""
+    running = next(iter(systems.store.list(Kind.run, status=RUNNING, limit=1)), None)
+    what = f"{running.id}, begun {running.created_at:%Y-%m-%d %H:%M}" if running else "another process"
+    return TriageResult(
+        run_id=running.id if running else "",
+        planner=planner.name,
+        status="busy",
+        models=[],
+        budget=Spent(cost_usd=0.0, tokens=0, llm_calls=0),
+        report=f"A triage is at work already ({what}); nothing was started.",
+    )
 
 
 def continue_waiting(

@@ -14,7 +14,8 @@ from typing import Any
 SECRETS = (
     "OPENAI_API_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "PAGERDUTY_ROUTING_KEY", "SMTP_URL",
 )  # fmt: skip
-"""Environment variables whose values never reach a prompt, a report, a log or the state store."""
+"""Environment variables (and those that begin like them: PAGERDUTY_ROUTING_KEY_ML_PLATFORM) whose values never reach a
+prompt, a report, a log or the state store."""
 
 _KEY = re.compile(r"\b(?:sk|xox[abprs]|xapp)-[A-Za-z0-9_-]{6,}")
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
@@ -43,8 +44,8 @@ def printable(text: str) -> str:
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """`text` without the values of secret variables, API keys and the credentials of URLs."""
     values = os.environ if environment is None else environment
-    for name in SECRETS:
-        if len(value := values.get(name, "")) >= 6:
+    for name, value in values.items():
+        if name.startswith(SECRETS) and len(value) >= 6:
             text = text.replace(value, "[secret]")
     return _URL_CREDENTIALS.sub("[secret]", _KEY.sub("[secret]", text))
 

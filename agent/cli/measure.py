@@ -87,6 +87,9 @@ def triage(
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only this model.")] = None,
     planner: Planner = None,
     at: At = None,
+    due: Annotated[
+        bool, typer.Option("--due", help="Only monitors that are due: for a schedule of many runs a day.")
+    ] = False,
 ) -> int:
     """The nightly run, once: measures everything, and wakes the planner only where something was found."""
     from agent.triage import triage as run_triage
@@ -95,7 +98,7 @@ def triage(
     session: Session = context.obj
     if at is not None:
         at = looked_back_from(session.systems.clock, at)
-    result = run_triage(session.systems, model=model, planner=planner, at=at, progress=session.say)
+    result = run_triage(session.systems, model=model, planner=planner, at=at, progress=session.say, due_only=due)
     session.emit(result, render.triage)
     return 4 if result.status == "waiting_approval" else 0
 

@@ -119,6 +119,8 @@ def kpis(result: Any) -> str:
 
 def triage(result: Any) -> str:
     """A night: each model's verdict and what was done."""
+    if result.status == "busy":
+        return str(result.report)
     lines = [f"{result.run_id}: planner {result.planner}, ${result.budget.cost_usd:.4f}, {result.budget.tokens} tokens"]
     for model in result.models:
         lines.append(f"{_MARKS.get(model.severity, '  ')}{model.model}: {model.severity}: {model.outcome}")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from policies.declarations.drift import DriftMonitor
 from policies.errors import GuardianError
 from policies.monitoring import due
-from tools.systems.store import Kind
+from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
+
+_REPORTS_READ = 100
 
 
 def due_checks(systems: Systems, name: str, now: datetime) -> list[str]:
@@ -23,19 +25,19 @@ def due_checks(systems: Systems, name: str, now: datetime) -> list[str]:
     """
     monitor = systems.operations.named("drift_monitors", name)
     assert isinstance(monitor, DriftMonitor)
-    last = last_report(systems, monitor.model, name)
+    report = last_report(systems, name)
+    last = report.created_at if report else None
     new_rows = any(each.frequency == "on_ingestion" for each in monitor.monitors) and _new_rows(
         systems, monitor.model, last, now
     )
     return [f"{each.type} {each.method}" for each in monitor.monitors if due(each.frequency, last, now, new_rows)]
 
 
-def last_report(systems: Systems, model: str, name: str) -> datetime | None:
-    """The time the newest report of a monitor speaks of, None where it never ran."""
-    for row in systems.store.list(Kind.drift_report, model):
-        if row.body.get("monitor") == name:
-            return row.created_at
-    return None
+def last_report(systems: Systems, name: str) -> Evidence | None:
+    """The newest report of a monitor, by the time it speaks of; None where it never ran, or long ago."""
+    model = systems.operations.drift_monitors[name].model
+    rows = systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
+    return next((row for row in rows if row.body.get("monitor") == name), None)
 
 
 def _new_rows(systems: Systems, model: str, last: datetime | None, now: datetime) -> bool:

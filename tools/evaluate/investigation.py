@@ -171,7 +171,7 @@ def _seen(check: Check) -> str:
 
 
 def _tell(systems: Systems, model: str, found: Investigation) -> None:
-    """Tells whom the promotion names, and who is called for a warning; a channel that is down holds up nothing."""
+    """Tells whom the promotion names, and who is called for a warning."""
     operations = systems.operations
     challenge = operations.challenge_of(model)
     people = set(operations.champion_challengers[challenge].promotion.notify) if challenge else set()
@@ -181,8 +181,4 @@ def _tell(systems: Systems, model: str, found: Investigation) -> None:
     head = f"{model}: version {found.version} beats {found.champion}, but did not pass {found.gate_id}"
     text = f"{head} ({found.investigation_id}): {'. '.join(found.findings)}"
     for person in sorted(people):
-        try:
-            systems.notifications.notify(person, Severity.warning, text)
-        except GuardianError as error:
-            detail = {"to": person, "text": text, "error": str(error)}
-            systems.store.audit("guardian", "notify failed", detail, at=systems.clock.now())
+        systems.notifications.notify(person, Severity.warning, text, about=found.investigation_id)

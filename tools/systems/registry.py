@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,14 +64,16 @@ class Registry:
         self.tracking_uri = tracking_uri
         self.cache = cache
         self._client: MlflowClient | None = None
+        self._connecting = threading.Lock()
         self._loaded: dict[tuple[str, str], Any] = {}
 
     @property
     def client(self) -> MlflowClient:
         """MLflow's client, connected at first use."""
-        if self._client is None:
-            self._client = self._connect()
-        return self._client
+        with self._connecting:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
 
     def _connect(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_MODEL_CATALOG_URI", "")  # else MLflow looks prices up on the network
