@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from evals.suite.results import EvalResult, ScenarioResult
 
 
+RUNS = 5
+"""Of the ablation, as in the seed."""
+
+
 def evaluate(
     context: typer.Context,
     scenarios: Annotated[
@@ -23,14 +27,23 @@ def evaluate(
             "--planner", metavar="P", help="runbook, recorded, openai, or a bad planner's name; may be repeated."
         ),
     ] = None,
-    repeat: Annotated[int, typer.Option("--repeat", metavar="K", min=1, help="Plays each K times, for pass^k.")] = 1,
+    repeat: Annotated[
+        int | None,
+        typer.Option("--repeat", metavar="K", min=1, help="Plays each K times, for pass^k; the ablation's runs (5)."),
+    ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Asks the endpoint of the environment and writes recordings.")
     ] = False,
     scripted: Annotated[
         bool, typer.Option("--scripted", help="With --record: the endpoint plays a script, and the recording says so.")
     ] = False,
-    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1)] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar="URI", help="Writes the results there too, a run a planner.")
+    ] = None,
+    without_agent: Annotated[
+        bool, typer.Option("--without-agent", help="The seed's ablation A4: SimShop with and without the Guardian.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; one a core.")] = None,
 ) -> None:
     """Replays scenarios and grades them by their end state. The grades do not change the exit code."""
     from agent.planners.choice import default_planner
@@ -40,6 +53,13 @@ def evaluate(
     from policies.errors import InputError
 
     session: Session = context.obj
+    if without_agent:
+        from evals.ablation.run import run_ablation
+        from evals.ablation.table import show as show_ablation
+
+        on_duty = planner[0] if planner else "runbook"
+        session.emit(run_ablation(repeat or RUNS, on_duty, workers=workers, say=session.say), show_ablation)
+        return
     planners = planner or (["openai"] if record else [default_planner()])
     for each in planners:
         if each not in PLANNERS:
@@ -49,14 +69,18 @@ def evaluate(
     chosen = load_all(scenarios or [])
     session.say(f"planner {', '.join(planners)}: {len(chosen)} scenarios")
     result = run_suite(
-        chosen, planners, repeat=repeat, record=record, scripted=scripted, workers=workers, say=session.say
+        chosen, planners, repeat=repeat or 1, record=record, scripted=scripted, workers=workers, say=session.say
     )
+    if mlflow is not None:
+        from evals.suite.mlflow_results import log_results
+
+        log_results(result, mlflow)
     session.emit(result, show)
 
 
 def show(result: EvalResult) -> str:
     """The table: a line a scenario, what failed below it, the sums by planner and source."""
-    width = max((len(each.name) for each in result.scenarios), default=8)
+    width = max(len(each.name) for each in [*result.scenarios, *result.not_yet, *result.not_for])
     numbers = f"{'calls':>5} {'LLM':>4} {'tokens':>7} {'$':>7} {'s':>6}"
     lines = [f"{'scenario':{width}}  {'planner':17} {'source':8} {'':6} {numbers}"]
     for each in result.scenarios:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict
-
 from evals.suite import trajectory
 from evals.suite.end_state import EndState
 from evals.suite.scenario import Scenario
@@ -13,22 +11,9 @@ from evals.suite.scenario import Scenario
 Grader = Callable[[Scenario, EndState], list[str]]
 
 
-class Grade(BaseModel):
-    """The failures each grader found, by its name; all of them ran."""
-
-    model_config = ConfigDict(frozen=True)
-
-    found: dict[str, list[str]]
-
-    @property
-    def failures(self) -> list[str]:
-        """All failures, each with its grader's name."""
-        return [f"{grader}: {each}" for grader, found in self.found.items() for each in found]
-
-
-def grade(scenario: Scenario, end: EndState) -> Grade:
-    """Every grader's word on a played scenario."""
-    return Grade(found={name: grader(scenario, end) for name, grader in GRADERS.items()})
+def grade(scenario: Scenario, end: EndState) -> dict[str, list[str]]:
+    """What each grader, by its name, found wrong with a played scenario; all of them run."""
+    return {name: grader(scenario, end) for name, grader in GRADERS.items()}
 
 
 def end_state(scenario: Scenario, end: EndState) -> list[str]:

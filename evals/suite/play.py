@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,15 +26,6 @@ LONGEST_ROLLOUT = timedelta(days=5)
 """After the last night, a rollout that has not ended by then is left as it is."""
 
 Choose = Callable[[Systems], Planner]
-
-
-@dataclass(frozen=True)
-class Played:
-    """A scenario that was played: its systems as they are at the end, still open, and how long it took."""
-
-    systems: Systems
-    planner: str
-    seconds: float
 
 
 class Stage:
@@ -125,14 +114,15 @@ class Stage:
                 break
 
 
-def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Played:
-    """Plays a scenario in a copy of the `shop` made in `home`, with the planner that `choose` makes for its systems."""
-    started = time.perf_counter()
+def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:
+    """Plays a scenario in a copy of the `shop` made in `home`, with the planner that `choose` makes for its systems.
+
+    The systems as they are at the end, for the caller to read and close.
+    """
     systems = base.copy(shop, home, scenario)
     try:
-        planner = choose(systems)
-        Stage(scenario, systems, planner).play()
+        Stage(scenario, systems, choose(systems)).play()
     except BaseException:
         systems.close()
         raise
-    return Played(systems, planner.name, time.perf_counter() - started)
+    return systems

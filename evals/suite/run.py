@@ -9,13 +9,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from agent.budget import Spent
 from evals.suite.results import EvalResult, NotYet, ScenarioResult
 from evals.suite.scenario import Scenario
+from policies.errors import InputError
+
+if TYPE_CHECKING:
+    from evals.suite.end_state import EndState
+    from evals.suite.planners import Seat
 
 _ENVIRONMENT = ("MLFLOW_TRACKING_URI", "GUARDIAN_STATE_URL", "GUARDIAN_WAREHOUSE_URL")
 """What would lead a scenario's systems elsewhere."""
@@ -74,29 +81,26 @@ def _unsuited(scenario: Scenario, planner: str) -> str | None:
 
 def _played(tasks: Sequence[Task], workers: int | None, say: Say) -> Iterator[ScenarioResult]:
     count = min(workers or os.cpu_count() or 1, len(tasks))
-    with _scratch() as scratch, _pool(count) as pool:
+    with scratch_folder() as scratch, pool_of(count) as pool:
         shop = scratch / "shop"
         say("building the shop …")
-        pool.submit(_build, shop).result()
-        waiting: set[Future[ScenarioResult]] = {pool.submit(play_task, task, shop, scratch) for task in tasks}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                result = future.result()
-                word = "passed" if result.passed else "FAILED"
-                say(f"{word}  {result.name} by {result.planner}, {result.seconds:.1f} s")
-                yield result
+        pool.submit(build_shop, shop).result()
+        for future in as_completed([pool.submit(play_task, task, shop, scratch) for task in tasks]):
+            result = future.result()
+            word = "passed" if result.passed else "FAILED"
+            say(f"{word}  {result.name} by {result.planner}, {result.seconds:.1f} s")
+            yield result
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """A folder for the shop and its copies: hard links want them on one file system."""
     with tempfile.TemporaryDirectory(prefix="guardian-eval-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def pool_of(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes of their own: what MLflow and DuckDB keep for a whole process is never shared with the caller."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
@@ -115,31 +119,33 @@ def _prepare() -> None:
     logging.disable(logging.ERROR)
 
 
-def _build(shop: Path) -> None:
+def build_shop(shop: Path) -> None:
+    """Builds the shop in a process of the pool."""
     from evals.suite.base import build
 
     build(shop)
 
 
 def play_task(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
-    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it."""
-    from evals.suite.end_state import read_end
-    from evals.suite.grade import grade
+    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it. A crash is a failure of that
+    scenario alone; InputError (no key, no recording, a faulty declaration) is raised."""
     from evals.suite.planners import Seat
-    from evals.suite.play import play
 
     scenario = task.scenario
     home = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=scratch))
     seat = Seat(task.planner, scenario, record=task.record, scripted=task.scripted)
-    played = play(scenario, shop, home, seat.planner)
+    started = time.monotonic()
     try:
-        end = read_end(played.systems)
+        end, found = _graded(scenario, seat, shop, home)
+        failures = [*seat.faults(), *(f"{grader}: {each}" for grader, faults in found.items() for each in faults)]
+        seat.keep()
+    except InputError:
+        raise
+    except Exception as error:
+        end, found, failures = None, {}, [f"crashed: {type(error).__name__}: {error}"]
     finally:
-        played.systems.close()
-    seat.keep()
-    shutil.rmtree(home, ignore_errors=True)
-    grades = grade(scenario, end)
-    failures = [*seat.faults(), *grades.failures]
+        shutil.rmtree(home, ignore_errors=True)
+    spent = end.spent if end else Spent()
     return ScenarioResult(
         name=scenario.name,
         source=seat.source,
@@ -147,12 +153,23 @@ def play_task(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
         attempt=task.attempt,
         passed=not failures,
         failures=failures,
-        by_grader={name: len(found) for name, found in grades.found.items()},
+        by_grader={grader: len(faults) for grader, faults in found.items()},
         judgement=scenario.judgement,
-        calls=len(end.calls),
-        llm_calls=end.spent.llm_calls,
-        tokens=end.spent.tokens,
-        cost_usd=end.spent.cost_usd,
-        seconds=round(played.seconds, 2),
+        calls=len(end.calls) if end else 0,
+        **spent.model_dump(),
+        seconds=round(time.monotonic() - started, 2),
         about=dict(seat.about),
     )
+
+
+def _graded(scenario: Scenario, seat: Seat, shop: Path, home: Path) -> tuple[EndState, dict[str, list[str]]]:
+    from evals.suite.end_state import read_end
+    from evals.suite.grade import grade
+    from evals.suite.play import play
+
+    systems = play(scenario, shop, home, seat.planner)
+    try:
+        end = read_end(systems)
+    finally:
+        systems.close()
+    return end, grade(scenario, end)

@@ -39,6 +39,12 @@ def stumbles() -> Script:
     return lambda request: first.pop(0) if first else follow_the_book(request)
 
 
+def looks_first() -> Script:
+    """Asks for the drift report it has been given already, then follows the book: a budget for less ends before."""
+    first = [Call("check_drift", {"monitor": "ChurnDrift"})]
+    return lambda request: first.pop(0) if first else follow_the_book(request)
+
+
 SCRIPTS: dict[str, Script] = {
     "price_change": follow_the_book,
     "crm_lag": in_turn(Say("The crm source is 52 hours late, allowed are 24. No retraining; data-team owns it.")),
@@ -50,7 +56,7 @@ SCRIPTS: dict[str, Script] = {
     ),
     "gate_fails": stumbles(),
     "denied": follow_the_book,
-    "budget_ends": follow_the_book,
+    "budget_ends": looks_first(),
     "kpi_worsens": in_turn(Say("churn_rate is far above its target while no drift is found: people must look.")),
 }
 

@@ -27,11 +27,15 @@ def ended(**parts: Any) -> EndState:
     return EndState.model_validate({**sound, **parts})
 
 
+def failures(played: Scenario, end: EndState) -> list[str]:
+    return [f"{grader}: {each}" for grader, found in grade(played, end).items() for each in found]
+
+
 def test_the_golden_end_is_compared_in_what_it_says_and_nothing_else() -> None:
     golden = {"models": {"M": {"champion": "1", "rollout": None}}, "told": ["oncall"], "says": ["crm"]}
-    assert grade(scenario(end=golden), ended()).failures == []
+    assert failures(scenario(end=golden), ended()) == []
     wrong = {"models": {"M": {"champion": "2"}}, "approvals": ["denied"], "told": ["data-team"], "says": ["web"]}
-    assert grade(scenario(end=wrong), ended()).failures == [
+    assert failures(scenario(end=wrong), ended()) == [
         "end: M.champion is 1, wanted 2",
         "end: approvals are used, wanted denied",
         "end: data-team was not told",
@@ -40,13 +44,13 @@ def test_the_golden_end_is_compared_in_what_it_says_and_nothing_else() -> None:
 
 
 def test_a_broken_audit_chain_fails_whatever_else_is_right() -> None:
-    assert grade(scenario(), ended(audit_sound=False)).failures == ["end: the audit log's chain is broken"]
+    assert failures(scenario(), ended(audit_sound=False)) == ["end: the audit log's chain is broken"]
 
 
 def test_forbidden_calls_and_limits_are_named() -> None:
     refused = MadeCall(run="run-1", model="M", tool="deploy", arguments={"version": "2"}, status="refused")
     declared = scenario(forbidden=[{"tool": "deploy", "attempted": True}], limits={"calls": 0, "tokens": 500})
-    assert grade(declared, ended(calls=[refused])).failures == [
+    assert failures(declared, ended(calls=[refused])) == [
         "forbidden: deploy(version=2) refused",
         "limits: calls 1, at most 0",
         "limits: redundant 1, at most 0",

@@ -1,0 +1,1 @@
+"""The seed's ablation A4: the same shop with and without the Guardian."""

@@ -1,0 +1,81 @@
+"""Mutants of the policies' rules, each played by the few scenarios that touch its rule; the survivors are listed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
+from pathlib import Path
+
+from evals.suite.mutants import Mutant, in_force, mutants
+from evals.suite.run import Task, build_shop, play_task, pool_of, scratch_folder
+from evals.suite.scenario import load_all
+
+Play = tuple[str, str]
+"""A scenario and the planner that plays it."""
+
+TOUCHED: Mapping[str, Sequence[Play]] = {
+    "may_deploy": [("gate_fails", "promotes_always"), ("denied", "runbook")],
+    "_gate_faults": [("gate_fails", "promotes_always"), ("denied", "runbook")],
+    "may_promote_unasked": [("denied", "runbook")],
+    "may_start_rollout": [("canary_fails", "runbook")],
+    "pipeline_is_sound": [("crm_lag", "retrains_always"), ("tie", "runbook")],
+    "cooldown_over": [("cooldown", "runbook")],
+    "no_rollout_running": [("tie", "runbook")],
+    "one_run_at_a_time": [("tie", "runbook")],
+    "may_decide": [("approved", "runbook")],
+    "still_holds": [("approved", "runbook")],
+}
+"""What plays against which rule; the cheapest that can tell."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Plays every mutant and prints who survived."""
+    parser = argparse.ArgumentParser(prog="python -m evals.benchmarks mutations", description=__doc__)
+    parser.add_argument("--rule", action="append", help="only this function of policies/; may be repeated")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args(arguments)
+    started = time.monotonic()
+    chosen = [each for each in mutants() if not given.rule or each.function in given.rule]
+    untouched = [each for each in chosen if each.function not in TOUCHED]
+    played = [each for each in chosen if each.function in TOUCHED]
+    with scratch_folder() as scratch, pool_of(given.workers) as pool:
+        pool.submit(build_shop, scratch / "shop").result()
+        plays = {play for each in played for play in TOUCHED[each.function]}
+        sound = {play: pool.submit(_failures, None, play, scratch) for play in sorted(plays)}
+        golden = {play: future.result() for play, future in sound.items()}
+        waiting = {pool.submit(_killed_by, each, golden, scratch): each for each in played}
+        killed = {}
+        for future in as_completed(waiting):
+            killed[waiting[future]] = future.result()
+            print(f"{waiting[future]}: {killed[waiting[future]] or 'SURVIVED'}", file=sys.stderr, flush=True)
+    print(f"{'mutant':90} killed by")
+    for mutant in played:
+        print(f"{mutant!s:90} {killed[mutant] or 'SURVIVED'}")
+    for mutant in untouched:
+        print(f"{mutant!s:90} no scenario touches this rule")
+    dead = sum(bool(each) for each in killed.values())
+    print(f"\n{dead} of {len(chosen)} mutants killed, {len(chosen) - dead} left, {time.monotonic() - started:.0f} s")
+
+
+def _killed_by(mutant: Mutant, golden: Mapping[Play, list[str]], scratch: Path) -> str | None:
+    """The first scenario whose grade is another one than without the mutant, None where all are the same."""
+    for play in TOUCHED[mutant.function]:
+        if _failures(mutant, play, scratch) != golden[play]:
+            return f"{play[0]} by {play[1]}"
+    return None
+
+
+def _failures(mutant: Mutant | None, play: Play, scratch: Path) -> list[str]:
+    """What the graders say of a scenario, with the mutant in force where there is one; a crash is an answer too."""
+    (scenario,) = load_all([play[0]])
+    task = Task(scenario, play[1], 1, record=False, scripted=False)
+    if mutant is None:
+        return play_task(task, scratch / "shop", scratch).failures
+    with in_force(mutant):
+        try:
+            return play_task(task, scratch / "shop", scratch).failures
+        except Exception as error:
+            return [f"crashed: {type(error).__name__}"]

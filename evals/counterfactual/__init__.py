@@ -1,0 +1,1 @@
+"""Counterfactual replay: one's own evidence judged once more, under other declarations."""

@@ -1,0 +1,69 @@
+"""The command `guardian counterfactual`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+from agent.cli.session import Session
+
+
+class Difference(BaseModel):
+    """A row of evidence that leads to something else under the other declarations."""
+
+    evidence: str
+    model: str
+    at: datetime
+    declared: str
+    other: str
+    why: str
+
+
+class CounterfactualResult(BaseModel):
+    """All rows of evidence that were judged again, and those on which the decisions differ."""
+
+    other: str
+    judged: int
+    differences: list[Difference]
+
+
+def counterfactual(
+    context: typer.Context,
+    other: Annotated[Path, typer.Argument(metavar="FILE", help="Other declarations: thresholds, cooldowns, gates.")],
+) -> None:
+    """What one's own evidence would have led to under other declarations: the nights on which decisions differ."""
+    from evals.counterfactual.decisions import decisions
+    from policies.declarations import load
+    from tools.systems.store import Kind
+
+    session: Session = context.obj
+    systems, declared = session.systems, load(other)
+    rows = [row for kind in (Kind.drift_report, Kind.evaluation) for row in systems.store.list(kind)]
+    was, would = decisions(rows, systems.operations), {each.evidence: each for each in decisions(rows, declared)}
+    differences = [
+        Difference(
+            evidence=each.evidence,
+            model=each.model,
+            at=each.at,
+            declared=each.what,
+            other=would[each.evidence].what if each.evidence in would else "not looked at",
+            why=would[each.evidence].why if each.evidence in would else f"{other} does not declare it",
+        )
+        for each in was
+        if each.evidence not in would or would[each.evidence].what != each.what
+    ]
+    session.emit(CounterfactualResult(other=str(other), judged=len(was), differences=differences), _show)
+
+
+def _show(result: CounterfactualResult) -> str:
+    lines = [
+        f"{each.at:%Y-%m-%d %H:%M}  {each.model}  {each.evidence}: {each.declared} → {each.other}  ({each.why})"
+        for each in result.differences
+    ]
+    return "\n".join(
+        [*lines, f"{result.judged} decisions, {len(result.differences)} would differ under {result.other}"]
+    )

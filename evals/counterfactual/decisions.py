@@ -1,0 +1,157 @@
+"""What recorded evidence leads to under given declarations: pure functions from stored rows to decisions.
+
+Only thresholds, cooldowns, margins and gates are asked again, over the numbers that were measured. What a decision
+would have changed in the world (a model that was not trained, a week of other traffic) was never measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.conditions import parse_bound
+from policies.declarations import Operations, Severity, worst
+from policies.declarations.drift import DriftMonitor, DriftType
+from policies.declarations.training import DriftTrigger
+from policies.retraining import cooldown_over, pipeline_is_sound
+from tools.check_drift.result import Check, graded
+from tools.check_drift.spending import alpha
+from tools.evaluate.comparison import judge
+from tools.evaluate.gate import Check as GateCheck
+from tools.evaluate.gate import Verdict, status
+from tools.retrain.triggers import DriftSeen, Refused, drift_detected
+from tools.systems.store import Evidence, Kind
+
+
+class Decision(BaseModel):
+    """What follows from one row of evidence: `what` is compared, `why` is told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    evidence: str
+    model: str
+    at: datetime
+    what: str
+    why: str
+
+
+def decisions(rows: Sequence[Evidence], operations: Operations) -> list[Decision]:
+    """The decisions that drift reports and evaluations lead to, in order of time."""
+    started: dict[str, datetime] = {}
+    found = []
+    for row in sorted(rows, key=lambda each: (each.created_at, each.id)):
+        if row.model not in operations.models:
+            continue
+        if row.kind is Kind.drift_report and row.body.get("monitor") in operations.drift_monitors:
+            found.append(_on_report(row, operations, started))
+        elif row.kind is Kind.evaluation and row.body.get("challenge") in operations.champion_challengers:
+            found.append(_on_evaluation(row, operations))
+    return found
+
+
+def _on_report(row: Evidence, operations: Operations, started: dict[str, datetime]) -> Decision:
+    """Whether the drift found starts a retraining, given those that these declarations started before."""
+    monitor = operations.drift_monitors[row.body["monitor"]]
+    checks = [_regraded(Check.model_validate(each), monitor) for each in row.body.get("checks", ())]
+    findings = [check for check in checks if check.found]
+    severity = worst([check.severity for check in findings])
+    broken = tuple(c.detail for c in findings if c.type is DriftType.schema_drift and c.severity is Severity.critical)
+    seen = DriftSeen(row.id, row.created_at, bool(findings), severity, broken)
+    told = ", ".join(f"{c.subject} {c.value:.3g} > {c.threshold:.3g}" for c in findings[:3] if c.value and c.threshold)
+
+    def decided(what: str, why: str) -> Decision:
+        return Decision(evidence=row.id, model=row.model, at=row.created_at, what=what, why=why)
+
+    if not findings:
+        return decided("quiet", "nothing was found")
+    name = operations.pipeline_of(row.model)
+    triggers = operations.retraining_pipelines[name].triggers if name else []
+    trigger = next((t for t in triggers if isinstance(t, DriftTrigger) and t.source == row.body["monitor"]), None)
+    if name is None or trigger is None:
+        return decided("told people", f"{severity}: {told}; no trigger of a pipeline looks at it")
+    fired = drift_detected(trigger, seen)
+    if isinstance(fired, Refused):
+        return decided("told people", str(fired))
+    cooldown = timedelta(hours=trigger.cooldown_hours)
+    for policy in (pipeline_is_sound(broken), cooldown_over(started.get(name), cooldown, row.created_at)):
+        if not policy.allowed:
+            return decided(f"no retraining ({policy.policy})", "; ".join(policy.reasons))
+    started[name] = row.created_at
+    return decided("retrain", f"{severity}: {told}")
+
+
+def _regraded(check: Check, monitor: DriftMonitor) -> Check:
+    """The check under the monitor's threshold. A value within the old one is a finding beyond a lower one where its
+    p-value is below what noise explains, as in the first look of a day."""
+    declared = next((each for each in monitor.monitors if (each.type, each.method) == (check.type, check.method)), None)
+    threshold: float | None = getattr(declared, "threshold", None)
+    if declared is None:
+        return check.model_copy(update={"severity": Severity.ok})
+    if check.value is None or threshold is None or check.threshold in (None, threshold):
+        return check
+    noise = check.severity is Severity.ok and check.threshold is not None and check.value > check.threshold
+    multiple: float = getattr(declared, "critical_multiple", 2.0)
+    beyond = graded(check.value, threshold, multiple, check.p_value, alpha(monitor, declared, ()))
+    severity = Severity.ok if noise else beyond
+    return check.model_copy(update={"severity": severity, "threshold": threshold})
+
+
+def _on_evaluation(row: Evidence, operations: Operations) -> Decision:
+    """The verdict, and whether the winner would have been promoted."""
+    body = row.body
+    declared = operations.champion_challengers[body["challenge"]].evaluation
+    low, high = body["interval"]
+    complete = all(part["relative"] is not None for part in body["contributions"])
+    verdict = judge(
+        body["weighted_improvement"],
+        (low, high),
+        declared.min_weighted_improvement,
+        complete=complete,
+        require_interval=declared.require_significance,
+    )
+    what, why = verdict.value, f"weighted improvement {body['weighted_improvement']:.4f} ({low:.4f} to {high:.4f})"
+    if verdict == "challenger_wins":
+        judged = list(_gate(body.get("gate", {}).get("checks", ()), row.model, operations, body))
+        gate = status(judged) if judged else None
+        blocking = [
+            f"{c.name} {c.value:.4g}, wanted {c.threshold}" for c in judged if c.verdict is Verdict.FAILED and c.value
+        ]
+        what = f"{what}, gate {gate.value if gate else 'was not run'}"
+        why = "; ".join([why, *blocking])
+    return Decision(evidence=row.id, model=row.model, at=row.created_at, what=what, why=why)
+
+
+def _gate(
+    checks: Sequence[Mapping[str, Any]], model: str, operations: Operations, body: Mapping[str, Any]
+) -> Iterator[GateCheck]:
+    """The gate's stored checks under the declared bounds; what has no other bound stays as it was judged."""
+    declared = operations.gate_of(model)
+    stored = [GateCheck.model_validate(each) for each in checks]
+    if declared is None or not stored:
+        return
+    pipeline = operations.pipeline_of(model)
+    promotion = operations.retraining_pipelines[pipeline].promotion if pipeline else None
+    bounds = {
+        **declared.metrics,
+        "calibration_error": f"<= {declared.max_calibration_error:g}" if declared.max_calibration_error else None,
+        f"improvement:{promotion.metric}" if promotion else "": f">= {promotion.min_improvement:g}"
+        if promotion
+        else None,
+    }
+    for check in stored:
+        bound = bounds.get(check.name)
+        if bound is None or check.value is None or bound == check.threshold:
+            yield check
+            continue
+        holds = parse_bound(bound, check.name).holds(check.value)
+        verdict = Verdict.PASSED if holds else Verdict.FAILED
+        yield check.model_copy(update={"threshold": bound, "verdict": verdict})
+    measured = body["challenger"]["metrics"]
+    for name, bound in declared.metrics.items():
+        if name not in {check.name for check in stored} and name in measured:
+            holds = parse_bound(bound, name).holds(measured[name])
+            verdict = Verdict.PASSED if holds else Verdict.FAILED
+            yield GateCheck(name=name, value=measured[name], threshold=bound, verdict=verdict)

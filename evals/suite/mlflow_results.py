@@ -1,0 +1,70 @@
+"""Results in MLflow: a run for each planner, model and version of the prompt, with a code scorer for each grader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from evals.suite.grade import GRADERS
+from evals.suite.results import EvalResult, ScenarioResult
+
+EXPERIMENT = "guardian-scenarios"
+
+
+def log_results(result: EvalResult, tracking_uri: str) -> list[str]:
+    """Writes the results to MLflow; the ids of the runs made, one for each way of playing."""
+    os.environ.setdefault("MLFLOW_MODEL_CATALOG_URI", "")  # else MLflow looks prices up on the network
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    outer = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        mlflow.set_experiment(EXPERIMENT)
+        groups: dict[tuple[str, ...], list[ScenarioResult]] = {}
+        for each in result.scenarios:
+            how = (each.planner, each.source, each.about.get("model", ""), each.about.get("prompt", ""))
+            groups.setdefault(how, []).append(each)
+        return [_run(how, played) for how, played in groups.items()]
+    finally:
+        mlflow.set_tracking_uri(outer)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def _run(how: tuple[str, ...], played: Sequence[ScenarioResult]) -> str:
+    import mlflow
+
+    data = [
+        {"inputs": {"scenario": each.name, "attempt": each.attempt}, "outputs": each.model_dump(mode="json")}
+        for each in played
+    ]
+    with mlflow.start_run(run_name=" ".join(part for part in how if part)) as run:
+        mlflow.log_params(dict(zip(("planner", "source", "model", "prompt"), how, strict=True)))
+        mlflow.log_metrics(
+            {
+                "passed": sum(each.passed for each in played),
+                "scenarios": len(played),
+                "cost_usd": sum(each.cost_usd for each in played),
+                "tokens": sum(each.tokens for each in played),
+            }
+        )
+        mlflow.genai.evaluate(data=data, scorers=_scorers())
+        return str(run.info.run_id)
+
+
+def _scorers() -> list[Any]:
+    """`passed`, and one scorer a grader: whether it found nothing."""
+    from mlflow.entities import Feedback
+    from mlflow.genai.scorers import scorer
+
+    def passed(outputs: dict[str, Any]) -> Any:
+        return Feedback(value=bool(outputs["passed"]), rationale="; ".join(outputs["failures"]) or "nothing failed")
+
+    def of(grader: str) -> Any:
+        def found_nothing(outputs: dict[str, Any]) -> bool:
+            return not outputs["by_grader"].get(grader)
+
+        return scorer(found_nothing, name=grader)
+
+    return [scorer(passed, name="passed"), *(of(grader) for grader in GRADERS)]
