@@ -11,6 +11,7 @@ import numpy as np
 
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
+from tools.check_drift.divergence import shares
 from tools.check_drift.numeric import NumericSummary, rank_of_value, recentred, upper_values
 
 Summary = NumericSummary | CategorySummary
@@ -19,13 +20,15 @@ Summary = NumericSummary | CategorySummary
 def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[Floats, Floats]:
     """Counts of both sides by the baseline's deciles, and nulls last.
 
-    The baseline is counted exactly. A current value that shares its histogram bin with a decile is taken to lie below
-    it as often as the baseline's values of that bin do.
+    The baseline is counted exactly, and the current side where it was counted at these deciles. Else a current value
+    that shares its histogram bin with a decile is taken to lie below it as often as the baseline's values of that bin.
     """
     edges, bin_shares = decile_edges(baseline)
     edge_ranks = rank_of_value(edges, baseline.centre)
     sides = []
     for side in (baseline, recentred(current, baseline.centre)):
+        if np.array_equal(side.like_edges, edges):
+            bin_shares = side.like_shares
         cumulative = np.concatenate([[0], side.cumulative])
         first = np.searchsorted(side.ranks, edge_ranks, side="left")
         below = cumulative[first]
@@ -35,6 +38,24 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
         counts = np.diff(np.concatenate([[0.0], up_to, [everything]]))
         sides.append(np.append(counts, float(side.nulls)))
     return sides[0], sides[1]
+
+
+def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
+    """At most how far PSI is off, to first order, because of current values that share a histogram bin with a decile.
+
+    PSI = sum (q - p) ln(q / p), whose derivative by q is g = ln(q / p) + 1 - p / q; a share e that belongs to the other
+    side of a decile changes it by e times the difference of g there.
+    """
+    edges, bin_shares = baseline.edges, baseline.edge_shares
+    if not current.finite or not len(edges):
+        return 0.0
+    p, q = map(shares, numeric_counts(baseline, current))
+    slope = (np.log(q / p) + 1 - p / q)[:-1]  # nulls border on no decile
+    ranks = rank_of_value(edges, baseline.centre)
+    cumulative = np.concatenate([[0], current.cumulative])
+    first, last = (np.searchsorted(current.ranks, ranks, side=side) for side in ("left", "right"))
+    moved = (cumulative[last] - cumulative[first]) * np.maximum(bin_shares, 1 - bin_shares) / current.rows
+    return float(np.abs(moved * np.diff(slope)).sum())
 
 
 def decile_edges(summary: NumericSummary) -> tuple[Floats, Floats]:
