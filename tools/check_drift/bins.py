@@ -14,6 +14,8 @@ from tools.check_drift.counting import Floats
 from tools.check_drift.divergence import shares
 from tools.check_drift.numeric import NumericSummary, rank_of_value, recentred, upper_values
 
+PSI_ERROR = 2e-5
+
 Summary = NumericSummary | CategorySummary
 
 
@@ -27,17 +29,21 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
     edge_ranks = rank_of_value(edges, baseline.centre)
     sides = []
     for side in (baseline, recentred(current, baseline.centre)):
-        if np.array_equal(side.like_edges, edges):
-            bin_shares = side.like_shares
         cumulative = np.concatenate([[0], side.cumulative])
         first = np.searchsorted(side.ranks, edge_ranks, side="left")
         below = cumulative[first]
         inside = cumulative[np.searchsorted(side.ranks, edge_ranks, side="right")] - below
-        up_to = side.neg_inf + below + inside * bin_shares
+        counted = side is not baseline and np.array_equal(side.like_edges, edges)
+        up_to = side.neg_inf + (side.like_counts if counted else below + inside * bin_shares)
         everything = float(side.finite + side.neg_inf + side.pos_inf)
         counts = np.diff(np.concatenate([[0.0], up_to, [everything]]))
         sides.append(np.append(counts, float(side.nulls)))
     return sides[0], sides[1]
+
+
+def looks_again(baseline: NumericSummary, current: NumericSummary) -> bool:
+    """Whether the current values are to be counted at the baseline's deciles, or PSI could be off by `PSI_ERROR`."""
+    return current.centre == baseline.centre and psi_error(baseline, current) > PSI_ERROR
 
 
 def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:

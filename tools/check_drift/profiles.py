@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 
 from policies.errors import InputError
-from tools.check_drift.bins import Summary, psi_error
+from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary, bounded, count_codes
 from tools.check_drift.frames import Categories, Column, Part, parts
 from tools.check_drift.numeric import NumericSummary, counted_at, summarise, with_deciles
 
 _VERSION = 1
 _MOST_THREADS = 4
-_PSI_ERROR = 2e-5
-"""A column that could be off by more is looked at again."""
 _SCALARS = ("centre", "nulls", "pos_inf", "neg_inf", "total", "squares", "minimum", "maximum", "integral")
 _ARRAYS = ("ranks", "counts", "edges", "edge_shares")
 
@@ -155,10 +153,9 @@ def _finished(name: str, summary: Summary, read: Sequence[Part], like: Profile |
     if like is None:
         return with_deciles(summary, numbers)
     baseline = like.columns.get(name)
-    if not isinstance(baseline, NumericSummary) or summary.centre != baseline.centre:
-        return summary
-    unsure = psi_error(baseline, summary) > _PSI_ERROR
-    return counted_at(summary, baseline.edges, numbers) if unsure else summary
+    if isinstance(baseline, NumericSummary) and looks_again(baseline, summary):
+        return counted_at(summary, baseline.edges, numbers)
+    return summary
 
 
 def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | None, centre: float | None) -> Summary:
