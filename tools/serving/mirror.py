@@ -38,7 +38,7 @@ class Mirror:
         self._limit = queue_rows
         self._waiting: deque[tuple[PredictRequest, str]] = deque()
         self._rows = 0
-        self._workers: set[asyncio.Task[None] | None] = set()
+        self._workers: set[asyncio.Task[None]] = set()
 
     @property
     def queued(self) -> int:
@@ -75,7 +75,8 @@ class Mirror:
                     self._rows -= len(request.instances)
         finally:
             # In the same turn as the last look at the queue: a worker counted any longer would be waited for in vain.
-            self._workers.discard(asyncio.current_task())
+            if (worker := asyncio.current_task()) is not None:
+                self._workers.discard(worker)
 
     async def _copy(self, request: PredictRequest, request_id: str) -> None:
         scored, error = None, None
