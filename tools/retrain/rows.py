@@ -15,6 +15,7 @@ from tools.retrain.recipe import Floats
 from tools.retrain.recipes import HALF_LIVES
 from tools.retrain.sampling import Rows
 from tools.systems import datasets
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -88,11 +89,9 @@ def read(
         SELECT {chosen}, s.share AS _share, CAST(l.{quote(labels.value)} AS DOUBLE) AS _outcome
         FROM {binding.table} f
         JOIN s ON s.day = date_trunc('day', f.{quote(binding.time)})
-        JOIN {labels.table} l
+        JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
           ON l.{quote(labels.id)} = f.{quote(binding.id)} AND l.{quote(labels.time)} = f.{quote(binding.time)}
         WHERE f.{quote(binding.time)} >= $start AND f.{quote(binding.time)} < $end
-          AND l.{quote(labels.time)} >= $start AND l.{quote(labels.time)} < $end
-          AND l.{quote(labels.arrived)} <= $as_of
           AND {key} / 18446744073709551616.0 < s.share
         ORDER BY f.{quote(binding.time)}, f.{quote(binding.id)}
     """
