@@ -101,6 +101,7 @@ def test_a_better_challenger_wins_and_passes(world: TinyWorld) -> None:
     assert [each.kind for each in store.chain(gate.id)] == ["gate", "eval", "train", "drift"]
     assert (gate.status, gate.version) == ("passed", "2")
     assert gate.body["artifact_digest"] == world.systems.registry.get("loans", "2").digest
+    assert gate.body["champion"] == result.champion.version == "1"
     assert gate.body["holdout_digest"] == result.holdout.digest
     names = [each["name"] for each in gate.body["checks"]]
     assert {"auc_roc", "improvement:auc_roc", "segment:region=north", "no_overlap", "artifact_replays"} <= set(names)
