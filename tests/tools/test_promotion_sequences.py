@@ -227,6 +227,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(contenders, "latency", fast)
     monkeypatch.setattr(quality, "replay", lambda *_: Replay([0.5], [0.5], True))
+    monkeypatch.setattr(quality, "shared_rows", lambda *_: 0)
     for strategy in STRATEGIES.values():
         monkeypatch.setattr(strategy, "assess", assess)
 
