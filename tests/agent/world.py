@@ -192,7 +192,7 @@ class World:
     def evaluate(self, systems: Systems, arguments: Challenge) -> Evaluation:
         """Judges challenger against champion, and a winner by the quality gate."""
         self._called("evaluate")
-        judged = {"artifact_digest": "digest-2", "holdout_digest": "h"}
+        judged = {"artifact_digest": "digest-2", "champion": "1", "holdout_digest": "h"}
         row = self.systems.store.add(Kind.gate, MODEL, judged, at=self._now, version="2", status=self.gate)
         body = {
             "verdict": self.verdict,
