@@ -13,6 +13,9 @@ from tools.systems.systems import Systems
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
+CHAT = "chat/"
+"""How the threads of people's conversations begin."""
+
 
 @contextmanager
 def checkpoints(systems: Systems) -> Iterator[SqliteSaver]:
@@ -30,11 +33,13 @@ def checkpoints(systems: Systems) -> Iterator[SqliteSaver]:
 def prune(systems: Systems, going_on: Collection[str | None]) -> None:
     """Removes the checkpoints of every run that neither runs nor waits: its transcript is in the run's row.
 
-    `going_on` are the statuses of runs whose conversations are still needed. Threads are named RUN/MODEL.
+    `going_on` are the statuses of runs whose conversations are still needed. Threads are named RUN/MODEL; those of
+    people's conversations begin with CHAT and stay.
     """
     with checkpoints(systems) as saver:
         saver.setup()
-        threads = saver.conn.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
+        runs = "SELECT DISTINCT thread_id FROM checkpoints WHERE thread_id NOT LIKE ?"
+        threads = saver.conn.execute(runs, (f"{CHAT}%",)).fetchall()
         for (thread,) in threads:
             try:
                 needed = systems.store.get(str(thread).split("/")[0]).status in going_on
@@ -42,3 +47,11 @@ def prune(systems: Systems, going_on: Collection[str | None]) -> None:
                 needed = False
             if not needed:
                 saver.delete_thread(thread)
+
+
+def forget_history(saver: SqliteSaver, thread: str) -> None:
+    """Keeps a thread's newest checkpoint only: nobody goes back in a conversation."""
+    newest = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?"
+    for table in ("checkpoints", "writes"):
+        saver.conn.execute(f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id < ({newest})", (thread, thread))
+    saver.conn.commit()
