@@ -7,14 +7,13 @@ is sent again (`deliver` with the same event).
 from __future__ import annotations
 
 import json
-import struct
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from socket import SHUT_RD, SO_LINGER, SOL_SOCKET
+from socket import SHUT_RDWR
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -42,10 +41,8 @@ class Socket:
             assert self.heard.wait_for(lambda: len(self.connections) >= times, PATIENCE), "nobody connected"
 
     def cut(self) -> None:
-        """Resets the newest connection, without a word."""
-        there = self.connections[-1].socket
-        there.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-        there.shutdown(SHUT_RD)
+        """Breaks the newest connection, without a word."""
+        self.connections[-1].socket.shutdown(SHUT_RDWR)
 
     def refresh(self) -> None:
         """Asks the newest connection to make another one, as Slack does every few hours."""
