@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from agent.cli import change, decisions, look, measure, onboard, talk
+from agent.cli import change, daemon, decisions, look, measure, onboard, talk
 from agent.cli.session import Session
 from agent.untrusted import printable
 from policies.errors import DeclarationError, GuardianError
@@ -69,7 +69,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="guardian", help=HELP, callback=_globals, no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
-    for module in (onboard, look, measure, change, decisions, talk):
+    for module in (onboard, look, measure, change, decisions, talk, daemon):
         for name, command in module.COMMANDS.items():
             app.command(name)(_delivering(command) if name in TELLING else command)
     for point in sorted(entry_points(group="guardian.commands"), key=lambda each: each.name):
