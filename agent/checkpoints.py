@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SETUP_SECONDS = 60
 
+CHAT = "chat/"
+"""How the threads of people's conversations begin."""
+
 
 @contextmanager
 def checkpoints(systems: Systems) -> Iterator[BaseCheckpointSaver[Any]]:
@@ -66,16 +69,31 @@ def _postgres(systems: Systems) -> Iterator[BaseCheckpointSaver[Any]]:
 def prune(systems: Systems, going_on: Collection[str | None]) -> None:
     """Removes the checkpoints of every run that neither runs nor waits: its transcript is in the run's row.
 
-    `going_on` are the statuses of runs whose conversations are still needed. Threads are named RUN/MODEL.
+    `going_on` are the statuses of runs whose conversations are still needed. Threads are named RUN/MODEL; those of
+    people's conversations begin with CHAT and stay.
     """
     with checkpoints(systems) as saver:
         for thread in _threads(saver):
+            if thread.startswith(CHAT):
+                continue
             try:
                 needed = systems.store.get(thread.split("/")[0]).status in going_on
             except InputError:
                 needed = False
             if not needed:
                 saver.delete_thread(thread)
+
+
+def forget_history(saver: Any, thread: str) -> None:
+    """Keeps a thread's newest checkpoint only: nobody goes back in a conversation."""
+    sqlite = isinstance(saver.conn, sqlite3.Connection)
+    writes, mark = ("writes", "?") if sqlite else ("checkpoint_writes", "%s")
+    newest = f"SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = {mark}"
+    for table in ("checkpoints", writes):
+        older = f"DELETE FROM {table} WHERE thread_id = {mark} AND checkpoint_id < ({newest})"
+        saver.conn.execute(older, (thread, thread))
+    if sqlite:
+        saver.conn.commit()
 
 
 def _threads(saver: Any) -> list[str]:
