@@ -38,7 +38,7 @@ class Mirror:
         self._limit = queue_rows
         self._waiting: deque[tuple[PredictRequest, str]] = deque()
         self._rows = 0
-        self._workers: set[asyncio.Task[None] | None] = set()
+        self._workers: set[asyncio.Task[None]] = set()
 
     @property
     def queued(self) -> int:
@@ -64,6 +64,8 @@ class Mirror:
         self._waiting.clear()
 
     async def _work(self) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None
         try:
             while self._waiting:
                 request, request_id = self._waiting.popleft()
@@ -75,7 +77,7 @@ class Mirror:
                     self._rows -= len(request.instances)
         finally:
             # In the same turn as the last look at the queue: a worker counted any longer would be waited for in vain.
-            self._workers.discard(asyncio.current_task())
+            self._workers.discard(worker)
 
     async def _copy(self, request: PredictRequest, request_id: str) -> None:
         scored, error = None, None
