@@ -14,7 +14,7 @@ from evals.suite.scenario import ModelEnd
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
-from tools.systems.tables import AuditRow, SpendRow
+from tools.systems.tables import AlertRow, AuditRow, SpendRow
 
 
 class Message(BaseModel):
@@ -41,6 +41,8 @@ class EndState(BaseModel):
 
     models: dict[str, ModelEnd]
     messages: list[Message]
+    written: list[str] = []
+    """What else people can read: alerts as they stand, and the reports of runs."""
     approvals: list[str]
     runs: list[str]
     calls: list[MadeCall]
@@ -53,6 +55,7 @@ def read_end(systems: Systems) -> EndState:
     return EndState(
         models={model: _model_end(systems, model) for model in systems.operations.models},
         messages=_messages(systems),
+        written=[*_alerts(systems), *_reports(systems)],
         approvals=[row.status or "" for row in reversed(systems.store.list(Kind.approval))],
         runs=[row.status or "" for row in reversed(systems.store.list(Kind.run))],
         calls=_calls(systems),
@@ -85,6 +88,16 @@ def _messages(systems: Systems) -> list[Message]:
     with systems.store.reading() as session:
         told = session.scalars(select(AuditRow).where(AuditRow.action == "notify").order_by(AuditRow.number))
         return [Message.model_validate(json.loads(row.detail)) for row in told]
+
+
+def _alerts(systems: Systems) -> list[str]:
+    with systems.store.reading() as session:
+        return [f"{row.title}\n{row.text}" for row in session.scalars(select(AlertRow).order_by(AlertRow.id))]
+
+
+def _reports(systems: Systems) -> list[str]:
+    results = (RunRecord.model_validate(row.body).result or {} for row in systems.store.list(Kind.run))
+    return [str(result.get("report", "")) for result in results]
 
 
 def _calls(systems: Systems) -> list[MadeCall]:

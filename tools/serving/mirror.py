@@ -64,8 +64,6 @@ class Mirror:
         self._waiting.clear()
 
     async def _work(self) -> None:
-        worker = asyncio.current_task()
-        assert worker is not None
         try:
             while self._waiting:
                 request, request_id = self._waiting.popleft()
@@ -77,7 +75,8 @@ class Mirror:
                     self._rows -= len(request.instances)
         finally:
             # In the same turn as the last look at the queue: a worker counted any longer would be waited for in vain.
-            self._workers.discard(worker)
+            if (worker := asyncio.current_task()) is not None:
+                self._workers.discard(worker)
 
     async def _copy(self, request: PredictRequest, request_id: str) -> None:
         scored, error = None, None

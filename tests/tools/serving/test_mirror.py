@@ -87,7 +87,7 @@ def test_the_queue_is_bounded_and_what_does_not_fit_is_told() -> None:
 
 
 def test_a_copy_offered_as_the_last_worker_ends_is_scored_all_the_same() -> None:
-    """Eight answers at once end eight workers in one turn of the loop; the next copy comes in that turn."""
+    """Eight answers that arrive together end eight workers in one turn of the loop, in which the next copy comes."""
     told: list[str] = []
 
     class Together:
