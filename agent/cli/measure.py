@@ -81,7 +81,7 @@ def score(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="A batch pattern of serving_infra.")],
     at: At = None,
 ) -> None:
-    """Scores the last whole period of a batch pattern's schedule by the champion; again, it does only what is missing."""
+    """Scores the last whole period of a batch pattern's schedule by the champion; run again, what is missing."""
     from tools.serving.batch_run import run_batch
 
     session: Session = context.obj

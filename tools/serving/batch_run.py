@@ -20,6 +20,7 @@ from policies.declarations.binding import ModelBinding
 from policies.declarations.serving import Batch
 from policies.errors import InputError, SystemDown
 from tools.serving.batch import predictions, serving_champion
+from tools.systems.locks import acquire
 from tools.systems.systems import Systems
 from tools.systems.warehouse import quote
 
@@ -117,17 +118,13 @@ def run_batch(
 
 @contextmanager
 def _alone(systems: Systems, name: str) -> Iterator[None]:
-    """One run of a pattern at a time on this machine; the operating system lets go when a process dies."""
-    import fcntl
-
-    folder = systems.state / "scoring"
-    folder.mkdir(exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SystemDown("another run of it is under way", where=name) from None
+    """One run of a pattern at a time."""
+    if (lock := acquire(systems, f"score {name}")) is None:
+        raise SystemDown("another run of it is under way", where=name)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _scored_before(systems: Systems, binding: ModelBinding, pattern: Batch, start: datetime, end: datetime) -> int:
