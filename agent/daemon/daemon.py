@@ -17,8 +17,9 @@ from agent.daemon.schedule import is_due, next_tick
 from agent.deciding import listed
 from agent.runs import RunBusy, claimed
 from agent.slack.app import Credentials, SlackSurface
+from agent.status import status
 from agent.untrusted import clean
-from policies.errors import InputError
+from policies.errors import GuardianError, InputError
 from tools.systems.channels.configured import configured
 from tools.systems.outbox import Outbox
 from tools.systems.systems import Systems
@@ -96,6 +97,7 @@ class Daemon:
     def serve(self, ready: Callable[[str], None]) -> None:
         """Works until it is stopped; `ready` is given the status page's URL. Raises InputError where it cannot."""
         with self._alone():
+            self._open_registry()
             page = StatusServer(
                 self._systems,
                 self._settings.host,
@@ -145,6 +147,13 @@ class Daemon:
         with suppress(Exception):
             self._outbox.deliver()
         page.close()
+
+    def _open_registry(self) -> None:
+        """Looks once before anything else does: a new registry's tables are made by one process, not by several."""
+        try:
+            status(self._systems)
+        except GuardianError as error:
+            self._say(f"the models could not be looked up yet: {error}")
 
     def _look(self) -> None:
         """Starts a triage that is due, however many ticks were missed."""

@@ -220,8 +220,10 @@ def test_the_command_serves_a_real_night_and_ends_cleanly(
         assert started["planner"] == "runbook"
 
         def ran() -> bool:
-            runs = json.loads(get(f"{started['url']}/status.json")[1])["runs"]["runs"]
-            return len(runs) == 2 and runs[0]["status"] != "running"
+            status, seen, _ = get(f"{started['url']}/status.json")
+            assert status == 200, seen
+            runs, doing = json.loads(seen)["runs"]["runs"], json.loads(seen)["daemon"]["triage"]
+            return len(runs) == 2 and runs[0]["status"] == "finished" and not doing
 
         end = time.monotonic() + 60
         while not ran():
