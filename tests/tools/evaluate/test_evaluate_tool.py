@@ -28,7 +28,7 @@ from tools.systems.tables import AuditRow
 
 
 class Distorted(ClassifierMixin, BaseEstimator):
-    """The model inside, with something wrong: it guesses, is slow, or fails."""
+    """The model inside, with something wrong: it ranks backwards and flags nobody, is slow, or fails."""
 
     def __init__(self, inner: Any, fault: str) -> None:
         self.inner, self.fault = inner, fault
@@ -48,7 +48,7 @@ class Distorted(ClassifierMixin, BaseEstimator):
             raise RuntimeError("out of memory")
         if self.fault == "fails on one row" and len(rows) == 1 and rows["age"].iloc[0] != 30.0:
             raise RuntimeError("out of rows")
-        return scores[:, ::-1] if self.fault == "guesses" else scores
+        return scores[:, ::-1] * 0.01 if self.fault == "guesses" else scores
 
 
 @pytest.fixture(scope="module")
