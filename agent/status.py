@@ -147,13 +147,14 @@ def why(systems: Systems, model: str) -> Why:
         raise InputError("was never given any traffic; deploy a version or adopt a first champion", where=model)
     chain = []
     for row in systems.store.chain(change.id):
-        chain.append(_link(row))
+        chain.append(link(row))
         if row.kind is Kind.rollout and row.status == "rolled_back":
             break  # what the other version had been promoted on is no reason for this one
     return Why(model=model, serving_version=serving_version(systems, model), chain=chain)
 
 
-def _link(row: Evidence) -> Link:
+def link(row: Evidence) -> Link:
+    """A row of evidence in a line."""
     return Link(
         id=row.id,
         kind=row.kind.name,

@@ -61,7 +61,7 @@ def _on_report(row: Evidence, operations: Operations, started: dict[str, datetim
     findings = [check for check in checks if check.found]
     severity = worst([check.severity for check in findings])
     broken = tuple(c.detail for c in findings if c.type is DriftType.schema_drift and c.severity is Severity.critical)
-    seen = DriftSeen(row.id, row.created_at, bool(findings), severity, broken)
+    seen = DriftSeen(row.id, row.body["monitor"], row.created_at, bool(findings), severity, broken)
     told = ", ".join(f"{c.subject} {c.value:.3g} > {c.threshold:.3g}" for c in findings[:3] if c.value and c.threshold)
 
     def decided(what: str, why: str) -> Decision:

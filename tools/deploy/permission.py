@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from policies.declarations.binding import Labels
+from policies.declarations.deployment import DeploymentStrategy
 from policies.errors import PolicyRefusal
 from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rollout, not_serving_already
+from policies.strategies import StrategyFacts, may_use_strategy, suitable
 from tools.deploy.rollout import ENDED, Rollout, Status
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
+from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -36,6 +40,24 @@ def require_promotable(systems: Systems, model: str, version: str) -> Evidence |
     _refuse_rolled_back(systems, model, version, row)
     earlier = (_newest(systems, kind, model, version) for kind in (Kind.evaluation, Kind.training_run))
     return row or next((each for each in earlier if each is not None), None)
+
+
+def require_suitable(systems: Systems, model: str, strategy: str, declared: DeploymentStrategy) -> None:
+    """Raises PolicyRefusal, naming what is missing and which declared strategies suit, where this one does not."""
+    binding = systems.operations.model(model)
+    facts = StrategyFacts(labelled=_labelled(systems, binding.labels))
+    found = may_use_strategy(strategy, declared, binding, facts)
+    if not found.allowed:
+        others = suitable(systems.operations.deployment_strategies, binding, facts)
+        fit = f"suitable for {model}: {', '.join(others) or 'none of those declared'}"
+        raise PolicyRefusal(found.policy, "; ".join([*found.reasons, fit]), where=model)
+
+
+def _labelled(systems: Systems, labels: Labels) -> bool:
+    if not systems.warehouse.exists(labels.table):
+        return False
+    sql = f"SELECT 1 AS known FROM {labels.table} WHERE {quote(labels.arrived)} <= $now LIMIT 1"
+    return len(systems.warehouse.query(sql, {"now": systems.clock.now()})) > 0
 
 
 def serving_version(systems: Systems, model: str) -> str | None:

@@ -48,6 +48,12 @@ deployment_strategies:
     rollback:
       auto: true
       conditions: ["error_rate > 0.01", "p99_latency_ms > 300", "auc_degradation > 0.05"]
+  ErrorsOnly:
+    type: canary
+    stages:
+      - {traffic_pct: 50, duration: 1h, gate: ["error_rate <= 0.5%", "p99_latency_ms < 0.2 s"]}
+      - {traffic_pct: 100, duration: stable, gate: none}
+    rollback: {conditions: ["error_rate > 0.01"]}
   ShadowDeploy:
     type: shadow
     duration: "7d"
@@ -101,6 +107,13 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         registry.register(NAME, pipeline, example=frame[:5], params={}, metrics={}, tags={})
     registry.set_alias(NAME, "champion", "1")
     return home
+
+
+def first_label(systems: Systems) -> None:
+    """A label of long ago: the model's labels do arrive."""
+    at = pa.array([START - timedelta(days=90)], pa.timestamp("us"))
+    told = {"customer_id": np.array([-1]), "scored_at": at, "churned": np.array([False]), "labelled_at": at}
+    systems.warehouse.append("ml.labels", pa.table(told), "first")
 
 
 class Shop:
@@ -204,6 +217,7 @@ def shop(tmp_path: Path, registered: Path) -> Iterator[Shop]:
     systems = Systems.open(tmp_path / "operations.yaml")
     made = Shop(systems)
     made.set(START)
+    first_label(systems)
     systems.traffic.set(MODEL, "1", at=START, why="first champion", rests_on=None)
     yield made
     systems.close()

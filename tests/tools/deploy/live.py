@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tests.tools.deploy.conftest import MODEL, NAME, START, rows
+from tests.tools.deploy.conftest import MODEL, NAME, START, first_label, rows
 from tools.deploy.permission import serving_version
 from tools.deploy.rollout import Rollout
 from tools.deploy.tool import TOOL, advance, rollback, run
@@ -193,6 +193,7 @@ def opened(systems: Systems, gateway: GatewayProcess) -> LiveShop:
     clock = systems.clock
     assert isinstance(clock, VirtualClock)
     clock.set(START)
+    first_label(systems)
     systems.traffic.set(MODEL, "1", at=START, why="first champion", rests_on=None)
     return LiveShop(systems, gateway)
 
