@@ -115,7 +115,7 @@ def waived_by(systems: Systems, model: str, version: str) -> str:
 
 def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
     """A gate row as the policy reads it, beside the version's newest evaluation; what a row lacks matches nothing."""
-    since = evaluation is not None and evaluation.id != row.rests_on
+    own = evaluation is not None and evaluation.id == row.rests_on
     return GateEvidence(
         gate_id=row.id,
         model=row.model,
@@ -126,8 +126,13 @@ def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvid
         holdout_digest=str(row.body.get("holdout_digest") or ""),
         judged_at=row.created_at,
         expires_at=row.body.get("expires_at"),
-        overruled_by=_not_won(evaluation) if since else "",
+        overruled_by=_unfinished(evaluation) if own else _not_won(evaluation),
     )
+
+
+def _unfinished(evaluation: Evidence | None) -> str:
+    open_ = evaluation is not None and evaluation.status in ("running", "failed")
+    return f"{evaluation.id}, which it rests on, is {evaluation.status}" if open_ and evaluation else ""
 
 
 def _newest(systems: Systems, kind: Kind, model: str, version: str) -> Evidence | None:
