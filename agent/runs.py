@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from policies.errors import GuardianError
+from tools.systems.locks import acquire
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
 
@@ -24,8 +24,26 @@ class RunBusy(GuardianError):
     kind = "busy"
 
 
+class Asked(BaseModel):
+    """What a person asked in a conversation. `session` names it; `by` is their declared name, where they have one.
+
+    `read_only`: who asks may look and measure, and not change anything.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    session: str
+    text: str
+    by: str
+    read_only: bool
+    earlier: str = ""
+
+
 class RunRecord(BaseModel):
-    """The body of a run's row. `conversations`: transcript by thread; `done`: finished models' results."""
+    """The body of a run's row. `conversations`: transcript by thread; `done`: finished models' results.
+
+    `asked` is None for a triage.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +53,7 @@ class RunRecord(BaseModel):
     models: list[str]
     at: datetime | None = None
     due_only: bool = False
+    asked: Asked | None = None
     resumed_at: datetime | None = None
     measured: dict[str, dict[str, Any]] = {}
     conversations: dict[str, dict[str, Any]] = {}
@@ -105,21 +124,14 @@ def runs_with(systems: Systems, status: str) -> list[str]:
 
 @contextmanager
 def claimed(systems: Systems, run_id: str) -> Iterator[None]:
-    """Holds a run for this process, or what else `run_id` names; the operating system lets go when the process dies.
+    """Holds a run for this process, or what else `run_id` names, until it dies.
 
     Raises RunBusy where another process holds it.
     """
-    import fcntl
-
-    folder = systems.state / "runs"
-    folder.mkdir(exist_ok=True)
-    descriptor = os.open(folder / f"{run_id}.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise RunBusy("another process works on this run", where=run_id) from error
+    lock = acquire(systems, run_id)
+    if lock is None:
+        raise RunBusy("another process works on this run", where=run_id)
     try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()

@@ -120,6 +120,10 @@ def continue_waiting(
             return None
         progress(f"continuing {run_id}, which waited for a person")
         run.resume()
+        if run.record.asked is not None:
+            from agent.conversation.work import Turn
+
+            return Turn(systems, run, tools_of(toolbox), planner.name, progress).work()
         return Night(systems, run, planner, tools_of(toolbox), advance, progress).work()
 
 
@@ -140,7 +144,7 @@ def _continue(
         if systems.clock.now() - (run.record.resumed_at or row.created_at) > RESUMABLE:
             run.end("abandoned", f"interrupted, and not continued within {show_duration(RESUMABLE)}")
             return None
-        if run.record.models != models:
+        if run.record.models != models or run.record.asked is not None:
             return None
         progress(f"continuing {run_id}, which was interrupted")
         return Night(systems, run, planner, toolbox, advance, progress).work()

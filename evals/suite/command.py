@@ -80,7 +80,8 @@ def evaluate(
 
 def show(result: EvalResult) -> str:
     """The table: a line a scenario, what failed below it, the sums by planner and source."""
-    width = max(len(each.name) for each in [*result.scenarios, *result.not_for])
+    names = [each.name for each in result.scenarios] + [each.name for each in result.not_for]
+    width = max(map(len, names))
     numbers = f"{'calls':>5} {'LLM':>4} {'tokens':>7} {'$':>7} {'s':>6}"
     lines = [f"{'scenario':{width}}  {'planner':17} {'source':8} {'':6} {numbers}"]
     for each in result.scenarios:

@@ -132,7 +132,7 @@ def load_libraries() -> None:
     """What every scenario imports, while another process builds the shop."""
     import mlflow.sklearn  # noqa: F401
 
-    import agent.graph
+    import agent.graph  # noqa: F401
     import evals.suite.play  # noqa: F401
 
 

@@ -18,6 +18,9 @@ FILE = "scenario.yaml"
 DAY_OF_DEPLOYMENT = datetime(2026, 1, 6)
 
 
+Variant = Literal["champion", "challenger"]
+
+
 class Part(BaseModel):
     """A part of a scenario file: unknown keys are faults."""
 
@@ -73,7 +76,7 @@ class World(Part):
     at: datetime
     causes: list[str] = []
     nights: int = Field(default=1, ge=1, le=14)
-    converts: dict[Literal["champion", "challenger"], float] = {}
+    converts: dict[Variant, float] = {}
 
     @field_validator("at", mode="before")
     @classmethod

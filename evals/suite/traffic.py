@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evals.suite.scenario import ServingFault
+from evals.suite.scenario import ServingFault, Variant
 from policies.declarations.binding import ModelBinding
 from tools.evaluate.metrics import Floats
 from tools.serving.buckets import BucketRouter, threshold
@@ -40,7 +40,7 @@ class Traffic:
     """
 
     def __init__(
-        self, systems: Systems, model: str, fault: ServingFault | None, seed: int, converts: Mapping[str, float]
+        self, systems: Systems, model: str, fault: ServingFault | None, seed: int, converts: Mapping[Variant, float]
     ) -> None:
         self._systems, self._model, self._fault = systems, model, fault or ServingFault()
         self._rng = np.random.default_rng(seed)

@@ -11,7 +11,10 @@ import numpy as np
 
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
+from tools.check_drift.divergence import shares
 from tools.check_drift.numeric import NumericSummary, rank_of_value, recentred, upper_values
+
+PSI_ERROR = 5e-5
 
 Summary = NumericSummary | CategorySummary
 
@@ -19,8 +22,8 @@ Summary = NumericSummary | CategorySummary
 def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[Floats, Floats]:
     """Counts of both sides by the baseline's deciles, and nulls last.
 
-    The baseline is counted exactly. A current value that shares its histogram bin with a decile is taken to lie below
-    it as often as the baseline's values of that bin do.
+    The baseline is counted exactly, and the current side where it was counted at these deciles. Else a current value
+    that shares its histogram bin with a decile is taken to lie below it as often as the baseline's values of that bin.
     """
     edges, bin_shares = decile_edges(baseline)
     edge_ranks = rank_of_value(edges, baseline.centre)
@@ -30,11 +33,35 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
         first = np.searchsorted(side.ranks, edge_ranks, side="left")
         below = cumulative[first]
         inside = cumulative[np.searchsorted(side.ranks, edge_ranks, side="right")] - below
-        up_to = side.neg_inf + below + inside * bin_shares
+        counted = side is not baseline and np.array_equal(side.like_edges, edges)
+        up_to = side.neg_inf + (side.like_counts if counted else below + inside * bin_shares)
         everything = float(side.finite + side.neg_inf + side.pos_inf)
         counts = np.diff(np.concatenate([[0.0], up_to, [everything]]))
         sides.append(np.append(counts, float(side.nulls)))
     return sides[0], sides[1]
+
+
+def looks_again(baseline: NumericSummary, current: NumericSummary) -> bool:
+    """Whether the current values are to be counted at the baseline's deciles, or PSI could be off by `PSI_ERROR`."""
+    return current.centre == baseline.centre and psi_error(baseline, current) > PSI_ERROR
+
+
+def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
+    """How far PSI may be off, to first order, because of current values that share a histogram bin with a decile.
+
+    PSI = sum (q - p) ln(q / p), whose derivative by q is g = ln(q / p) + 1 - p / q; a share e that belongs to the other
+    side of a decile changes it by e times the difference of g there. Deciles err independently: squares add up.
+    """
+    edges, bin_shares = baseline.edges, baseline.edge_shares
+    if not current.finite or not len(edges):
+        return 0.0
+    p, q = map(shares, numeric_counts(baseline, current))
+    slope = (np.log(q / p) + 1 - p / q)[:-1]  # nulls border on no decile
+    ranks = rank_of_value(edges, baseline.centre)
+    cumulative = np.concatenate([[0], current.cumulative])
+    first, last = (np.searchsorted(current.ranks, ranks, side=side) for side in ("left", "right"))
+    moved = (cumulative[last] - cumulative[first]) * np.maximum(bin_shares, 1 - bin_shares) / current.rows
+    return float(np.linalg.norm(moved * np.diff(slope)))
 
 
 def decile_edges(summary: NumericSummary) -> tuple[Floats, Floats]:

@@ -24,8 +24,7 @@ SIGN = 1 << (31 - SHIFT)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _INF = 0x7F800000 >> SHIFT
-_NEGATIVE = 0x80000000
-_BLOCK = 8192  # stays in the cache, and below the length from which OpenBLAS spreads a dot product over threads
+_BLOCK = 1 << 17  # stays in the second cache; shorter ones hand the interpreter's lock over too often between threads
 _ROWS = 1 << 20
 
 
@@ -46,28 +45,29 @@ _buffers = _Buffers()
 
 @dataclass
 class Extent:
-    """Bit patterns of the centred single-precision values met so far, lowest and highest read as both kinds of int."""
+    """The centred single-precision values met so far: lowest and highest finite one, and whether any was not finite."""
 
-    low: int = 0xFFFFFFFF
-    high: int = 0
-    signed_low: int = 0x7FFFFFFF
-    signed_high: int = -0x80000000
+    low: float = np.inf
+    high: float = -np.inf
+    odd: bool = False
 
-    def widen(self, bits: NDArray[np.uint32]) -> bool:
-        """Takes in a block; whether all of it is finite."""
-        signed = bits.view(np.int32)
-        low, high = int(bits.min()), int(bits.max())
-        signed_low, signed_high = int(signed.min()), int(signed.max())
+    def widen(self, low: float, high: float) -> None:
+        """Takes in the extremes of a block."""
         self.low, self.high = min(self.low, low), max(self.high, high)
-        self.signed_low, self.signed_high = min(self.signed_low, signed_low), max(self.signed_high, signed_high)
-        return signed_high < 0x7F800000 and high < 0xFF800000
 
     def stretches(self) -> Iterator[slice]:
-        """The keys that can occur: of negative values, then of the others."""
-        if self.high >= _NEGATIVE:
-            yield slice((self.signed_low & 0xFFFFFFFF) >> SHIFT, (self.high >> SHIFT) + 1)
-        if self.low < _NEGATIVE:
-            yield slice(self.low >> SHIFT, (self.signed_high >> SHIFT) + 1)
+        """The keys that can occur: of negative values, then of the others. -0.0 is among the negative."""
+        if self.odd:
+            yield from (slice(SIGN, 2 * SIGN), slice(0, SIGN))
+            return
+        if self.low <= 0:
+            yield slice(_key(self.high) if self.high < 0 else SIGN, max(_key(-abs(self.low)), SIGN) + 1)
+        if self.high >= 0:
+            yield slice(_key(self.low) if self.low > 0 else 0, _key(self.high) + 1)
+
+
+def _key(value: float) -> int:
+    return int(np.float32(value).view(np.uint32)) >> SHIFT
 
 
 @dataclass
@@ -78,6 +78,13 @@ class Tally:
     squares: float = 0.0
     minimum: float = np.inf
     maximum: float = -np.inf
+
+    def add(self, centred: Floats, minimum: float, maximum: float) -> None:
+        """Takes in finite values and the extremes of what they were before they were centred."""
+        with np.errstate(over="ignore"):
+            self.total += float(np.add.reduce(centred))
+            self.squares += float(np.einsum("i,i->", centred, centred))  # a dot product would start BLAS's threads
+        self.minimum, self.maximum = min(self.minimum, minimum), max(self.maximum, maximum)
 
 
 def count(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, tuple[int, int, int], Tally]:
@@ -163,16 +170,18 @@ def _fill(keys: Ints, values: NDArray[Any], centre: float, tally: Tally | None) 
             else:
                 double = block
             np.copyto(single, double, casting="same_kind")
-        bits = single.view(np.uint32)
-        if not extent.widen(bits):
-            _keep_finite(single, double)
-            extent.widen(bits)
+        low, high = float(block.min()), float(block.max())
+        if low - centre >= -FLOAT32_MAX and high - centre <= FLOAT32_MAX:  # neither holds where there is a NaN
+            extent.widen(low - centre, high - centre)
             if tally is not None:
-                kept = np.isfinite(double)
-                _add(tally, double[kept], block[kept])
-        elif tally is not None:
-            _add(tally, double, block)
-        np.right_shift(bits, SHIFT, out=keys[start : start + len(block)], casting="unsafe")
+                tally.add(double, low, high)
+        else:
+            _keep_finite(single, double)
+            extent.odd = True
+            kept = np.isfinite(double)
+            if tally is not None and kept.any():
+                tally.add(double[kept], float(block[kept].min()), float(block[kept].max()))
+        np.right_shift(single.view(np.uint32), SHIFT, out=keys[start : start + len(block)], casting="unsafe")
     return extent
 
 
@@ -180,13 +189,3 @@ def _keep_finite(single: NDArray[np.float32], double: Floats) -> None:
     """A finite value beyond the range of single precision must not be counted as infinite."""
     beyond = np.isinf(single) & np.isfinite(double)
     single[beyond] = np.copysign(np.float32(FLOAT32_MAX), single[beyond])
-
-
-def _add(tally: Tally, centred: Floats, values: NDArray[Any]) -> None:
-    if not len(values):
-        return
-    with np.errstate(over="ignore"):
-        tally.total += float(np.add.reduce(centred))
-        tally.squares += float(np.dot(centred, centred))
-    tally.minimum = min(tally.minimum, float(values.min()))
-    tally.maximum = max(tally.maximum, float(values.max()))

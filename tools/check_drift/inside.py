@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from policies.errors import InputError
-from tools.check_drift.bins import Summary
+from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import KEPT, CategorySummary, bounded
 from tools.check_drift.counting import FLOAT32_MAX, sum_by_rank
 from tools.check_drift.numeric import NumericSummary, centre_of, ranks_of
@@ -66,12 +66,24 @@ def profile_inside(
         if rest := [name for name in numbers if name not in centres]:
             centres |= source.centres(rest)
         found |= source.histograms(numbers, centres)
-        if like is None:
-            found |= source.deciles({name: each for name, each in found.items() if isinstance(each, NumericSummary)})
+        summaries = {name: each for name, each in found.items() if isinstance(each, NumericSummary)}
+        found |= source.deciles(summaries) if like is None else source.counted_at(_unsure(summaries, known))
     if counted:
         found |= source.categories(counted)
     rows = source.rows()
     return Profile(rows, {name: _of_kind(found[name], known.get(name)) for name in columns})
+
+
+def _unsure(
+    summaries: Mapping[str, NumericSummary], known: Mapping[str, Summary]
+) -> dict[str, tuple[NumericSummary, list[float]]]:
+    """The columns to be counted at their baseline's deciles, and those."""
+    pairs = ((name, each, known.get(name)) for name, each in summaries.items())
+    return {
+        name: (each, like.edges.tolist())
+        for name, each, like in pairs
+        if isinstance(like, NumericSummary) and looks_again(like, each)
+    }
 
 
 def _of_kind(summary: Summary, like: Summary | None) -> Summary:
@@ -189,6 +201,26 @@ class _Source:
         return {
             name: replace(summaries[name], edges=np.array(edges[name]), edge_shares=np.array(shares[name]))
             for name in names
+        }
+
+    def counted_at(self, asked: Mapping[str, tuple[NumericSummary, list[float]]]) -> dict[str, NumericSummary]:
+        """The summaries with the number of finite values <= each of the given edges."""
+        if not asked:
+            return {}
+        names = list(asked)
+        edges = [(i, k, edge) for i, name in enumerate(names) for k, edge in enumerate(asked[name][1])]
+        listed = ", ".join(f"({i}, {k}, CAST({edge!r} AS double precision))" for i, k, edge in edges)
+        sql = f"""
+            SELECT e.i, e.k, count(*) AS n
+            FROM {self._values(names)} JOIN (VALUES {listed}) AS e(i, k, edge) ON e.i = s.i AND s.x <= e.edge
+            WHERE {_FINITE} GROUP BY e.i, e.k
+        """
+        counts = {name: np.zeros(len(asked[name][1])) for name in names}
+        for row in self._asked(sql):
+            counts[names[row["i"]]][row["k"]] = row["n"]
+        return {
+            name: replace(each, like_edges=np.array(edges), like_counts=counts[name])
+            for name, (each, edges) in asked.items()
         }
 
     def categories(self, names: Sequence[str]) -> dict[str, CategorySummary]:

@@ -10,7 +10,7 @@ of their own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +33,8 @@ class NumericSummary:
     are the sums of (x - centre) and its square. `edges` are the exact deciles (inverted CDF, duplicates merged) of a
     baseline, and `edge_shares` the share of each edge's histogram bin that is <= the edge; both are empty for what was
     added up or profiled to be compared, and deciles then fall on bin boundaries. `integral`: all finite values are
-    whole numbers.
+    whole numbers. `like_edges` are a baseline's deciles where it mattered to count at them, `like_counts` the number of
+    finite values <= each; both are lost where summaries add up, and are not stored.
     """
 
     centre: float
@@ -49,6 +50,8 @@ class NumericSummary:
     edges: Floats
     edge_shares: Floats
     integral: bool = False
+    like_edges: Floats = field(default_factory=lambda: _NONE)
+    like_counts: Floats = field(default_factory=lambda: _NONE)
 
     @cached_property
     def cumulative(self) -> Ints:
@@ -151,6 +154,16 @@ def with_deciles(summary: NumericSummary, pieces: Iterable[NDArray[Any]]) -> Num
             edges.append(edge)
             shares.append(float(np.searchsorted(stretch, edge, side="right")) / inside)
     return replace(summary, edges=np.array(edges), edge_shares=np.array(shares))
+
+
+def counted_at(summary: NumericSummary, edges: Floats, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
+    """The summary with exact counts at a baseline's deciles, from another look at its values, in pieces."""
+    ranks = rank_of_value(edges, summary.centre)
+    near = np.sort(np.concatenate([select(piece, summary.centre, np.unique(ranks)) for piece in pieces]))
+    first = np.searchsorted(rank_of_value(near, summary.centre), ranks, side="left")
+    below = np.concatenate([[0], summary.cumulative])[np.searchsorted(summary.ranks, ranks, side="left")]
+    counts = below + np.searchsorted(near, edges, side="right") - first
+    return replace(summary, like_edges=edges, like_counts=counts.astype(np.float64))
 
 
 def is_integral(values: NDArray[Any]) -> bool:

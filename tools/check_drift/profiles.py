@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from policies.errors import InputError
-from tools.check_drift.bins import Summary
+from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary, bounded, count_codes
 from tools.check_drift.frames import Categories, Column, Part, parts
-from tools.check_drift.numeric import NumericSummary, summarise, with_deciles
+from tools.check_drift.numeric import NumericSummary, counted_at, summarise, with_deciles
 
 _VERSION = 1
 _MOST_THREADS = 4
@@ -124,14 +124,8 @@ def profile(
             columns_found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
             rows += part.rows
             read.append(part)
-        if like is None:
-            columns_found = dict(
-                zip(
-                    columns_found,
-                    pool.map(lambda each: _finished(each[0], each[1], read), columns_found.items()),
-                    strict=True,
-                )
-            )
+        finished = pool.map(lambda name: _finished(name, columns_found[name], read, like), list(columns_found))
+        columns_found = dict(zip(columns_found, finished, strict=True))
     return Profile(rows, columns_found)
 
 
@@ -147,12 +141,21 @@ def _summary(
     return before
 
 
-def _finished(name: str, summary: Summary, read: Sequence[Part]) -> Summary:
-    """A baseline's column with exact deciles, from a second look at its values."""
+def _finished(name: str, summary: Summary, read: Sequence[Part], like: Profile | None) -> Summary:
+    """A column after a second look at its values, where one is needed.
+
+    A baseline gets exact deciles; what is compared with one is counted at them where PSI could be off without.
+    """
     if isinstance(summary, CategorySummary):
         return summary
     values = (piece for part in read for piece in part.pieces(name))
-    return with_deciles(summary, (piece for piece in values if not isinstance(piece, Categories)))
+    numbers = (piece for piece in values if not isinstance(piece, Categories))
+    if like is None:
+        return with_deciles(summary, numbers)
+    baseline = like.columns.get(name)
+    if isinstance(baseline, NumericSummary) and looks_again(baseline, summary):
+        return counted_at(summary, baseline.edges, numbers)
+    return summary
 
 
 def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | None, centre: float | None) -> Summary:

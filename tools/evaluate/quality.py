@@ -11,7 +11,7 @@ import numpy as np
 from policies.declarations.drift import SchemaDrift
 from policies.declarations.evaluation import QualityGate
 from tools.evaluate import gate
-from tools.evaluate.contenders import HoldoutRows, Judged, replay, trained_until
+from tools.evaluate.contenders import HoldoutRows, Judged, replay, shared_rows, trained_until
 from tools.evaluate.gate import Check, SegmentReading
 from tools.evaluate.metrics import Direction, metric
 from tools.evaluate.significance import delong
@@ -58,7 +58,8 @@ def checks(
     ):
         if limit is not None:
             found.append(gate.ceiling(name, theirs.get(measured, nan), limit))
-    found.append(gate.no_overlap(trained_until(challenger.version), about.start))
+    shared = shared_rows(systems, challenger.version, systems.operations.model(model), holdout)
+    found.append(gate.no_overlap(trained_until(challenger.version), about.start, shared))
     again = replay(systems, challenger.version, systems.operations.model(model))
     found.append(gate.artifact_replays(again.logged, again.replayed, again.digest_matches, again.error))
     return found

@@ -174,7 +174,7 @@ def _gate(
     theirs: dict[str, float],
     now: datetime,
 ) -> GateResult:
-    """Runs the declared gate and stores its result, bound to this artifact and this holdout."""
+    """Runs the declared gate and stores its result, bound to this artifact, this champion and this holdout."""
     declared = systems.operations.gate_of(model)
     if declared is None:
         return GateResult(gate_id=None, status="not_run", checks=[])
@@ -187,6 +187,7 @@ def _gate(
         checks=found,
         version=version.version,
         artifact_digest=version.digest,
+        champion=champion.version.version,
         holdout_digest=holdout.about.digest,
         expires_at=now + declared.max_age,
     )

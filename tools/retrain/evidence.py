@@ -16,6 +16,7 @@ from tools.evaluate.metrics import Scored, metric
 from tools.retrain import recipe, training
 from tools.retrain.triggers import DriftSeen, Performance
 from tools.systems import datasets
+from tools.systems.labels import first_told, known
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
@@ -150,9 +151,10 @@ def moment(version: ModelVersion | None, tag: str) -> datetime | None:
 
 
 def labels_since(systems: Systems, model: str, table: str, since: datetime | None, now: datetime) -> int:
-    """Labels that arrived in (`since`, `now`]; all that arrived by `now` without a `since`."""
-    arrived = quote(systems.operations.model(model).labels.arrived)
-    sql = f"SELECT count(*) FROM {table} WHERE {arrived} > $since AND {arrived} <= $now"
+    """Rows first labelled in (`since`, `now`], by a table like the model's labels; a correction is no new label."""
+    labels = systems.operations.model(model).labels
+    datasets.require(systems, table)
+    sql = f"SELECT count(*) FROM {first_told(labels, '$now', table=table)} WHERE {quote(labels.arrived)} > $since"
     found = systems.warehouse.query(sql, {"since": since or datetime(1900, 1, 1), "now": now})
     return int(found.column(0)[0].as_py())
 
@@ -163,9 +165,7 @@ def labelled_rows(systems: Systems, model: str, start: datetime, end: datetime, 
     labels = binding.labels
     sql = f"""
         SELECT count(*) FILTER ({quote(labels.time)} >= $start), count(*) FILTER ({quote(labels.time)} >= $late)
-        FROM {labels.table}
-        WHERE {quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end
-          AND {quote(labels.arrived)} <= $now
+        FROM {known(labels, "$now", f"{quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end")}
     """
     late = end - timedelta(days=14)
     found = systems.warehouse.query(sql, {"start": start, "late": late, "end": end, "now": now})

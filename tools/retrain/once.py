@@ -80,6 +80,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
             digest=rows.digest(found),
         ),
         last_row=last if one_load else times.iloc[-1].to_pydatetime(),
+        keys=rows.keys(found[binding.id], times),
         example=example,
         example_scores=scores_of(binding.task, pipeline, example),
         trials=(),

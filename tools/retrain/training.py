@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SEED = 20
 EXAMPLE_ROWS = 20
 EXAMPLE_FILE = "example.json"
+KEYS_FILE = "training_rows.npy"
 THRESHOLD_PARAM = "threshold"
 TRAIN_END_TAG = "guardian.train_end"
 AS_OF_TAG = "guardian.as_of"
@@ -44,8 +45,8 @@ _SEARCH_SHARE = 0.8
 class Trained:
     """A fitted model and what it is to be judged by: validation metrics, its F1 threshold, where its data came from.
 
-    `judged` are the validation rows it was chosen on and `threshold` is None where the task is not binary; `stopped`
-    says what ended the work early, None where nothing did.
+    `keys` are those of all rows that it was fitted or chosen on; `judged` are the validation rows it was chosen on and
+    `threshold` is None where the task is not binary; `stopped` says what ended the work early, None where nothing did.
     """
 
     pipeline: Any
@@ -56,6 +57,7 @@ class Trained:
     metrics: dict[str, float]
     window: DataWindow
     last_row: datetime
+    keys: rows.Keys
     example: pd.DataFrame
     example_scores: Floats
     trials: tuple[TrialRecord, ...]
@@ -159,6 +161,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
         ),
         # Stopped early, the model knows the training slice alone.
         last_row=found.last if made.stopped is None else found.times[cut - 1].astype("datetime64[us]").item(),
+        keys=found.keys,
         example=example,
         example_scores=recipe.score(made.model, example),
         trials=tuple(trials),
@@ -197,6 +200,7 @@ def register(
         },
         artifacts={
             EXAMPLE_FILE: json.dumps(example).encode(),
+            KEYS_FILE: rows.written(trained.keys),
             "data_window.json": trained.window.model_dump_json(indent=1).encode(),
             "trials.json": json.dumps([asdict(each) for each in trained.trials], indent=1).encode(),
             "environment.json": json.dumps(provenance.environment(), indent=1).encode(),

@@ -53,7 +53,8 @@ def _serve(connection: socket.socket) -> None:
         messages = reader.feed(data)
         for message in messages:
             if isinstance(message, dict):
-                scorer, beside = _load(connection, Path(message["load"])), _beside(message["beside"])
+                beside = _beside(message["beside"])  # before it is said to be ready: copies have a deadline
+                scorer = _load(connection, Path(message["load"]))
         questions = [message for message in messages if isinstance(message, list)]
         if questions and scorer is not None:
             connection.sendall(b"".join(pack(answer) for answer in _answers(scorer, beside, questions)))

@@ -7,6 +7,7 @@ dead costs the primary nothing but the copying.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ QUEUE_ROWS = 1_000
 """Instances that may wait or be under way; at 500 a second, two seconds' worth."""
 AT_ONCE = 8
 """Copies under way at a time."""
+
+log = logging.getLogger("guardian.gateway")
 
 Record = Callable[[PredictRequest, str, float, Scored | None, str | None], None]
 """Told of each copy: request, request id, seconds it took, scores or None, what failed."""
@@ -49,27 +52,38 @@ class Mirror:
         self._rows += len(request.instances)
         self._waiting.append((request, request_id))
         if len(self._workers) < AT_ONCE:
-            worker = asyncio.get_running_loop().create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers.add(asyncio.get_running_loop().create_task(self._work()))
         return True
 
     def close(self) -> None:
         """Forgets what waits; copies under way end unrecorded."""
         for worker in self._workers:
             worker.cancel()
+        self._workers.clear()
+        self._rows -= sum(len(request.instances) for request, _ in self._waiting)
         self._waiting.clear()
-        self._rows = 0
 
     async def _work(self) -> None:
-        while self._waiting:
-            request, request_id = self._waiting.popleft()
-            scored, error = None, None
-            started = self._timer()
-            try:
-                scored = await self._challenger.score_copy(request.instances)
-            except ChallengerFailed as failed:
-                error = str(failed)
-                await asyncio.sleep(0)  # an open breaker answers at once: the requests come first
-            self._record(request, request_id, self._timer() - started, scored, error)
-            self._rows -= len(request.instances)
+        try:
+            while self._waiting:
+                request, request_id = self._waiting.popleft()
+                try:
+                    await self._copy(request, request_id)
+                except Exception as error:
+                    log.error("a copy could not be recorded: %s: %s", type(error).__name__, error)
+                finally:
+                    self._rows -= len(request.instances)
+        finally:
+            # In the same turn as the last look at the queue: a worker counted any longer would be waited for in vain.
+            if (worker := asyncio.current_task()) is not None:
+                self._workers.discard(worker)
+
+    async def _copy(self, request: PredictRequest, request_id: str) -> None:
+        scored, error = None, None
+        started = self._timer()
+        try:
+            scored = await self._challenger.score_copy(request.instances)
+        except ChallengerFailed as failed:
+            error = str(failed)
+            await asyncio.sleep(0)  # an open breaker answers at once: the requests come first
+        self._record(request, request_id, self._timer() - started, scored, error)

@@ -65,6 +65,11 @@ class GatewayProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> GatewayProcess:
         """Starts it. Raises SystemDown with its last words if it ends or is not ready in time."""
         until = time.monotonic() + self._seconds
@@ -134,12 +139,21 @@ class GatewayProcess:
             time.sleep(0.02)
 
     def wait_log_drained(self, seconds: float = 10.0) -> None:
-        """Waits until every answered request and every copy is in the warehouse. Raises SystemDown otherwise."""
-        until = time.monotonic() + seconds
+        """Waits until every answered request and every copy is in the warehouse.
+
+        A slow machine may take as long as it needs. Raises SystemDown after `seconds` in which nothing moved.
+        """
         queued = ("guardian_shadow_rows_queued", "guardian_prediction_log_rows_queued")
-        while sum(map(self.metrics().__getitem__, queued)):
-            if time.monotonic() > until:
-                raise SystemDown("still has rows to write", where="prediction log")
+        moved = (*queued, "guardian_prediction_log_rows_written")
+        before: dict[str, float] = {}
+        until = time.monotonic() + seconds
+        while sum((metrics := self.metrics())[name] for name in queued):
+            state = {name: metrics[name] for name in moved}
+            if state != before:
+                before, until = state, time.monotonic() + seconds
+            elif time.monotonic() > until:
+                waits = ", ".join(f"{name} {value:g}" for name, value in state.items())
+                raise SystemDown(f"nothing moved for {seconds:g} s: {waits}", where="prediction log")
             time.sleep(0.02)
 
     def errors(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import create_engine, event, func, make_url, select
+from sqlalchemy import Connection, create_engine, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -100,6 +100,15 @@ class Store:
                 return
         with self.writing() as session:
             migrations.prepare(session.connection(), Base.metadata)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    def connect(self) -> Connection:
+        """A connection outside the sessions, without transactions."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

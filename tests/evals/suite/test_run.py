@@ -13,7 +13,12 @@ from evals.suite.scenario import load_all
 
 pytestmark = pytest.mark.timeout(900)  # the shop is built first, and machines are busy
 
-TWICE = [("crm_lag", "runbook"), ("nothing_wrong", "runbook"), ("crm_lag", "recorded"), ("prediction_drift", "recorded")]
+TWICE = [
+    ("crm_lag", "runbook"),
+    ("nothing_wrong", "runbook"),
+    ("crm_lag", "recorded"),
+    ("prediction_drift", "recorded"),
+]
 ONCE = [("prediction_drift", "runbook")]
 MEANT_FOR = [
     ("price_change", "does_nothing"),

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sqlalchemy import select
 
 from policies.errors import InputError
-from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld
+from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld, rows_of
 from tools.evaluate import contenders
 from tools.evaluate.result import EvaluateResult
 from tools.evaluate.tool import TOOL
@@ -101,6 +102,7 @@ def test_a_better_challenger_wins_and_passes(world: TinyWorld) -> None:
     assert [each.kind for each in store.chain(gate.id)] == ["gate", "eval", "train", "drift"]
     assert (gate.status, gate.version) == ("passed", "2")
     assert gate.body["artifact_digest"] == world.systems.registry.get("loans", "2").digest
+    assert gate.body["champion"] == result.champion.version == "1"
     assert gate.body["holdout_digest"] == result.holdout.digest
     names = [each["name"] for each in gate.body["checks"]]
     assert {"auc_roc", "improvement:auc_roc", "segment:region=north", "no_overlap", "artifact_replays"} <= set(names)
@@ -149,6 +151,19 @@ def test_a_twin_ties_and_the_champion_stays(world: TinyWorld) -> None:
     assert (result.weighted_improvement, result.interval) == (0, (0, 0))
     assert (result.verdict, result.gate.status) == ("tie", "not_run")
     assert registry.alias("loans", "challenger") == version
+
+
+def test_rows_it_was_trained_on_may_not_judge_it(world: TinyWorld) -> None:
+    warehouse = world.systems.warehouse
+    learned = pa.concat_tables([rows_of(day, True).slice(0, 10).drop_columns(["known_at"]) for day in range(32, 37)])
+    warehouse.append("loans_holdout", learned.set_column(0, "loan", learned["loan"].cast("float64")), "learned")
+    try:
+        result = _evaluate(world, "2")
+    finally:
+        warehouse.withdraw("loans_holdout", "learned")
+    overlap = next(each for each in result.gate.checks if each.name == "no_overlap")
+    assert (overlap.verdict, overlap.value, result.gate.status) == ("failed", 50, "failed")
+    assert overlap.detail.startswith("50 rows in common")
 
 
 def test_a_winner_without_provenance_is_not_passed(world: TinyWorld) -> None:

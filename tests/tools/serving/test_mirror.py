@@ -84,3 +84,47 @@ def test_the_queue_is_bounded_and_what_does_not_fit_is_told() -> None:
 
     assert asyncio.run(fill()) == [True] * 10 + [False] * 20
     assert sorted(map(str, told)) == ["None"] * 5 + ["boom"] * 5
+
+
+def test_a_copy_offered_as_the_last_worker_ends_is_scored_all_the_same() -> None:
+    """Eight answers that arrive together end eight workers in one turn of the loop, in which the next copy comes."""
+    told: list[str] = []
+
+    class Together:
+        released = asyncio.Event()
+
+        async def score_copy(self, instances: Any) -> Scored:
+            await self.released.wait()
+            return Scored([0.5] * len(instances))
+
+    async def offer() -> int:
+        together = Together()
+        mirror = Mirror(together, lambda _, id, *rest: told.append(id), lambda: 0.0)  # type: ignore[arg-type]
+        for i in range(8):
+            mirror.offer(PredictRequest(None, [{}], [], [()]), str(i))
+        await asyncio.sleep(0.01)
+        together.released.set()
+        asyncio.get_running_loop().call_soon(mirror.offer, PredictRequest(None, [{}], [], [()]), "last")
+        await asyncio.sleep(0.01)
+        return mirror.queued
+
+    assert asyncio.run(offer()) == 0
+    assert told[-1] == "last"
+
+
+def test_a_copy_that_cannot_be_recorded_holds_no_place_in_the_queue() -> None:
+    class Prompt:
+        async def score_copy(self, instances: Any) -> Scored:
+            return Scored([0.5] * len(instances))
+
+    def down(*copy: object) -> None:
+        raise OSError("the clock's database is locked")
+
+    async def offer() -> tuple[bool, int]:
+        mirror = Mirror(Prompt(), down, lambda: 0.0, queue_rows=2)  # type: ignore[arg-type]
+        for _ in range(3):
+            taken = mirror.offer(PredictRequest(None, [{}, {}], [], [(), ()]), "copy")
+            await asyncio.sleep(0.01)
+        return taken, mirror.queued
+
+    assert asyncio.run(offer()) == (True, 0)
