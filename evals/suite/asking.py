@@ -1,25 +1,20 @@
-"""Somebody writes to the Guardian: a run of the same loop, whose briefing says who asked for what."""
+"""Somebody writes to the Guardian in Slack: a turn of a conversation, worked on as the daemon does."""
 
 from __future__ import annotations
 
-from agent.briefing import brief
-from agent.graph import Loop
-from agent.planners.protocol import Briefing, Planner
-from agent.runs import Run, RunRecord, claimed
+from agent.conversation.work import Turn, begin
+from agent.planners.protocol import Planner
+from agent.runs import Asked as Question
+from agent.runs import claimed
 from evals.suite.scenario import Asked
 from tools.systems.systems import Systems
 from tools.toolbox import toolbox
 
 
 def answer(systems: Systems, asked: Asked, planner: Planner) -> None:
-    """Works on what was written, and ends the run with its account."""
-    because = f"{asked.by} writes in Slack: {asked.text}"
-    record = RunRecord(planner=planner.name, about=dict(planner.about), because=because, models=[asked.model])
-    run = Run.begin(systems, record)
-
-    def briefing() -> Briefing:
-        return brief(systems, asked.model, because=because)
-
+    """Works on what was written; who is not declared under `systems.people` may only ask and measure."""
+    stranger = asked.by not in systems.operations.systems.people
+    question = Question(session="slack/C1/1", text=asked.text, by=asked.by, read_only=stranger)
+    run = begin(systems, question, asked.model, planner.name)
     with claimed(systems, run.id):
-        ending = Loop(systems, toolbox(), planner, saved=run.saved).run(run.id, f"{run.id}/{asked.model}", briefing)
-        run.end(ending.status, ending.summary, {"report": ending.account})
+        Turn(systems, run, toolbox(), planner, lambda line: None).work()

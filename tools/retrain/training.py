@@ -105,7 +105,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     named = resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
     version = named.version()
     deadline = time.monotonic() + order.seconds
-    with TrainingProcess() as process:
+    with (systems.trainer or TrainingProcess)() as process:
         holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
         start = window.window_start(training.data_window, holdout_start)
         found = rows.read(systems, model, start, holdout_start, order.as_of, training.max_rows)
