@@ -31,7 +31,7 @@ def _cell(value: object) -> str:
 def monitor(result: Any) -> str:
     """A registered monitor."""
     lines = [f"Monitor {result.monitor} of {result.model} is active."]
-    return "\n".join([*lines, table((c.type, c.method, c.frequency) for c in getattr(result, "checks", []))])
+    return "\n".join([*lines, table(check.split(" ", 2) for check in result.checks)])
 
 
 def drift(result: Any) -> str:
