@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
+from agent.doctor import examine
 from agent.slack.app import Credentials, SlackSurface
 from agent.triage import triage
 from policies.declarations.binding import Person
@@ -314,3 +315,16 @@ def test_over_http_a_request_needs_slacks_signature(people: World, socket: Socke
         answered(socket, "1.1", "version 1 serves")
     finally:
         surface.close()
+
+
+def test_doctor_says_what_is_missing_to_decide_in_slack(people: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", TOKEN)
+    monkeypatch.delenv("SLACK_APP_TOKEN", raising=False)
+    monkeypatch.delenv("SLACK_SIGNING_SECRET", raising=False)
+    said = {each.subject: each.says for each in examine(people.systems).checks}
+    assert "nothing is answered" in said["slack conversation"]
+    monkeypatch.setenv("SLACK_APP_TOKEN", APP_TOKEN)
+    declare_approvals(people, deploy={"mode": "approve", "approvers": ["oncall"]})
+    said = {each.subject: each.says for each in examine(people.systems).checks}
+    assert said["slack conversation"] == "over Socket Mode"
+    assert "no approver of deploy (oncall)" in said["slack approvals"]
