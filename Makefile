@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/guardian demo --dir simshop-demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # The tests that need the extra `ray`, in an environment of their own.
 test-ray: $(INSTALLED)

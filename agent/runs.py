@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +11,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from policies.errors import GuardianError
+from tools.systems.locks import acquire
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
 
 RUNNING = "running"
+
+
+TRIAGE = "triage"
+"""What a triage claims: there is one at a time."""
 
 
 class RunBusy(GuardianError):
@@ -124,21 +128,14 @@ def runs_with(systems: Systems, status: str) -> list[str]:
 
 @contextmanager
 def claimed(systems: Systems, run_id: str) -> Iterator[None]:
-    """Holds a run for this process, or what else `run_id` names; the operating system lets go when the process dies.
+    """Holds a run for this process, or what else `run_id` names, until it dies.
 
     Raises RunBusy where another process holds it.
     """
-    import fcntl
-
-    folder = systems.state / "runs"
-    folder.mkdir(exist_ok=True)
-    descriptor = os.open(folder / f"{run_id}.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise RunBusy("another process works on this run", where=run_id) from error
+    lock = acquire(systems, run_id)
+    if lock is None:
+        raise RunBusy("another process works on this run", where=run_id)
     try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()

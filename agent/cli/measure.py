@@ -76,6 +76,19 @@ def kpis(context: typer.Context, tracker: Annotated[str, typer.Argument(metavar=
     session.emit(TOOL.run(session.systems, TOOL.arguments(tracker=tracker, at=at)), render.kpis)
 
 
+def score(
+    context: typer.Context,
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="A batch pattern of serving_infra.")],
+    at: At = None,
+) -> None:
+    """Scores the last whole period of a batch pattern's schedule by the champion; run again, what is missing."""
+    from tools.serving.batch_run import run_batch
+
+    session: Session = context.obj
+    result = run_batch(session.systems, pattern, at, told=lambda rows: session.say(f"{rows:,} rows scored"))
+    session.emit(result, render.scoring)
+
+
 Planner = Annotated[
     str | None,
     typer.Option("--planner", metavar="P", help="openai or runbook; openai where a key is set, else runbook."),
@@ -108,5 +121,6 @@ COMMANDS = {
     "check-drift": check_drift,
     "evaluate": evaluate,
     "kpis": kpis,
+    "score": score,
     "triage": triage,
 }

@@ -214,3 +214,14 @@ def doctor(result: Any) -> str:
     """What is in order, and what falls back to what."""
     marks = {"ok": "  ", "note": "? ", "warning": "! "}
     return table(((f"{marks[each.state]}{each.subject}", each.says) for each in result.checks), "")
+
+
+def scoring(result: Any) -> str:
+    """One batch scoring run."""
+    before = f", {result.already:,} were there already" if result.already else ""
+    where = f"\n  {result.detail}: scored on this machine" if result.detail else ""
+    return (
+        f"{result.pattern}: {result.rows:,} rows of {result.input} from {result.partition_start:%Y-%m-%d %H:%M} to "
+        f"{result.partition_end:%Y-%m-%d %H:%M} scored by {result.model} version {result.version} into {result.output} "
+        f"in {result.seconds:.1f} s{before}{where}"
+    )

@@ -29,7 +29,7 @@ class Turn:
     """The work of a run that somebody asked for in a conversation."""
 
     def __init__(
-        self, systems: Systems, run: Run, toolbox: Mapping[str, Tool], planner: str | None, progress: Progress
+        self, systems: Systems, run: Run, toolbox: Mapping[str, Tool], planner: str | Planner | None, progress: Progress
     ) -> None:
         assert run.record.asked is not None
         self._systems = systems
@@ -95,12 +95,15 @@ def allowed(toolbox: Mapping[str, Tool], asked: Asked) -> Mapping[str, Tool]:
     return {name: tool for name, tool in toolbox.items() if tool.effect is Effect.READ}
 
 
-def planner_of(systems: Systems, tools: Mapping[str, Tool], name: str | None) -> Planner:
-    """The planner `name` (the default unless told) as it works in conversations. Raises InputError as `choose` does."""
-    wanted = name or default_planner()
-    if wanted == "runbook":
+def planner_of(systems: Systems, tools: Mapping[str, Tool], planner: str | Planner | None) -> Planner:
+    """The planner, or the one of that name (the default unless told), as it works in conversations.
+
+    Raises InputError as `choose` does.
+    """
+    wanted = planner or default_planner()
+    if (wanted if isinstance(wanted, str) else wanted.name) == "runbook":
         return EvidencePlanner(systems, tools)
-    return choose(systems, tools, wanted, prompt=PROMPT)
+    return choose(systems, tools, wanted, prompt=PROMPT) if isinstance(wanted, str) else wanted
 
 
 def begin(systems: Systems, asked: Asked, model: str, planner: str) -> Run:

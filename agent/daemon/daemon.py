@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from agent.daemon.http import StatusServer
 from agent.daemon.page import DaemonState
 from agent.daemon.schedule import is_due, next_tick
 from agent.deciding import listed
-from agent.runs import RunBusy, claimed
+from agent.runs import TRIAGE, RunBusy, claimed
 from agent.slack.app import Credentials, SlackSurface
 from agent.status import status
 from agent.untrusted import clean
@@ -161,6 +162,11 @@ class Daemon:
             return
         if time.monotonic() < self._not_before or not is_due(self._systems, self._settings.triage, self._since):
             return
+        try:
+            with claimed(self._systems, TRIAGE):
+                pass
+        except RunBusy:  # somebody else's, who may still be killed
+            return
         self._not_before = time.monotonic() + FAILED_AGAIN_SECONDS
         self._triage_thread = threading.Thread(target=self._scheduled, name="triage", daemon=True)
         self._triage_thread.start()
@@ -216,10 +222,12 @@ class Daemon:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        """One in a folder; on another machine another one may share the store."""
+        name = f"serve {socket.gethostname()} {self._systems.state.resolve()}"
         try:
-            with claimed(self._systems, "serve"):
+            with claimed(self._systems, name):
                 yield
         except RunBusy as busy:
-            if busy.where != "serve":
+            if busy.where != name:
                 raise
             raise InputError("is at work here already; end that one first", where="guardian serve") from None

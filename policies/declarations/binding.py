@@ -62,6 +62,7 @@ class ModelBinding(Declared):
     `task` says what the model foretells: whether (`binary`), which (`multiclass`) or how much (`regression`). Of a
     model served `elsewhere` there is no artifact, only the predictions that its owner writes into `predictions`, each
     with its `model_version`: it is watched, and neither scored nor retrained.
+    Of one whose `risk` is high, a bad answer costs money at once: nobody gets a new version's answers before a shadow.
     `outcomes` are what the business gets from it, by name: what A/B tests are decided by.
     """
 
@@ -79,6 +80,7 @@ class ModelBinding(Declared):
     prediction_log: str | None = None
     outcomes: dict[str, Labels] = {}
     served: Literal["here", "elsewhere"] = "here"
+    risk: Literal["normal", "high"] = "normal"
 
     @model_validator(mode="after")
     def _elsewhere_records(self) -> ModelBinding:

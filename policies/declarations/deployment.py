@@ -29,7 +29,20 @@ def _check_condition(text: str) -> str:
     return text
 
 
+def _check_requirement(text: str) -> str:
+    condition = parse_condition(_check_condition(text))
+    if len(condition.any_of) > 1:
+        raise ValueError(f"{text!r}: all of a gate's conditions must hold; 'or' is for rollback.conditions")
+    for comparison in condition.comparisons:
+        if comparison.bound.operator not in ("<", "<="):
+            name = comparison.name
+            raise ValueError(f"{text!r}: a gate's condition says what must hold: write {name} <= LIMIT")
+    return text
+
+
 ConditionText = Annotated[str, AfterValidator(_check_condition)]
+RequirementText = Annotated[str, AfterValidator(_check_requirement)]
+Requirements = Annotated[list[RequirementText], Field(min_length=1)]
 
 
 def _parse_stage_duration(value: object) -> timedelta | str:
@@ -45,12 +58,29 @@ StageDuration = Annotated[
 
 
 class Stage(Declared):
-    """A share of the traffic, for how long, and what must hold before the next stage."""
+    """A share of the traffic, for how long, and what must hold before the next stage: a named gate, or a set of
+    conditions that must all be shown to hold, such as `[error_rate <= 0.5%, auc_degradation <= 0.02]`."""
 
     traffic_pct: float = Field(gt=0, le=100)
     duration: StageDuration
-    gate: Literal["none", "latency_and_errors", "latency_errors_metrics", "full_metrics"]
+    gate: Literal["none", "latency_and_errors", "latency_errors_metrics", "full_metrics"] | Requirements
     max_wait: Duration | None = None
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The declared conditions; empty for a named gate."""
+        return () if isinstance(self.gate, str) else tuple(self.gate)
+
+    @property
+    def gate_name(self) -> str:
+        """The gate's name, or its conditions in words."""
+        return self.gate if isinstance(self.gate, str) else " and ".join(self.gate)
+
+    @property
+    def measures(self) -> frozenset[str]:
+        """What the gate needs a conclusive pass of."""
+        declared = {each.name for text in self.requires for each in parse_condition(text).comparisons}
+        return frozenset(GATES[self.gate]) if isinstance(self.gate, str) else frozenset(declared)
 
 
 class Rollback(Declared):

@@ -20,7 +20,7 @@ def plan(
 ) -> Rollout:
     """A pending rollout; what is declared now holds for all of it. Raises InputError for a lower limit."""
     for stage in canary.stages:
-        limits(stage.gate, canary.rollback.conditions)
+        limits(stage.gate_name, canary.rollback.conditions, stage.requires)
     return Rollout(
         strategy=strategy,
         declared=canary,
@@ -36,11 +36,14 @@ def plan(
 
 def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     """The current stage's gate on everything seen since the first stage began. Raises SystemDown, InputError."""
-    gate = state.current.gate
+    gate, requires = state.current.gate, state.current.requires
     starts = tuple(each.started_at for each in state.stages if each.started_at is not None)
     period = Period(champion=state.champion, challenger=state.version, stages=starts, until=now)
-    latency = [each.bound.limit for each in limits(gate, state.conditions) if each.name == "p99_latency_ms"]
+    measured = limits(gate, state.conditions, requires)
+    latency = [each.bound.limit for each in measured if each.name == "p99_latency_ms"]
     seen = of_requests(systems, state.model, period, latency)
-    found = judge(gate, state.conditions, seen)
+    found = judge(gate, state.conditions, seen, requires)
     # A challenger that fails its requests goes at once: no label could bring it back.
-    return found if found.breached else judge(gate, state.conditions, with_labels(systems, state.model, period, seen))
+    if found.breached:
+        return found
+    return judge(gate, state.conditions, with_labels(systems, state.model, period, seen), requires)

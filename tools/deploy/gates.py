@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from policies.conditions import Comparison, Condition, parse_condition
+from policies.conditions import Bound, Comparison, Condition, parse_condition
 from policies.declarations.deployment import GATES
 from policies.errors import InputError
 from tools.deploy.comparison import Slices, log_e_breach
@@ -48,33 +48,38 @@ class Evidence:
     replayed: Replayed | None = None
 
 
-def limits(gate: str, conditions: Sequence[str]) -> list[Comparison]:
-    """Everything to be measured: the comparisons of the rollback conditions, and defaults for what the gate adds.
+def limits(gate: str, conditions: Sequence[str], requires: Sequence[str] = ()) -> list[Comparison]:
+    """Everything to be measured, as upper limits: the comparisons of the rollback conditions, those of a gate's
+    declared conditions, and defaults for what a named gate adds.
 
-    Raises InputError for a condition that is no upper limit.
+    Raises InputError for a rollback condition that is no upper limit.
     """
     found = [each for text in conditions for each in parse_condition(text).comparisons]
     for each in found:
         if each.bound.operator not in (">", ">="):
             raise InputError(f"{each} is no upper limit: write {each.name} > LIMIT", where="rollback.conditions")
     declared = {each.name for each in found}
-    defaults = [f"{name} > {DEFAULT_LIMITS[name]!r}" for name in GATES[gate] if name not in declared]
+    defaults = [f"{name} > {DEFAULT_LIMITS[name]!r}" for name in _named(gate, requires) if name not in declared]
     found += [each for text in defaults for each in parse_condition(text).comparisons]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_required(requires)]))
 
 
-def judge(gate: str, conditions: Sequence[str], evidence: Evidence) -> GateVerdict:
-    """The verdict of a named gate, and the rollback conditions that hold, on the evidence so far.
+def judge(gate: str, conditions: Sequence[str], evidence: Evidence, requires: Sequence[str] = ()) -> GateVerdict:
+    """The verdict of a gate, and the rollback conditions that hold, on the evidence so far.
 
-    The verdict is the worst of what the gate names: one measurement that cannot tell yet keeps it inconclusive, and
-    labels too few for `auc_degradation` are no exception. So is a gate that measures anything until its own stage has
-    seen 100 challenger requests. What only a rollback condition names is measured too, but can only fail.
+    A gate asks for what its name stands for, or for each of the conditions it `requires`. Its verdict is the worst of
+    what it asks: one measurement that cannot tell yet keeps it inconclusive, and labels too few for `auc_degradation`
+    are no exception. So is a gate that asks anything until its own stage has seen 100 challenger requests. What only a
+    rollback condition names is measured too, but can only fail.
     """
-    compared = limits(gate, conditions)
+    compared = limits(gate, conditions, requires)
     measured = {each: measure(each, evidence, FAIL_ALPHA / len(compared)) for each in compared}
-    verdicts = [measurement.verdict for each, measurement in measured.items() if each.name in GATES[gate]]
+    named, required = _named(gate, requires), set(_required(requires))
+    if requires:
+        measured = {each: found.model_copy(update={"asked": each in required}) for each, found in measured.items()}
+    verdicts = [found.verdict for each, found in measured.items() if each.name in named or each in required]
     detail = ""
-    if GATES[gate] and evidence.requests_in_stage < FEWEST_IN_STAGE:
+    if verdicts and evidence.requests_in_stage < FEWEST_IN_STAGE:
         verdicts.append(Verdict.INCONCLUSIVE)
         seen = evidence.requests_in_stage
         detail = f"{seen} challenger requests in this stage, at least {FEWEST_IN_STAGE} are needed"
@@ -83,6 +88,16 @@ def judge(gate: str, conditions: Sequence[str], evidence: Evidence) -> GateVerdi
     return GateVerdict(
         name=gate, verdict=worst(verdicts), measurements=tuple(measured.values()), detail=detail, breached=breached
     )
+
+
+def _named(gate: str, requires: Sequence[str]) -> tuple[str, ...]:
+    return () if requires else GATES[gate]
+
+
+def _required(requires: Sequence[str]) -> list[Comparison]:
+    """Declared conditions as the upper limits they are: `error_rate <= 0.005` is held against `error_rate > 0.005`."""
+    stated = [each for text in requires for each in parse_condition(text).comparisons]
+    return [Comparison(each.name, Bound(">", each.bound.limit)) for each in stated]
 
 
 def measure(compared: Comparison, evidence: Evidence, fail_alpha: float) -> Measurement:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.declarations.base import Duration, Severity
-from policies.declarations.deployment import GATES, DeploymentStrategy, Stage, StageDuration
+from policies.declarations.deployment import DeploymentStrategy, Stage, StageDuration
 from tools.deploy.verdicts import GateVerdict
 
 SHORTEST_WAIT = timedelta(hours=24)
@@ -37,7 +37,8 @@ class StageState(BaseModel):
     """One stage as declared when the rollout began, when it was entered, and what its gate said last.
 
     `mirrored`: its challenger gets copies of the requests, and nobody its answers. `early`: it ends as soon as its gate
-    passes. `undecided` says what becomes of a rollout whose gate is still inconclusive after `max_wait`.
+    passes. `requires` are the conditions its gate was declared by, in the place of a named one. `undecided` says what
+    becomes of a rollout whose gate is still inconclusive after `max_wait`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +46,7 @@ class StageState(BaseModel):
     traffic_pct: float = Field(description="0 where the challenger is mirrored")
     duration: StageDuration
     gate: str
+    requires: tuple[str, ...] = ()
     max_wait: Duration
     mirrored: bool = False
     early: bool = False
@@ -57,9 +59,15 @@ class StageState(BaseModel):
         """A stage not yet entered. It waits for its gate up to `max_wait` from its start, else three durations and
         no less than a day, or than a week where it waits for labels."""
         duration = stage.duration if isinstance(stage.duration, timedelta) else timedelta()
-        shortest = LABEL_WAIT if "auc_degradation" in GATES[stage.gate] else SHORTEST_WAIT
+        shortest = LABEL_WAIT if "auc_degradation" in stage.measures else SHORTEST_WAIT
         max_wait = stage.max_wait or max(3 * duration, shortest)
-        return cls(traffic_pct=stage.traffic_pct, duration=stage.duration, gate=stage.gate, max_wait=max_wait)
+        return cls(
+            traffic_pct=stage.traffic_pct,
+            duration=stage.duration,
+            gate=stage.gate_name,
+            requires=stage.requires,
+            max_wait=max_wait,
+        )
 
     @property
     def needs_no_time(self) -> bool:

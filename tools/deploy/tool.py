@@ -11,7 +11,7 @@ from policies.declarations import Severity
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, Shadow
 from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
-from tools.deploy.permission import require_promotable, serving_version, unfinished
+from tools.deploy.permission import require_promotable, require_suitable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
 from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status
 from tools.deploy.strategies import STRATEGIES
@@ -59,6 +59,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
         champion=_champion(systems, arguments.model),
         now=now,
     )
+    require_suitable(systems, arguments.model, arguments.strategy, declared)
     row = systems.store.add(
         Kind.rollout,
         arguments.model,

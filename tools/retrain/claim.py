@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from policies.promotion import Decision
+from tools.systems.locks import Lock, acquire
 from tools.systems.store import Evidence, Kind, append
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ RUNNING, COMPLETED, FAILED = "running", "completed", "failed"
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that this process works on. The operating system lets go of it when the process dies."""
+    """A run that this process works on, until it dies."""
 
     row: Evidence
-    _descriptor: int
+    lock: Lock
 
     def release(self) -> None:
         """The run is over, or given up."""
-        os.close(self._descriptor)
+        self.lock.release()
 
 
 def start(
@@ -56,18 +57,9 @@ def start(
 
 
 def take(systems: Systems, row: Evidence) -> Claim | None:
-    """Claims a run; None where a process of this machine works on it."""
-    import fcntl
-
-    folder = systems.state / "training"
-    folder.mkdir(exist_ok=True)
-    descriptor = os.open(folder / f"{row.id}.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return Claim(row, descriptor)
+    """Claims a run; None where another process works on it."""
+    lock = acquire(systems, row.id)
+    return None if lock is None else Claim(row, lock)
 
 
 def here() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ def settle(systems: Systems, model: str, pipeline: str | None, limit: timedelta)
         held = claim.take(systems, row)
         if held is None:
             continue
-        held = Claim(systems.store.get(row.id), held._descriptor)
+        held = replace(held, row=systems.store.get(row.id))
         if held.row.status == RUNNING:
             if (result := _finish(systems, held.row)) is not None:
                 finished = finished or result

@@ -1,4 +1,4 @@
-"""An environment for each peer, built from its pinned requirements beside this file and kept in a cache folder."""
+"""An environment for each peer, built from its requirements pinned in a folder, and kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def python_of(peer: str, cache: Path) -> Path | str:
+def python_of(peer: str, cache: Path, pinned: Path = HERE) -> Path | str:
     """The interpreter of the peer's environment, built where it is not there yet; else why it cannot be had."""
-    requirements = HERE / f"{peer}.txt"
+    requirements = pinned / f"{peer}.txt"
     version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:10]
     folder = cache / f"{peer}-{version}"
     python = folder / "bin" / "python"

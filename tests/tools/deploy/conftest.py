@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from tests.tools.deploy.faulty import Dragging, Failing
+from tools.deploy.permission import serving_version
 from tools.systems.clock import VirtualClock
 from tools.systems.registry import Registry
 from tools.systems.store import Evidence, Kind
@@ -47,6 +48,12 @@ deployment_strategies:
     rollback:
       auto: true
       conditions: ["error_rate > 0.01", "p99_latency_ms > 300", "auc_degradation > 0.05"]
+  ErrorsOnly:
+    type: canary
+    stages:
+      - {traffic_pct: 50, duration: 1h, gate: ["error_rate <= 0.5%", "p99_latency_ms < 0.2 s"]}
+      - {traffic_pct: 100, duration: stable, gate: none}
+    rollback: {conditions: ["error_rate > 0.01"]}
   ShadowDeploy:
     type: shadow
     duration: "7d"
@@ -102,6 +109,13 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def first_label(systems: Systems) -> None:
+    """A label of long ago: the model's labels do arrive."""
+    at = pa.array([START - timedelta(days=90)], pa.timestamp("us"))
+    told = {"customer_id": np.array([-1]), "scored_at": at, "churned": np.array([False]), "labelled_at": at}
+    systems.warehouse.append("ml.labels", pa.table(told), "first")
+
+
 class Shop:
     """Lets requests and labels happen."""
 
@@ -122,7 +136,8 @@ class Shop:
     def gate(self, version: str, status: str = "passed", digest: str | None = None) -> Evidence:
         """A gate result for the version's very artifact."""
         digest = digest or self.systems.registry.get(NAME, version).digest
-        body = {"artifact_digest": digest, "holdout_digest": "h"}
+        champion = serving_version(self.systems, MODEL)
+        body = {"artifact_digest": digest, "champion": champion, "holdout_digest": "h"}
         return self.systems.store.add(Kind.gate, MODEL, body, at=self.now, version=version, status=status)
 
     def live(
@@ -202,6 +217,7 @@ def shop(tmp_path: Path, registered: Path) -> Iterator[Shop]:
     systems = Systems.open(tmp_path / "operations.yaml")
     made = Shop(systems)
     made.set(START)
+    first_label(systems)
     systems.traffic.set(MODEL, "1", at=START, why="first champion", rests_on=None)
     yield made
     systems.close()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tests.tools.deploy.conftest import MODEL, NAME, START, rows
+from tests.tools.deploy.conftest import MODEL, NAME, START, first_label, rows
+from tools.deploy.permission import serving_version
 from tools.deploy.rollout import Rollout
 from tools.deploy.tool import TOOL, advance, rollback, run
 from tools.serving.client import Response, send
@@ -96,7 +97,8 @@ class LiveShop:
 
     def deploy(self, strategy: str, version: str = "2") -> Rollout:
         """On a fresh gate result for that version."""
-        body = {"artifact_digest": self.systems.registry.get(NAME, version).digest, "holdout_digest": "h"}
+        digest, champion = self.systems.registry.get(NAME, version).digest, serving_version(self.systems, MODEL)
+        body = {"artifact_digest": digest, "champion": champion, "holdout_digest": "h"}
         self.systems.store.add(Kind.gate, MODEL, body, at=self.now, version=version, status="passed")
         began = run(self.systems, TOOL.arguments(strategy=strategy, model=MODEL, version=version))
         self.settled()
@@ -191,6 +193,7 @@ def opened(systems: Systems, gateway: GatewayProcess) -> LiveShop:
     clock = systems.clock
     assert isinstance(clock, VirtualClock)
     clock.set(START)
+    first_label(systems)
     systems.traffic.set(MODEL, "1", at=START, why="first champion", rests_on=None)
     return LiveShop(systems, gateway)
 

@@ -72,6 +72,15 @@ def test_a_gate_of_another_version_or_an_old_one_does_not_help(shop: Shop) -> No
         deploy(shop)
 
 
+def test_a_gate_against_another_champion_does_not_help(shop: Shop) -> None:
+    shop.gate("2")
+    shop.systems.traffic.set(MODEL, "3", at=shop.now, why="someone", rests_on=None)
+    with pytest.raises(PolicyRefusal, match="judged against version 1, and version 3 serves now; evaluate again"):
+        deploy(shop)
+    shop.gate("2")
+    assert deploy(shop).champion == "3"
+
+
 def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> None:
     shop.gate("2")
     with pytest.raises(InputError, match="revenue has no table of outcomes"):
@@ -79,6 +88,35 @@ def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> N
     with pytest.raises(InputError, match="inference_ms is not compared in a shadow"):
         deploy(shop, strategy="BadShadow")
     assert shop.systems.store.latest(Kind.rollout) is None
+
+
+def test_a_strategy_that_does_not_suit_the_model_is_refused_and_what_suits_is_named(shop: Shop) -> None:
+    shop.gate("2")
+    shop.set(START - timedelta(days=120))  # before the first label
+    shop.gate("2")
+    with pytest.raises(PolicyRefusal, match=r"no label of ml\.labels has arrived") as refused:
+        deploy(shop)
+    assert (refused.value.policy, refused.value.exit_code) == ("strategy_suits_model", 3)
+    assert "suitable for ChurnModel: ErrorsOnly" in str(refused.value)
+    assert deploy(shop, strategy="ErrorsOnly").status == "running"
+
+
+def test_a_gate_of_declared_conditions_asks_for_each_of_them_and_no_more(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop, strategy="ErrorsOnly")
+    shop.live(1, 1_000, labels=False)
+    waits = step(shop)
+    assert (waits.stage, waits.last_gate and waits.last_gate.name) == (
+        0,
+        "error_rate <= 0.5% and p99_latency_ms < 0.2 s",
+    )
+    assert waits.last_gate is not None
+    asked = {(each.name, each.limit): (each.verdict, each.asked) for each in waits.last_gate.measurements}
+    assert asked[("error_rate", 0.01)] == ("pass", False), "the rollback condition's"
+    assert asked[("error_rate", 0.005)] == ("inconclusive", True), "500 clean answers do not show half a percent"
+    assert asked[("p99_latency_ms", 200.0)] == ("pass", True)
+    shop.live(1, 2_000, labels=False)
+    assert step(shop).status == "promoted"
 
 
 def test_a_shadow_on_a_log_from_before_there_were_copies_waits(shop: Shop) -> None:

@@ -44,6 +44,12 @@ serving_infra:
         endpoint: /v1/churn/predict
         framework: fastapi
         instances: {min: 1, max: 1}
+      - name: nightly
+        schedule: "0 6 * * *"
+        input: ml_features.customer_360
+        output: ml_predictions.churn_daily
+        compute: databricks
+        timeout_minutes: 60
 models:
   ChurnModel:
     registry_name: churn_model

@@ -1,0 +1,135 @@
+"""The gateway against `mlflow models serve`, FastAPI as documented and BentoML: requests a second, p99 at 500 offered.
+
+A model of 20 features (100 boosted trees, behind scaling or alone), one row a request as JSON, one core for the server
+with all its processes, another for the client. The gateway validates each request and logs each answer; *routed* gives
+half of the requests to a challenger in its own process on the same core. 8 and 32 connections keep sending (closed
+loop); the p99 is of 500 requests a second offered whatever the answers take (open loop).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evals.benchmarks.serving.peers import BENTOML, FASTAPI, MLFLOW, Server, on_one_core, peer
+from evals.benchmarks.serving.world import BARE, MODEL, SCALED, frame, registered, share
+from policies.errors import SystemDown
+from tools.serving.client import failures, send
+from tools.serving.process import GatewayProcess
+
+DIRECT, ROUTED = "alone", "routed 50/50"
+PEERS = {"mlflow": MLFLOW, "fastapi": FASTAPI, "bentoml": BENTOML}
+CONNECTIONS, OFFERED, OPEN_CONNECTIONS = (8, 32), 500.0, 64
+_TRIAL = 40
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Requests a second by connections; of those offered, the p99 (ms), the share that failed and the rate held."""
+
+    rates: Mapping[int, float]
+    p99_ms: float
+    failed: float
+    held: float
+
+
+def measure(server: Server, seconds: float) -> Measured:
+    """Loads a server for about `seconds` at each number of connections, then at the offered rate."""
+    rows = [dict(zip(frame(1).columns, map(float, row), strict=True)) for row in frame(512, seed=9).to_numpy()]
+
+    def bodies(n: int) -> list[dict[str, object]]:
+        return [server.body(rows[i % len(rows)]) for i in range(n)]
+
+    def run(n: int, connections: int, rate: float | None = None) -> tuple[float, list[float], float]:
+        began = os.times().elapsed
+        said = send(server.url, bodies(n), connections, rate)
+        took = os.times().elapsed - began
+        failed = len(list(failures(said)))
+        if rate is None and failed:
+            first = next(failures(said))
+            raise SystemDown(f"{failed} of {n} requests failed: {first.error or first.body}", where=server.url)
+        return n / max(took, 1e-3), [each.latency_ms for each in said if each.status == 200], failed / n
+
+    guess, _, _ = run(_TRIAL, 8)
+    rates = {}
+    for connections in CONNECTIONS:
+        guess, _, _ = run(max(_TRIAL, int(guess * min(seconds, 1.0))), connections)
+        rates[connections], _, _ = run(max(_TRIAL, int(guess * seconds)), connections)
+    held, latencies, failed = run(int(OFFERED * seconds), OPEN_CONNECTIONS, OFFERED)
+    return Measured(rates, float(np.percentile(latencies, 99)) if latencies else float("inf"), failed, held)
+
+
+@contextmanager
+def gateway(home: Path, core: int) -> Iterator[tuple[GatewayProcess, Server]]:
+    """Our gateway, on one core with its challengers."""
+    with on_one_core(core):
+        process = GatewayProcess(home / "operations.yaml", MODEL).start()
+    try:
+        yield process, Server(process.predict_url, "features")
+    finally:
+        process.stop()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints one line a server, and ratios to `mlflow models serve`."""
+    parser = argparse.ArgumentParser(prog="gateway_speed", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="of load at each setting")
+    parser.add_argument("--peers", default="mlflow,fastapi,bentoml", metavar="NAMES", help="separated by commas")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "guardian-benchmarks", metavar="DIR")
+    options = parser.parse_args(arguments)
+    chosen = [name for name in options.peers.split(",") if name]
+    if unknown := [name for name in chosen if name not in PEERS]:
+        parser.error(f"no peer {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    found: dict[str, Measured] = {}
+    with tempfile.TemporaryDirectory() as folder, registered(Path(folder)) as systems, _client_core() as core:
+        home = Path(folder)
+        with gateway(home, core) as (process, server):
+            for champion, challenger in (SCALED, BARE):
+                for routed in (False, True):
+                    share(systems, champion, challenger if routed else None)
+                    path = process.readiness()["path"]
+                    found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = measure(server, options.seconds)
+        example = dict.fromkeys(frame(1).columns, 0.0)
+        for name in chosen:
+            try:
+                with peer(PEERS[name], home, example, core, options.cache) as server:
+                    found[PEERS[name]] = measure(server, options.seconds)
+            except SystemDown as error:
+                print(f"{PEERS[name]}: not measured: {error}")
+    print(_table(found))
+
+
+@contextmanager
+def _client_core() -> Iterator[int]:
+    """The core for the servers; this process keeps to the others."""
+    before = os.sched_getaffinity(0)
+    core = min(before)
+    os.sched_setaffinity(0, before - {core} or before)
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _table(found: Mapping[str, Measured]) -> str:
+    base = found.get(MLFLOW)
+    head = "".join(f"{f'req/s at {n}':>14}{'ratio':>8}" for n in CONNECTIONS)
+    lines = [f"{'server':<34}{head}{'p99 at 500/s':>15}{'held':>8}{'failed':>8}"]
+    for name, each in found.items():
+        cells = ""
+        for n in CONNECTIONS:
+            ratio = f"{each.rates[n] / base.rates[n]:.1f}x" if base else "--"
+            cells += f"{each.rates[n]:>14,.0f}{ratio:>8}"
+        lines.append(f"{name:<34}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
+    for alone in [name for name in found if name.endswith(DIRECT)]:
+        routed = found[alone.removesuffix(DIRECT) + ROUTED]
+        kept = " and ".join(f"{routed.rates[n] / found[alone].rates[n]:.2f} at {n}" for n in CONNECTIONS)
+        lines.append(f"routing keeps of {alone}: {kept} connections")
+    return "\n".join(lines)

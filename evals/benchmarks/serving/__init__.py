@@ -1,0 +1,1 @@
+"""The model, the load and the peers of the serving benchmarks."""

@@ -1,0 +1,61 @@
+"""Named locks: one holder of a name, whatever the store; a killed one's name is free again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tools.systems.locks import acquire
+from tools.systems.store import Store
+
+HOLDER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from tools.systems.locks import acquire
+from tools.systems.store import Store
+lock = acquire(SimpleNamespace(store=Store(sys.argv[1]), state=Path(sys.argv[2])), "triage")
+print("held" if lock else "refused", flush=True)
+sys.stdin.read()
+"""
+
+
+def systems(url: str, folder: Path) -> Any:
+    return SimpleNamespace(store=Store(url), state=folder)
+
+
+def test_one_holds_a_name_until_released(store_url: str, tmp_path: Path) -> None:
+    ours = systems(store_url, tmp_path)
+    first = acquire(ours, "run-1/ChurnModel")
+    assert first is not None
+    assert acquire(ours, "run-1/ChurnModel") is None
+    other = acquire(ours, "run-2")
+    assert other is not None
+    first.release()
+    again = acquire(systems(store_url, tmp_path), "run-1/ChurnModel")
+    assert again is not None
+    again.release()
+    other.release()
+
+
+def test_a_killed_holder_lets_go(store_url: str, tmp_path: Path) -> None:
+    ours = systems(store_url, tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, store_url, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert acquire(ours, "triage") is None
+        holder.kill()
+        holder.wait()
+        for _ in range(200):  # the server notices the broken connection a moment later
+            if (lock := acquire(ours, "triage")) is not None:
+                lock.release()
+                return
+    raise AssertionError("a dead process still holds the lock")

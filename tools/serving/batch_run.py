@@ -1,0 +1,171 @@
+"""One run of a declared batch pattern: a period of its schedule, scored page by page into its output table.
+
+The period is the partition: from the tick of the schedule before the last to the last one. Each row of it is scored
+once. What is written stays written, so that a run that was killed, or ran out of its time, goes on where it was when it
+is called again; on a period that is done it finds nothing to do but rows that came in late.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from policies.declarations.binding import ModelBinding
+from policies.declarations.serving import Batch
+from policies.errors import InputError, SystemDown
+from tools.serving.batch import predictions, serving_champion
+from tools.systems.locks import acquire
+from tools.systems.systems import Systems
+from tools.systems.warehouse import quote
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE_ROWS = 500_000
+"""About so many rows are read, scored and written at a time: what a run needs of memory does not grow with them."""
+
+
+class ScoreResult(BaseModel):
+    """What a run did; `rows` of it now, `already` of earlier runs of the same partition."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pattern: str
+    model: str
+    version: str
+    input: str
+    output: str
+    partition_start: datetime
+    partition_end: datetime
+    rows: int
+    already: int
+    seconds: float
+    compute: str = Field(description="where it ran; what was declared is in `detail` where that is another place")
+    detail: str = ""
+
+
+def find_pattern(systems: Systems, name: str) -> tuple[str, Batch]:
+    """The model and the batch pattern called `name`, or `INFRA.name` where several are called so. Raises InputError."""
+    operations = systems.operations
+    known: dict[str, list[tuple[str, Batch]]] = {}
+    for infra_name, infra in operations.serving_infra.items():
+        for pattern in infra.patterns:
+            if isinstance(pattern, Batch):
+                models = [model for model in operations.models if operations.serving_of(model) is infra]
+                for called in (pattern.name, f"{infra_name}.{pattern.name}"):
+                    known.setdefault(called, []).extend((model, pattern) for model in models)
+    found = known.get(name, [])
+    if len(found) == 1:
+        return found[0]
+    several = f"{name!r} is declared several times: say INFRA.{name}"
+    names = ", ".join(known) or "none"
+    raise InputError(several if found else f"{name!r} is no batch pattern; declared: {names}", where="serving_infra")
+
+
+def partition(schedule: str, at: datetime) -> tuple[datetime, datetime]:
+    """The last whole period [start, end) of a cron schedule, with end at or before `at`."""
+    from croniter import croniter
+
+    ticks = croniter(schedule, at + timedelta(seconds=1))
+    end = ticks.get_prev(datetime)
+    return ticks.get_prev(datetime), end
+
+
+def run_batch(
+    systems: Systems,
+    name: str,
+    at: datetime | None = None,
+    *,
+    page_rows: int = PAGE_ROWS,
+    timer: Callable[[], float] = time.monotonic,
+    told: Callable[[int], None] = lambda rows: None,
+) -> ScoreResult:
+    """Scores the last whole period before `at` (now unless told); `told` hears of the rows written so far.
+
+    Raises InputError for a pattern, table or model that is not there; SystemDown where the pattern's time is over or
+    another run of it is under way.
+    """
+    model, pattern = find_pattern(systems, name)
+    began = timer()
+    until = began + pattern.timeout_minutes * 60.0
+    binding, version = systems.operations.model(model), serving_champion(systems, model)
+    start, end = partition(pattern.schedule, at or systems.clock.now())
+    with _alone(systems, name):
+        pipeline = systems.registry.load(binding.registry_name, version)
+        already = _scored_before(systems, binding, pattern, start, end)
+        done = 0
+        for page in _pages(systems, binding, pattern, start, end, page_rows, again=already > 0):
+            if timer() > until:
+                left = f"{done:,} rows were scored, the same command goes on from there"
+                raise SystemDown(f"took longer than timeout_minutes ({pattern.timeout_minutes:g}); {left}", where=name)
+            load = f"{start:%Y%m%dT%H%M%S}-{already + done:010d}"
+            systems.warehouse.append(pattern.output, predictions(binding, pipeline, version, page), load)
+            done += len(page)
+            told(done)
+    elsewhere = "" if pattern.compute == "local" else f"declared for {pattern.compute}, which is not connected"
+    return ScoreResult(
+        pattern=name, model=model, version=version, input=pattern.input, output=pattern.output,
+        partition_start=start, partition_end=end, rows=done, already=already, seconds=timer() - began,
+        compute="local", detail=elsewhere,
+    )  # fmt: skip
+
+
+@contextmanager
+def _alone(systems: Systems, name: str) -> Iterator[None]:
+    """One run of a pattern at a time."""
+    if (lock := acquire(systems, f"score {name}")) is None:
+        raise SystemDown("another run of it is under way", where=name)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _scored_before(systems: Systems, binding: ModelBinding, pattern: Batch, start: datetime, end: datetime) -> int:
+    if not systems.warehouse.exists(pattern.output):
+        return 0
+    time_ = quote(binding.time)
+    sql = f"SELECT count(*) AS n FROM {pattern.output} WHERE {time_} >= $start AND {time_} < $end"
+    return int(systems.warehouse.query(sql, {"start": start, "end": end})["n"][0].as_py())
+
+
+def _pages(
+    systems: Systems, binding: ModelBinding, pattern: Batch, start: datetime, end: datetime, rows: int, *, again: bool
+) -> Iterator[pd.DataFrame]:
+    """The rows of the partition that are not in the output yet, about `rows` at a time, by a hash of their id.
+
+    The next page is read while one is scored. A row without an id is left out, and so is the second of the same id and
+    time.
+    """
+    id_, time_ = quote(binding.id), quote(binding.time)
+    chosen = ", ".join(f"f.{quote(each)}" for each in (binding.id, binding.time, *binding.features.names))
+    asked = f"f.{time_} >= $start AND f.{time_} < $end AND f.{id_} IS NOT NULL"
+    if again:
+        asked += f" AND NOT EXISTS (SELECT 1 FROM {pattern.output} o WHERE o.{id_} = f.{id_} AND o.{time_} = f.{time_})"
+    params = {"start": start, "end": end}
+    count = systems.warehouse.query(f"SELECT count(*) AS n FROM {pattern.input} f WHERE {asked}", params)
+    pages = math.ceil(int(count["n"][0].as_py()) / rows)
+    part = f"AND hash(CAST(f.{id_} AS VARCHAR)) % {pages:d} = $page" if pages > 1 else ""
+    sql = f"SELECT {chosen} FROM {pattern.input} f WHERE {asked} {part}"
+
+    def read(page: int) -> pd.DataFrame:
+        frame: pd.DataFrame = systems.warehouse.query(sql, {**params, "page": page}).to_pandas()
+        return frame.drop_duplicates([binding.id, binding.time], ignore_index=True)
+
+    if pages == 0:
+        return
+    with ThreadPoolExecutor(1, "pages") as reader:
+        following = reader.submit(read, 0)
+        for page in range(1, pages + 1):
+            found = following.result()
+            if page < pages:
+                following = reader.submit(read, page)
+            if len(found):
+                yield found
