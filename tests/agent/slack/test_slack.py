@@ -182,6 +182,21 @@ def test_an_approval_is_given_in_slack_and_the_card_says_by_whom(card: tuple[Wor
     assert world.calls.count("deploy") == 1
 
 
+def test_a_card_whose_answer_was_lost_is_not_sent_again(people: World, socket: Socket) -> None:
+    triage(people.systems, toolbox=people.toolbox())
+    socket.slack.fail("chat.postMessage", Fault(swallow=True))
+    hours = iter((0.0, 3600.0))
+    letters = Outbox(
+        people.systems.store,
+        people.systems.clock,
+        {"slack": SlackChannel(TOKEN, socket.slack.url)},
+        seconds=lambda: next(hours, 7200.0),
+    )
+    assert letters.deliver().failed
+    letters.deliver()
+    assert len(socket.slack.messages["D0ANNA"]) == 1
+
+
 def test_a_strangers_click_is_refused_and_answered(card: tuple[World, str, str], socket: Socket) -> None:
     world, channel, ts = card
     with connected(world, socket):
@@ -253,7 +268,7 @@ def test_an_expired_card_is_redrawn_and_says_so(card: tuple[World, str, str], so
 
 def test_a_superseded_request_is_redrawn_and_asked_again(card: tuple[World, str, str], socket: Socket) -> None:
     world, channel, ts = card
-    gate = {"artifact_digest": "digest-2", "holdout_digest": "other"}
+    gate = {"artifact_digest": "digest-2", "champion": "1", "holdout_digest": "other"}
     world.systems.store.add(Kind.gate, "ChurnModel", gate, at=world.systems.clock.now(), version="2", status="passed")
     with connected(world, socket):
         socket.click(APPROVE, "approval-1", channel=channel, ts=ts)
