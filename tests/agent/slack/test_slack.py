@@ -182,6 +182,19 @@ def test_an_approval_is_given_in_slack_and_the_card_says_by_whom(card: tuple[Wor
     assert world.calls.count("deploy") == 1
 
 
+def test_what_was_asked_for_in_a_thread_is_approved_on_a_card_and_told_in_both(people: World, socket: Socket) -> None:
+    declare_approvals(people, retrain={"mode": "approve", "approvers": ["anna"]})
+    with connected(people, socket):
+        thread = socket.mention("retrain ChurnModel", user="U0BOB")
+        answered(socket, thread, "approval-1 waits for anna")
+        outbox(people, socket)()
+        (message,) = socket.slack.messages["D0ANNA"]
+        socket.click(APPROVE, "approval-1", channel="D0ANNA", ts=message["ts"])
+        answered(socket, message["ts"], "train-1", channel="D0ANNA")
+        answered(socket, thread, "train-1")
+    assert people.calls == ["retrain"]
+
+
 def test_a_card_whose_answer_was_lost_is_not_sent_again(people: World, socket: Socket) -> None:
     triage(people.systems, toolbox=people.toolbox())
     socket.slack.fail("chat.postMessage", Fault(swallow=True))
