@@ -182,6 +182,9 @@ def test_slack_is_part_of_it_where_it_is_configured(world: World, monkeypatch: p
             thread = socket.mention("status")
             until(lambda: "version 1 serves" in " ".join(socket.slack.thread("C0ONCALL", thread)), "an answer")
             assert json.loads(get(f"{url}/status.json")[1])["daemon"]["slack"] == "connected"
+            forged = urllib.request.Request(f"{url}/slack/events", data=b"{}", method="POST")
+            with pytest.raises(urllib.error.HTTPError, match="405"):  # there is no secret to check it by
+                urllib.request.urlopen(forged, timeout=10)
 
 
 def test_clicking_through_the_page_in_a_browser(world: World, tmp_path: Path) -> None:
