@@ -70,7 +70,7 @@ class Stage:
         assert isinstance(warehouse, FaultyWarehouse)
         warehouse.down = number in self._scenario.broken.warehouse_down
         try:
-            triage(self._systems, planner=self._planner)
+            triage(self._systems, planner=self._planner, due_only=self._scenario.world.due_only)
         finally:
             warehouse.down = False
 
