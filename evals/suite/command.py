@@ -103,7 +103,7 @@ def _sums(result: EvalResult) -> list[str]:
     lines = []
     for (planner, source), played in groups.items():
         judged = [each for each in played if each.judgement]
-        powers = [f"pass^{p.k} {p.value:.2f}" for p in result.pass_power if p.planner == planner]
+        powers = [f"pass^{p.k} {p.value:.2f}" for p in result.pass_power if (p.planner, p.source) == (planner, source)]
         lines.append(
             f"{planner} ({source}): {sum(e.passed for e in played)} of {len(played)},"
             f" needing judgement {sum(e.passed for e in judged)} of {len(judged)}; {', '.join(powers)};"

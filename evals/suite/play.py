@@ -70,7 +70,7 @@ class Stage:
         assert isinstance(warehouse, FaultyWarehouse)
         warehouse.down = number in self._scenario.broken.warehouse_down
         try:
-            triage(self._systems, planner=self._planner)
+            triage(self._systems, planner=self._planner, due_only=self._scenario.world.due_only)
         finally:
             warehouse.down = False
 
@@ -85,7 +85,7 @@ class Stage:
             pending = self._answerable()
             if not rollouts and not pending and until_idle:
                 return
-            hours = 1 if pending or any(row.body["traffic_pct"] <= 10 for row in rollouts) else 6
+            hours = 1 if pending else min((_hours(row) for row in rollouts), default=1)
             end = min(self._now + hours * HOUR, until) if rollouts or pending else until
             for row in rollouts:
                 self._traffic[row.model].serve(self._now, end)
@@ -117,6 +117,13 @@ class Stage:
                     continue  # who may not decide has said it all the same; the audit log has it
                 continue_waiting(self._systems, str(row.body["run_id"]), self._planner)
                 break
+
+
+def _hours(rollout: Evidence) -> int:
+    """How often the daemon's step is played: what needs hours by the hour, an experiment of weeks by the day."""
+    if (rollout.body.get("declared") or {}).get("type") == "ab_test":
+        return 24
+    return 1 if rollout.body["traffic_pct"] <= 10 else 6
 
 
 def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:

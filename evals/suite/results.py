@@ -45,6 +45,7 @@ class PassPower(BaseModel):
     """pass^k: the chance that k tries of a scenario all pass, averaged over scenarios (tau-bench, Yao et al. 2024)."""
 
     planner: str
+    source: Source
     k: int
     value: float
 
@@ -71,12 +72,14 @@ class EvalResult(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def pass_power(self) -> list[PassPower]:
-        """pass^k for every planner and every k up to the number of repeats."""
-        planners = dict.fromkeys(each.planner for each in self.scenarios)
+        """pass^k for every planner and source, and every k up to the number of repeats."""
+        groups: dict[tuple[str, Source], list[ScenarioResult]] = {}
+        for each in self.scenarios:
+            groups.setdefault((each.planner, each.source), []).append(each)
         return [
-            PassPower(planner=planner, k=k + 1, value=value)
-            for planner in planners
-            for k, value in enumerate(_powers([each for each in self.scenarios if each.planner == planner]))
+            PassPower(planner=planner, source=source, k=k + 1, value=value)
+            for (planner, source), played in groups.items()
+            for k, value in enumerate(_powers(played))
         ]
 
 

@@ -70,12 +70,13 @@ class Broken(Part):
 class World(Part):
     """SimShop on the night `at` (a midnight), with these causes at work since their usual dates.
 
-    `converts` are the chances, by `champion` and `challenger`, of what an A/B test counts.
+    `due_only`: at night only the checks that are due are made. `converts` are the chances, by `champion` and `challenger`, of what an A/B test counts.
     """
 
     at: datetime
     causes: list[str] = []
     nights: int = Field(default=1, ge=1, le=14)
+    due_only: bool = False
     converts: dict[Variant, float] = {}
 
     @field_validator("at", mode="before")

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from agent.budget import Spent
+from evals.suite.command import show
 from evals.suite.end_state import EndState, MadeCall, Message
 from evals.suite.grade import grade
-from evals.suite.results import EvalResult, ScenarioResult, pass_power
+from evals.suite.results import EvalResult, ScenarioResult, Source, pass_power
 from evals.suite.scenario import ModelEnd, Scenario
 
 
@@ -59,6 +60,20 @@ def test_forbidden_calls_and_limits_are_named() -> None:
     ]
 
 
+def test_incidents_and_reports_are_compared_too() -> None:
+    golden = {"incidents": 1, "reported": ["runbook took over"]}
+    assert failures(scenario(end=golden), ended(incidents=1, reports=["down; runbook took over."])) == []
+    assert failures(scenario(end=golden), ended(incidents=3)) == [
+        "end: no report says 'runbook took over'",
+        "end: 3 incidents were opened, wanted 1",
+    ]
+
+
+def test_cost_and_model_calls_have_their_limits() -> None:
+    declared = scenario(limits={"cost_usd": 0.01, "llm_calls": 1})
+    assert failures(declared, ended()) == ["limits: llm_calls 2, at most 1", "limits: cost_usd 0.02, at most 0.01"]
+
+
 def test_pass_power_is_the_chance_that_all_of_k_tries_pass() -> None:
     assert pass_power(4, 4, 4) == 1.0
     assert pass_power(4, 2, 1) == 0.5
@@ -73,3 +88,16 @@ def test_pass_power_is_the_chance_that_all_of_k_tries_pass() -> None:
     result = EvalResult(scenarios=played)
     assert (result.passed, result.failed) == (3, 1)
     assert [(each.k, each.value) for each in result.pass_power] == [(1, 0.75), (2, 0.5)]
+
+
+def test_what_was_recorded_and_what_was_scripted_are_never_summed() -> None:
+    def result(source: Source, passed: bool) -> ScenarioResult:
+        return ScenarioResult(
+            name=source, source=source, planner="recorded", passed=passed, failures=[],
+            llm_calls=1, tokens=0, cost_usd=0.0, seconds=0.0,
+        )  # fmt: skip
+
+    both = EvalResult(scenarios=[result("scripted", True), result("recorded", False)])
+    assert [(each.source, each.value) for each in both.pass_power] == [("scripted", 1.0), ("recorded", 0.0)]
+    assert "recorded (scripted): 1 of 1" in show(both)
+    assert "recorded (recorded): 0 of 1" in show(both)

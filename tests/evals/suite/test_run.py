@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import pytest
 
+from evals.recordings.recording import Recording
 from evals.suite.command import show
 from evals.suite.results import EvalResult, NotFor, ScenarioResult
 from evals.suite.run import Task, play_tasks
-from evals.suite.scenario import load_all
+from evals.suite.scenario import FILE, SCENARIOS, Scenario, load, load_all
+from tests.fakes.openai_server import Say, in_turn, serve
 
 pytestmark = pytest.mark.timeout(900)  # the shop is built first, and machines are busy
 
@@ -29,15 +32,35 @@ MEANT_FOR = [
 ]
 
 
+KEY = "sk-secret-of-the-house-123456"
+
+
 @pytest.fixture(scope="module")
-def played() -> dict[tuple[str, str, int], ScenarioResult]:
-    """Shuffled, two at a time: neither the order nor the neighbour must matter."""
+def to_record(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """A scenario of one's own: a folder with a file."""
+    folder = tmp_path_factory.mktemp("scenarios") / "late_crm"
+    folder.mkdir()
+    shutil.copy(SCENARIOS / "crm_lag" / FILE, folder)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def played(to_record: Scenario) -> dict[tuple[str, str, int], ScenarioResult]:
+    """Shuffled, two at a time: neither the order nor the neighbour must matter. One is recorded from an endpoint."""
     wanted = [(*each, attempt) for each in TWICE for attempt in (1, 2)] + [(*each, 1) for each in ONCE + MEANT_FOR]
     random.Random(8).shuffle(wanted)
     tasks = [
         Task(load_all([name])[0], planner, attempt, record=False, scripted=False) for name, planner, attempt in wanted
     ]
-    return dict(zip(wanted, play_tasks(tasks, workers=2), strict=True))
+    tasks.append(Task(to_record, "openai", 1, record=True, scripted=False))
+    wanted.append((to_record.name, "openai", 1))
+    with (
+        serve(in_turn(Say("The crm source is late; data-team owns it."))) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("OPENAI_BASE_URL", server.url)
+        patch.setenv("OPENAI_API_KEY", KEY)
+        return dict(zip(wanted, play_tasks(tasks, workers=2), strict=True))
 
 
 def test_the_same_result_comes_of_any_order_and_in_parallel(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
@@ -76,6 +99,17 @@ def test_each_bad_planner_is_caught_by_a_scenario_meant_for_it(
     failures = played[name, planner, 1].failures
     assert failures
     assert not any(each.startswith("crashed") for each in failures), failures
+
+
+def test_a_run_against_an_endpoint_is_recorded_without_its_key(
+    played: dict[tuple[str, str, int], ScenarioResult], to_record: Scenario
+) -> None:
+    result = played[to_record.name, "openai", 1]
+    assert (result.source, result.llm_calls, result.failures) == ("live", 1, [])
+    made = Recording.read(to_record.recording)
+    assert (made.header.how, made.header.endpoint, made.header.model) == ("recorded", "compatible", "gpt-4o")
+    assert [each.status for each in made.exchanges] == [200]
+    assert KEY not in to_record.recording.read_text()
 
 
 def test_the_table_shows_grades_sources_and_sums(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
