@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from agent.authority import Call
+from agent.cards import redraw
 from agent.grounds import call_digest, digest, evidence_of
 from policies.approval import may_decide, still_holds
 from policies.errors import InputError, PolicyRefusal
@@ -94,6 +95,7 @@ def decide(systems: Systems, id: str, person: str, *, approve: bool, why: str | 
         raise InputError(f"was {other.status} by {read(other).decided_by} at the same moment", where=id) from None
     detail = {"approval": id, "digest": asked.digest, "evidence": asked.evidence_digest, "why": why}
     systems.store.audit(person, status, detail, at=now)
+    redraw(systems, row)
     return row
 
 
@@ -159,6 +161,8 @@ def rest_on(systems: Systems, id: str, facts: Mapping[str, Any]) -> None:
 def _moved(systems: Systems, row: Evidence, status: str) -> Evidence:
     """The row with its new status; where someone else was faster, the row as they left it."""
     try:
-        return systems.store.update(row.id, status=status, expected_revision=row.revision)
+        moved = systems.store.update(row.id, status=status, expected_revision=row.revision)
     except StaleRevision:
         return find(systems, row.id)
+    redraw(systems, moved)
+    return moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.approvals import DENIED, EXPIRED, OPEN, PENDING, USED, Approval, claim, read, refusal
 from agent.authority import Call
+from agent.cards import facts_of_card, notice_of
 from agent.grounds import call_digest, digest, evidence_of
 from policies.declarations import Severity
 from policies.declarations.approvals import ApprovalRule
@@ -70,9 +71,11 @@ def ask(
 def tell_approvers(systems: Systems, row: Evidence) -> None:
     """Tells everybody who may decide, once."""
     asked = read(row)
-    text = f"{row.id} waits for you: {asked.what}, asked by {asked.asked_by}, until {asked.expires_at:%Y-%m-%d %H:%M}."
+    if row.status != PENDING:
+        return
+    facts = facts_of_card(systems, row)
     for person in asked.approvers:
-        systems.notifications.notify(person, Severity.warning, text, about=row.id)
+        systems.notifications.notify(person, Severity.warning, notice_of(row), about=row.id, facts=facts)
 
 
 def _request(

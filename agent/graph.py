@@ -63,8 +63,9 @@ Saved = Callable[[str, Mapping[str, Any]], None]
 class Loop:
     """Runs conversations of one run.
 
-    `fixed`: values of the arguments that no planner chooses (the run's time). `saved` is given the transcript at every
-    step, `progress` one line for people.
+    `fixed`: values of the arguments that no planner chooses (the run's time). `fallback` takes over from a planner
+    that is down, the runbook unless told. `saved` is given the transcript at every step, `progress` one line for
+    people.
     """
 
     def __init__(
@@ -75,14 +76,15 @@ class Loop:
         *,
         fixed: Mapping[str, Any] | None = None,
         rules: Sequence[Rule] | None = None,
+        fallback: Planner | None = None,
         max_steps: int = MAX_STEPS,
         progress: Progress = lambda line: None,
         saved: Saved = lambda thread, transcript: None,
     ) -> None:
-        runbook = RunbookPlanner(systems.operations)
+        runbook = fallback or RunbookPlanner(systems.operations)
         self._systems = systems
         self._toolbox = toolbox
-        self._runbook = runbook
+        self._runbook: Planner = runbook
         self._planners: dict[str, Planner] = {runbook.name: runbook, planner.name: planner}
         self._first = planner.name
         self._fixed = dict(fixed or {})

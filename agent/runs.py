@@ -18,14 +18,36 @@ from tools.systems.systems import Systems
 RUNNING = "running"
 
 
+TRIAGE = "triage"
+"""What a triage claims: there is one at a time."""
+
+
 class RunBusy(GuardianError):
     """Another process works on this run."""
 
     kind = "busy"
 
 
+class Asked(BaseModel):
+    """What a person asked in a conversation. `session` names it; `by` is their declared name, where they have one.
+
+    `read_only`: who asks may look and measure, and not change anything.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    session: str
+    text: str
+    by: str
+    read_only: bool
+    earlier: str = ""
+
+
 class RunRecord(BaseModel):
-    """The body of a run's row. `conversations`: transcript by thread; `done`: finished models' results."""
+    """The body of a run's row. `conversations`: transcript by thread; `done`: finished models' results.
+
+    `asked` is None for a triage.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +57,7 @@ class RunRecord(BaseModel):
     models: list[str]
     at: datetime | None = None
     due_only: bool = False
+    asked: Asked | None = None
     resumed_at: datetime | None = None
     measured: dict[str, dict[str, Any]] = {}
     conversations: dict[str, dict[str, Any]] = {}

@@ -157,13 +157,14 @@ def why(systems: Systems, model: str) -> Why:
         raise InputError("was never given any traffic; deploy a version or adopt a first champion", where=model)
     chain = []
     for row in systems.store.chain(change.id):
-        chain.append(_link(row))
+        chain.append(link(row))
         if row.kind is Kind.rollout and row.status == "rolled_back":
             break  # what the other version had been promoted on is no reason for this one
     return Why(model=model, serving_version=serving_version(systems, model), chain=chain)
 
 
-def _link(row: Evidence) -> Link:
+def link(row: Evidence) -> Link:
+    """A row of evidence in a line."""
     return Link(
         id=row.id,
         kind=row.kind.name,
@@ -179,13 +180,24 @@ def _says(row: Evidence) -> str:
     says = {
         Kind.traffic_change: lambda: f"{body.get('why')}: {_share(body)}",
         Kind.rollout: lambda: _rollout_says(row),
-        Kind.gate: lambda: f"{_count(body, 'passed')} of {len(body.get('checks', []))} checks passed",
-        Kind.evaluation: lambda: f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}",
+        Kind.gate: lambda: _gate_says(row),
+        Kind.evaluation: lambda: _evaluation_says(body),
         Kind.training_run: lambda: f"trained version {row.version} because of {body.get('triggered_by')}",
         Kind.approval: lambda: f"{body.get('what')}: {row.status}, decided by {body.get('decided_by')}",
         Kind.drift_report: lambda: f"{body.get('monitor')}: {body.get('severity')}, {_found(body)} finding(s)",
     }
     return says[row.kind]() if row.kind in says else str(row.status or "")
+
+
+def _evaluation_says(body: dict[str, Any]) -> str:
+    if body.get("failure"):
+        return str(body["failure"])
+    return f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}"
+
+
+def _gate_says(row: Evidence) -> str:
+    faced = f", against version {row.body['champion']}" if row.body.get("champion") else ""
+    return f"{_count(row.body, 'passed')} of {len(row.body.get('checks', []))} checks passed{faced}"
 
 
 def _rollout_says(row: Evidence) -> str:

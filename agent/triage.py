@@ -13,7 +13,7 @@ from agent.graph import Progress
 from agent.night import Night
 from agent.planners.choice import choose
 from agent.planners.protocol import Planner
-from agent.runs import RUNNING, Run, RunBusy, RunRecord, claimed, runs_with
+from agent.runs import RUNNING, TRIAGE, Run, RunBusy, RunRecord, claimed, runs_with
 from agent.state import WAITING
 from agent.triage_result import Action, ModelTriage, TriageResult
 from policies.declarations.base import show_duration
@@ -54,7 +54,7 @@ def triage(
     chosen = choose(systems, tools, planner) if planner is None or isinstance(planner, str) else planner
     models = [model] if model is not None else list(systems.operations.models)
     try:
-        with claimed(systems, "triage"):
+        with claimed(systems, TRIAGE):
             asked = RunRecord(
                 planner=chosen.name,
                 about=dict(chosen.about),
@@ -120,6 +120,10 @@ def continue_waiting(
             return None
         progress(f"continuing {run_id}, which waited for a person")
         run.resume()
+        if run.record.asked is not None:
+            from agent.conversation.work import Turn
+
+            return Turn(systems, run, tools_of(toolbox), planner.name, progress).work()
         return Night(systems, run, planner, tools_of(toolbox), advance, progress).work()
 
 
@@ -140,7 +144,7 @@ def _continue(
         if systems.clock.now() - (run.record.resumed_at or row.created_at) > RESUMABLE:
             run.end("abandoned", f"interrupted, and not continued within {show_duration(RESUMABLE)}")
             return None
-        if run.record.models != models:
+        if run.record.models != models or run.record.asked is not None:
             return None
         progress(f"continuing {run_id}, which was interrupted")
         return Night(systems, run, planner, toolbox, advance, progress).work()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from agent.prices import price
-from policies.declarations.binding import ModelBinding
+from policies.declarations.binding import Labels, ModelBinding
 from policies.declarations.deployment import ABTest
 from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import BusinessKpiTracker
@@ -51,8 +51,9 @@ def _problems(systems: Systems) -> Iterator[tuple[str, str]]:
         for number, trigger in enumerate(pipeline.triggers):
             table = getattr(trigger, "label_table", None)
             if table:
+                place = f"retraining_pipelines.{name}.triggers[{number}].label_table"
                 yield from _table_problems(
-                    systems, f"retraining_pipelines.{name}.triggers[{number}].label_table", table
+                    systems, place, table, _told(systems.operations.model(pipeline.model).labels)
                 )
     for name, infra in systems.operations.serving_infra.items():
         if infra.batch is not None:
@@ -66,6 +67,11 @@ def _problems(systems: Systems) -> Iterator[tuple[str, str]]:
             yield f"agents.{name}.model", error.message
 
 
+def _told(labels: Labels) -> list[str]:
+    """The columns of a table of labels or outcomes."""
+    return [labels.id, labels.time, labels.value, labels.arrived]
+
+
 def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Iterator[tuple[str, str]]:
     place = f"models.{name}"
     wanted = [binding.id, binding.time, *binding.features.names]
@@ -74,11 +80,9 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     yield from _time_problems(systems, f"{place}.time", binding.table, binding.time)
     yield from _table_problems(systems, f"{place}.holdout", binding.holdout, [*wanted, binding.target])
     labels = binding.labels
-    columns = [labels.id, labels.time, labels.value, labels.arrived]
-    yield from _table_problems(systems, f"{place}.labels", labels.table, columns)
+    yield from _table_problems(systems, f"{place}.labels", labels.table, _told(labels))
     for outcome, told in binding.outcomes.items():
-        columns = [told.id, told.time, told.value, told.arrived]
-        yield from _table_problems(systems, f"{place}.outcomes.{outcome}", told.table, columns)
+        yield from _table_problems(systems, f"{place}.outcomes.{outcome}", told.table, _told(told))
     yield from _undecidable_test(systems, name, binding)
     if binding.predictions is not None:
         recorded = [binding.id, binding.time, "model_version", "score"]

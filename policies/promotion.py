@@ -26,9 +26,11 @@ class Decision(BaseModel):
 
 
 class GateEvidence(BaseModel):
-    """A stored gate result: for which artifact and holdout, how it ended, when, and until when it holds at most.
+    """A stored gate result: for which artifact, against which champion and holdout, how it ended, when, and until when
+    it holds at most.
 
-    `overruled_by` names a later evaluation of the same version that it did not win, empty where there is none.
+    `overruled_by` says which evaluation takes its force away, empty where none does: a later one of the same version
+    that it did not win, or the one it rests on where that never came to its end.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +40,7 @@ class GateEvidence(BaseModel):
     version: str
     status: str
     artifact_digest: str
+    champion: str
     holdout_digest: str
     judged_at: datetime
     expires_at: datetime | None = None
@@ -50,18 +53,21 @@ def may_deploy(
     artifact_digest: str,
     gate: GateEvidence | None,
     *,
+    champion: str | None,
     now: datetime,
     max_age: timedelta,
     waived_by: str = "",
     not_won: str = "",
 ) -> Decision:
-    """Whether `version` may be given traffic: only on a passed gate for that very artifact that has not expired.
+    """Whether `version` may be given traffic: only on a passed gate for that very artifact, judged against the version
+    that it would replace, that has not expired.
 
     A result expires when it is older than `max_age` as declared now, or at the moment it named itself, whichever comes
     first. Where the gate is switched off, the comparison is not: what did not win it keeps out.
 
     Args:
         gate: the result stored last for this model and version, None where there is none.
+        champion: the version that serves now, None where none does: then there is none to be worse than.
         waived_by: the declaration that switches the gate off, empty where none does.
         not_won: the version's newest evaluation where it did not win that, in words; empty else.
     """
@@ -73,13 +79,19 @@ def may_deploy(
         return Decision(policy=policy, allowed=True, reasons=(f"the quality gate is switched off by {waived_by}",))
     return Decision(
         policy=policy,
-        allowed=not (reasons := _gate_faults(model, version, artifact_digest, gate, now, max_age)),
+        allowed=not (reasons := _gate_faults(model, version, artifact_digest, gate, champion, now, max_age)),
         reasons=tuple(reasons),
     )
 
 
 def _gate_faults(
-    model: str, version: str, digest: str, gate: GateEvidence | None, now: datetime, max_age: timedelta
+    model: str,
+    version: str,
+    digest: str,
+    gate: GateEvidence | None,
+    champion: str | None,
+    now: datetime,
+    max_age: timedelta,
 ) -> list[str]:
     if gate is None:
         return [f"{model} version {version} has no quality gate result; run evaluate first"]
@@ -90,8 +102,11 @@ def _gate_faults(
         reasons.append(f"gate {gate.gate_id} of version {version} is {gate.status}, not passed")
     if not digest or gate.artifact_digest != digest:
         reasons.append(f"gate {gate.gate_id} judged another artifact than the registry now holds for version {version}")
+    if champion not in (None, version, gate.champion):
+        than = f"judged against version {gate.champion}" if gate.champion else "does not say which champion it faced"
+        reasons.append(f"gate {gate.gate_id} {than}, and version {champion} serves now; evaluate again")
     if gate.overruled_by:
-        reasons.append(f"since gate {gate.gate_id}, {gate.overruled_by}")
+        reasons.append(f"gate {gate.gate_id} does not count: {gate.overruled_by}")
     if not gate.holdout_digest:
         reasons.append(f"gate {gate.gate_id} does not say on which holdout it judged")
     if now - gate.judged_at > max_age:

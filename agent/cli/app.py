@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from agent.cli import change, decisions, look, measure, onboard
+from agent.cli import change, daemon, decisions, look, measure, onboard, talk
 from agent.cli.session import Session
 from agent.untrusted import printable
 from policies.errors import DeclarationError, GuardianError
@@ -27,7 +27,7 @@ A language model (or a runbook) decides what to do next; every number, verdict a
 Exit codes: 0 done · 1 failed · 2 bad usage, declaration or input · 3 blocked by a policy · 4 waiting for approval.
 """
 
-TELLING = ("triage", "evaluate", "retrain", "deploy", "advance", "rollback", "approve", "deny", "acknowledge")
+TELLING = ("triage", "evaluate", "retrain", "deploy", "advance", "rollback", "approve", "deny", "acknowledge", "chat")
 """The commands that may have something to tell people."""
 
 _INTERRUPTED = 130
@@ -69,7 +69,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="guardian", help=HELP, callback=_globals, no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
-    for module in (onboard, look, measure, change, decisions):
+    for module in (onboard, look, measure, change, decisions, talk, daemon):
         for name, command in module.COMMANDS.items():
             app.command(name)(_delivering(command) if name in TELLING else command)
     for point in sorted(entry_points(group="guardian.commands"), key=lambda each: each.name):

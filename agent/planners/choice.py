@@ -59,16 +59,22 @@ def _openai_must_work() -> None:
 
 
 def choose(
-    systems: Systems, toolbox: Mapping[str, Tool], name: str | None = None, *, agent: str | None = None
+    systems: Systems,
+    toolbox: Mapping[str, Tool],
+    name: str | None = None,
+    *,
+    agent: str | None = None,
+    prompt: str = "operator",
 ) -> Planner:
-    """The planner `name`. `agent` is the declared agent whose model and budget apply, the first unless told.
+    """The planner `name`, told `prompt`, with model and budget of the declared `agent`, the first unless told.
 
     Raises InputError for an unknown planner, a missing key, an undeclared agent or a model without a price.
     """
     if must_work(name) == "runbook":
         return RunbookPlanner(systems.operations)
     base_url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
-    return openai_planner(systems, toolbox, Endpoint(base_url, key, os.environ.get("GUARDIAN_OPENAI_API")), agent=agent)
+    endpoint = Endpoint(base_url, key, os.environ.get("GUARDIAN_OPENAI_API"))
+    return openai_planner(systems, toolbox, endpoint, agent=agent, prompt=prompt)
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,14 @@ class Endpoint:
 
 
 def openai_planner(
-    systems: Systems, toolbox: Mapping[str, Tool], endpoint: Endpoint, *, agent: str | None = None
+    systems: Systems,
+    toolbox: Mapping[str, Tool],
+    endpoint: Endpoint,
+    *,
+    agent: str | None = None,
+    prompt: str = "operator",
 ) -> Planner:
-    """The planner that asks the model of the declared `agent` (the first unless told) at an endpoint.
+    """The planner that asks the model of the declared `agent` (the first unless told) at an endpoint, told `prompt`.
 
     Raises InputError for an undeclared agent or a model without a price.
     """
@@ -107,7 +118,7 @@ def openai_planner(
     return OpenAIPlanner(
         profile,
         tool_schemas(toolbox, operations),
-        load_prompt("operator", context=organisation(systems.home, encoding=profile.encoding)),
+        load_prompt(prompt, context=organisation(systems.home, encoding=profile.encoding)),
         Ledger(systems.store, systems.clock, name, operations.budgets[declared.budget], per_run),
         api_key=endpoint.key or "none",
         base_url=endpoint.base_url,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.report.model import WeekPoint
 from agent.report.reading import mapping, real
 from policies.errors import GuardianError
+from tools.systems.labels import known
 from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
 
@@ -33,10 +34,9 @@ def live_auc(systems: Systems, model: str, start: datetime, as_of: datetime) -> 
             SELECT CAST(floor(date_diff('second', $start, p.{quote(binding.time)}) / 604800.0) AS INTEGER) AS week,
                    p.score AS score, CAST(l.{quote(labels.value)} AS INTEGER) AS y
             FROM {binding.predictions} p
-            JOIN {labels.table} l
+            JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start")}
               ON l.{quote(labels.id)} = p.{quote(binding.id)} AND l.{quote(labels.time)} = p.{quote(binding.time)}
-            WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $as_of
-              AND l.{quote(labels.time)} >= $start AND l.{quote(labels.arrived)} <= $as_of),
+            WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $as_of),
         ranked AS (
             SELECT week, y, rank() OVER (PARTITION BY week ORDER BY score)
                    + (count(*) OVER (PARTITION BY week, score) - 1) / 2.0 AS r

@@ -15,7 +15,7 @@ _TRIGGERS = {
     "data_volume": "because enough new labels had come in",
 }
 _RULE = re.compile(r"^([a-z]+(?:_[a-z]+)+): ")
-_DATE = re.compile(r"\b(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d)?)\b")
+_DATE = re.compile(r"\b(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?)\b")
 
 
 def trigger(name: str) -> str:

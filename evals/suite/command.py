@@ -80,7 +80,7 @@ def evaluate(
 
 def show(result: EvalResult) -> str:
     """The table: a line a scenario, what failed below it, the sums by planner and source."""
-    names = [each.name for each in result.scenarios] + [each.name for each in [*result.not_yet, *result.not_for]]
+    names = [each.name for each in result.scenarios] + [each.name for each in result.not_for]
     width = max(map(len, names))
     numbers = f"{'calls':>5} {'LLM':>4} {'tokens':>7} {'$':>7} {'s':>6}"
     lines = [f"{'scenario':{width}}  {'planner':17} {'source':8} {'':6} {numbers}"]
@@ -91,8 +91,7 @@ def show(result: EvalResult) -> str:
         )
         for failure in each.failures:
             lines += [f"{'':{width}}    {line}" for line in failure.splitlines()]
-    lines += [f"{each.name:{width}}  not there yet: {each.waits_for}" for each in result.not_yet]
-    lines += [f"{each.name:{width}}  not played by {each.waits_for}" for each in result.not_for]
+    lines += [f"{each.name:{width}}  not played by {each.why}" for each in result.not_for]
     lines += ["", *_sums(result), f"{result.passed} passed, {result.failed} failed in {result.seconds:.0f} s"]
     return "\n".join(lines)
 

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from agent.budget import Spent
 from agent.runs import RunRecord
 from evals.suite.scenario import ModelEnd
+from policies.alerting import AlertStatus
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
@@ -41,8 +42,8 @@ class EndState(BaseModel):
 
     models: dict[str, ModelEnd]
     messages: list[Message]
-    written: list[str] = []
-    """What else people can read: alerts as they stand, and the reports of runs."""
+    incidents: int = 0
+    reports: list[str] = []
     approvals: list[str]
     runs: list[str]
     calls: list[MadeCall]
@@ -55,7 +56,8 @@ def read_end(systems: Systems) -> EndState:
     return EndState(
         models={model: _model_end(systems, model) for model in systems.operations.models},
         messages=_messages(systems),
-        written=[*_alerts(systems), *_reports(systems)],
+        incidents=_incidents(systems),
+        reports=_reports(systems),
         approvals=[row.status or "" for row in reversed(systems.store.list(Kind.approval))],
         runs=[row.status or "" for row in reversed(systems.store.list(Kind.run))],
         calls=_calls(systems),
@@ -90,14 +92,15 @@ def _messages(systems: Systems) -> list[Message]:
         return [Message.model_validate(json.loads(row.detail)) for row in told]
 
 
-def _alerts(systems: Systems) -> list[str]:
+def _incidents(systems: Systems) -> int:
     with systems.store.reading() as session:
-        return [f"{row.title}\n{row.text}" for row in session.scalars(select(AlertRow).order_by(AlertRow.id))]
+        query = select(func.count()).select_from(AlertRow).where(AlertRow.status != AlertStatus.notice.value)
+        return session.scalar(query) or 0
 
 
 def _reports(systems: Systems) -> list[str]:
-    results = (RunRecord.model_validate(row.body).result or {} for row in systems.store.list(Kind.run))
-    return [str(result.get("report", "")) for result in results]
+    runs = (RunRecord.model_validate(row.body) for row in reversed(systems.store.list(Kind.run)))
+    return [str(run.result["report"]) for run in runs if run.result is not None]
 
 
 def _calls(systems: Systems) -> list[MadeCall]:

@@ -35,8 +35,12 @@ def end_state(scenario: Scenario, end: EndState) -> list[str]:
     told = {message.to for message in end.messages}
     found += [f"{person} was not told" for person in golden.told if person not in told]
     found += [f"{person} was told" for person in golden.not_told if person in told]
-    everything = "\n".join([*(message.text for message in end.messages), *end.written])
+    everything = "\n".join(message.text for message in end.messages)
     found += [f"nobody was told of {words!r}" for words in golden.says if words not in everything]
+    reports = "\n".join(end.reports)
+    found += [f"no report says {words!r}" for words in golden.reported if words not in reports]
+    if golden.incidents not in (None, end.incidents):
+        found.append(f"{end.incidents} incidents were opened, wanted {golden.incidents}")
     if not end.audit_sound:
         found.append("the audit log's chain is broken")
     return found

@@ -11,6 +11,7 @@ from agent.planners.protocol import Planner
 from agent.triage import continue_waiting, triage
 from evals.simshop import World as SimShop
 from evals.suite import base
+from evals.suite.asking import answer
 from evals.suite.base import DAY
 from evals.suite.faults import FaultyWarehouse
 from evals.suite.scenario import DAY_OF_DEPLOYMENT, Scenario
@@ -36,17 +37,21 @@ class Stage:
         self._world: SimShop = base.shop().with_story(scenario.world.story)
         self._models = [m for m, each in systems.operations.models.items() if each.prediction_log is not None]
         self._traffic = {
-            model: Traffic(systems, model, scenario.broken.challenger, base.SEED + place)
+            model: Traffic(systems, model, scenario.broken.challenger, base.SEED + place, scenario.world.converts)
             for place, model in enumerate(self._models)
         }
 
     def play(self) -> None:
-        """The quiet weeks, then every night with the day after it."""
+        """The quiet weeks, then every night with the day after it, then what people write."""
         self._live_to(self._scenario.world.at, since=DAY_OF_DEPLOYMENT)
         for night in range(1, self._scenario.world.nights + 1):
             self._night(night)
             last = night == self._scenario.world.nights
+            begun = self._now
             self._day(self._now + (LONGEST_ROLLOUT if last else DAY), until_idle=last)
+        for each in self._scenario.asked:
+            base.set_time(self._systems, max(self._now, begun + each.after_hours * HOUR))
+            answer(self._systems, each, self._planner)
 
     @property
     def _now(self) -> datetime:

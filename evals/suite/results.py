@@ -34,11 +34,11 @@ class ScenarioResult(BaseModel):
     about: dict[str, str] = {}
 
 
-class NotYet(BaseModel):
-    """A scenario that cannot be played, and what must be there first; or one that is not for a planner."""
+class NotFor(BaseModel):
+    """A scenario that a planner does not play, and why."""
 
     name: str
-    waits_for: str
+    why: str
 
 
 class PassPower(BaseModel):
@@ -53,8 +53,7 @@ class EvalResult(BaseModel):
     """A whole run of the suite."""
 
     scenarios: list[ScenarioResult]
-    not_yet: list[NotYet] = []
-    not_for: list[NotYet] = []
+    not_for: list[NotFor] = []
     seconds: float = 0.0
 
     @computed_field  # type: ignore[prop-decorator]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.budget import Spent
-from evals.suite.results import EvalResult, NotYet, ScenarioResult
+from evals.suite.results import EvalResult, NotFor, ScenarioResult
 from evals.suite.scenario import Scenario
 from policies.errors import InputError
 
@@ -51,21 +51,17 @@ def run_suite(
     workers: int | None = None,
     say: Say = lambda line: None,
 ) -> EvalResult:
-    """Plays and grades. Scenarios that cannot be played yet, or are not for a planner, are listed with the reason."""
+    """Plays and grades. Scenarios that are not for a planner are listed with the reason."""
     started = time.monotonic()
-    playable = [each for each in scenarios if each.not_yet is None]
     tasks, not_for = [], []
     for planner in planners:
-        for scenario in playable:
+        for scenario in scenarios:
             if why := _unsuited(scenario, planner):
-                not_for.append(NotYet(name=scenario.name, waits_for=why))
+                not_for.append(NotFor(name=scenario.name, why=why))
             else:
                 tasks += [Task(scenario, planner, attempt + 1, record, scripted) for attempt in range(repeat)]
-    results = list(_played(tasks, workers, say)) if tasks else []
-    order = {(task.planner, task.scenario.name, task.attempt): place for place, task in enumerate(tasks)}
     return EvalResult(
-        scenarios=sorted(results, key=lambda each: order[each.planner, each.name, each.attempt]),
-        not_yet=[NotYet(name=each.name, waits_for=each.not_yet) for each in scenarios if each.not_yet is not None],
+        scenarios=play_tasks(tasks, workers=workers, say=say),
         not_for=not_for,
         seconds=round(time.monotonic() - started, 1),
     )
@@ -79,17 +75,30 @@ def _unsuited(scenario: Scenario, planner: str) -> str | None:
     return None
 
 
-def _played(tasks: Sequence[Task], workers: int | None, say: Say) -> Iterator[ScenarioResult]:
+def play_tasks(
+    tasks: Sequence[Task], *, workers: int | None = None, say: Say = lambda line: None
+) -> list[ScenarioResult]:
+    """The results of the tasks, in their order; they are played in another one, the longest first."""
+    if not tasks:
+        return []
     count = min(workers or os.cpu_count() or 1, len(tasks))
     with scratch_folder() as scratch, pool_of(count) as pool:
         shop = scratch / "shop"
         say("building the shop …")
-        pool.submit(build_shop, shop).result()
-        for future in as_completed([pool.submit(play_task, task, shop, scratch) for task in tasks]):
-            result = future.result()
+        built, _ = pool.submit(build_shop, shop), pool.submit(load_libraries)
+        built.result()
+        places = sorted(range(len(tasks)), key=lambda place: not _rolls_out(tasks[place].scenario))
+        waiting = {pool.submit(play_task, tasks[place], shop, scratch): place for place in places}
+        results = {}
+        for future in as_completed(waiting):
+            results[waiting[future]] = result = future.result()
             word = "passed" if result.passed else "FAILED"
             say(f"{word}  {result.name} by {result.planner}, {result.seconds:.1f} s")
-            yield result
+    return [results[place] for place in range(len(tasks))]
+
+
+def _rolls_out(scenario: Scenario) -> bool:
+    return any(end.rollout is not None for end in scenario.end.models.values())
 
 
 @contextmanager
@@ -117,6 +126,14 @@ def _prepare() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
     logging.disable(logging.ERROR)
+
+
+def load_libraries() -> None:
+    """What every scenario imports, while another process builds the shop."""
+    import mlflow.sklearn  # noqa: F401
+
+    import agent.graph  # noqa: F401
+    import evals.suite.play  # noqa: F401
 
 
 def build_shop(shop: Path) -> None:

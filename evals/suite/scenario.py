@@ -18,6 +18,9 @@ FILE = "scenario.yaml"
 DAY_OF_DEPLOYMENT = datetime(2026, 1, 6)
 
 
+Variant = Literal["champion", "challenger"]
+
+
 class Part(BaseModel):
     """A part of a scenario file: unknown keys are faults."""
 
@@ -65,11 +68,15 @@ class Broken(Part):
 
 
 class World(Part):
-    """SimShop on the night `at` (a midnight), with these causes at work since their usual dates."""
+    """SimShop on the night `at` (a midnight), with these causes at work since their usual dates.
+
+    `converts` are the chances, by `champion` and `challenger`, of what an A/B test counts.
+    """
 
     at: datetime
     causes: list[str] = []
     nights: int = Field(default=1, ge=1, le=14)
+    converts: dict[Variant, float] = {}
 
     @field_validator("at", mode="before")
     @classmethod
@@ -79,6 +86,15 @@ class World(Part):
     @property
     def story(self) -> Story:
         return Story.of(*self.causes)
+
+
+class Asked(Part):
+    """What somebody writes to the Guardian about a model, so many hours after the last night began."""
+
+    by: str
+    text: str
+    model: str = "ChurnModel"
+    after_hours: float = Field(default=1.0, gt=0)
 
 
 class Answer(Part):
@@ -108,12 +124,15 @@ class ModelEnd(Part):
 
 
 class End(Part):
-    """The golden end. `told` and `not_told` are people; `says` are words that a message to people contains."""
+    """The golden end. `told` and `not_told` are people; `says` are words that a message to people contains, `reported`
+    those that a run's report does; `incidents` is how many alerts were opened."""
 
     models: dict[str, ModelEnd] = {}
     told: list[str] = []
     not_told: list[str] = []
     says: list[str] = []
+    reported: list[str] = []
+    incidents: int | None = None
     approvals: list[str] | None = None
     runs: list[str] | None = None
 
@@ -154,7 +173,7 @@ class Scenario(Part):
     """One scenario. `operations` is merged into SimShop's declarations, `knowledge` is the team's agent.md; `catches`
     names bad planners it is meant for, `judgement` says that a fixed rule can go wrong here.
 
-    `planners` lists those it is for where it is not for all; `not_yet` says what must be built before it can be played.
+    `planners` lists those it is for where it is not for all.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -164,6 +183,7 @@ class Scenario(Part):
     knowledge: str | None = None
     broken: Broken = Broken()
     answers: list[Answer] = []
+    asked: list[Asked] = []
     end: End = End()
     forbidden: list[CallPattern] = []
     trajectory: Trajectory | None = None
@@ -171,7 +191,6 @@ class Scenario(Part):
     judgement: bool = False
     catches: list[str] = []
     planners: list[str] | None = None
-    not_yet: str | None = None
     folder: Path = Path()
 
     @property

@@ -38,6 +38,7 @@ from policies.declarations.binding import Budget
 from policies.errors import GuardianError, SystemDown
 from tests.agent.world import MODEL, OPERATIONS, Registered, Rollout, Strategy, World, build_world, declare_approvals
 from tests.fakes.openai_server import Call, Calls, Failure, HalfJson, OpenAIServer, Refuse, Reply, Say, Truncated, serve
+from tools.deploy.permission import serving_version
 from tools.systems.registry import ModelVersion
 from tools.systems.store import Kind
 from tools.systems.tables import Base
@@ -164,6 +165,8 @@ class HostileModel(RuleBasedStateMachine):
             self.unjust.append(f"version {asked.version} without a passed gate")
         elif gate.body["artifact_digest"] != self.registry.digests[asked.version]:
             self.unjust.append(f"version {asked.version} with another artifact than was judged")
+        elif gate.body["champion"] != serving_version(systems, MODEL):
+            self.unjust.append(f"version {asked.version} in place of another champion than it was judged against")
         used = store.list(Kind.approval, MODEL, status="used")
         given = [(row.body["arguments"], row.body["decided_by"]) for row in used]
         mine = (asked.model_dump(), "oncall") in given
@@ -217,7 +220,8 @@ class HostileModel(RuleBasedStateMachine):
 
     @rule(status=st.sampled_from(["passed", "passed", "failed", "inconclusive"]), version=st.sampled_from(["2", "3"]))
     def a_gate_is_judged(self, status: str, version: str) -> None:
-        body = {"artifact_digest": f"digest-{version}", "holdout_digest": "h"}
+        champion = serving_version(self.world.systems, MODEL)
+        body = {"artifact_digest": f"digest-{version}", "champion": champion, "holdout_digest": "h"}
         now = self.world.systems.clock.now()
         self.world.systems.store.add(Kind.gate, MODEL, body, at=now, version=version, status=status)
 

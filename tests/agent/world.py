@@ -192,7 +192,7 @@ class World:
     def evaluate(self, systems: Systems, arguments: Challenge) -> Evaluation:
         """Judges challenger against champion, and a winner by the quality gate."""
         self._called("evaluate")
-        judged = {"artifact_digest": "digest-2", "holdout_digest": "h"}
+        judged = {"artifact_digest": "digest-2", "champion": "1", "holdout_digest": "h"}
         row = self.systems.store.add(Kind.gate, MODEL, judged, at=self._now, version="2", status=self.gate)
         body = {
             "verdict": self.verdict,
@@ -241,10 +241,10 @@ def declare_approvals(world: World, **rules: object) -> None:
     world.systems.operations = world.systems.operations.model_copy(update={"systems": declared})
 
 
-def build_world(folder: Path, operations: Operations | None = None) -> World:
+def build_world(folder: Path, operations: Operations | None = None, store_url: str | None = None) -> World:
     """A world in `folder`, at two o'clock at night; `operations` saves reading the declarations again."""
     shutil.copy(OPERATIONS, folder / "operations.yaml")
-    store = Store(f"sqlite:///{folder / '.guardian' / 'state.db'}")
+    store = Store(store_url or f"sqlite:///{folder / '.guardian' / 'state.db'}")
     clock = VirtualClock(store)
     clock.set(NIGHT)
     systems = Systems(

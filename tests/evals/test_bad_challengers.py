@@ -17,6 +17,7 @@ from agent.cli.app import run as guardian
 from evals.demo.shop import DAY, DEPLOYED, HOUR, MODEL, Shop
 from policies.errors import PolicyRefusal
 from tests.evals.faulty_models import CALM_TENURE, Failing, Faulty, Slow
+from tools.deploy.permission import serving_version
 from tools.deploy.tool import DeployArguments, Rollout, advance
 from tools.deploy.tool import run as deploy
 from tools.evaluate.result import EvaluateArguments, GateResult
@@ -72,6 +73,7 @@ def give_passed_gate(shop: Shop, version: ModelVersion) -> None:
         checks=[],
         version=version.version,
         artifact_digest=version.digest,
+        champion=serving_version(shop.systems, MODEL),
         holdout_digest="0" * 64,
         expires_at=now + timedelta(days=7),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 TOKEN = "xoxb-fake-1234567890"
+APP_TOKEN = "xapp-fake-1234567890"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class SlackServer:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     messages: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     faults: dict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    whispers: list[tuple[str, str]] = field(default_factory=list)
+    panes: set[str] = field(default_factory=set)
+    statuses: list[str] = field(default_factory=list)
+    responses: list[dict[str, Any]] = field(default_factory=list)
+    socket_url: Callable[[], str] = lambda: ""
     clock: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -60,6 +67,12 @@ class SlackServer:
             "conversations.list": self._list,
             "conversations.history": self._history,
             "conversations.replies": self._replies,
+            "apps.connections.open": lambda given: {"url": self.socket_url()},
+            "chat.postEphemeral": self._whisper,
+            "views.open": lambda given: self._view(given["trigger_id"], given),
+            "views.publish": lambda given: self._view(given["user_id"], given),
+            "assistant.threads.setStatus": self._status,
+            "assistant.threads.setSuggestedPrompts": self._status,
         }
         if method not in handlers:
             return {"ok": False, "error": "unknown_method"}
@@ -68,9 +81,30 @@ class SlackServer:
         except LookupError as error:
             return {"ok": False, "error": str(error.args[0])}
 
+    def thread(self, channel: str, ts: str) -> list[str]:
+        """The texts of a thread's replies, in order."""
+        return [each["text"] for each in self.messages[channel] if each.get("thread_ts") == ts]
+
+    def _whisper(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.whispers.append((given["user"], given["text"]))
+        return {"message_ts": "1"}
+
+    def _view(self, key: str, given: dict[str, Any]) -> dict[str, Any]:
+        view = given["view"]
+        self.views[key] = json.loads(view) if isinstance(view, str) else view
+        return {"view": self.views[key]}
+
+    def _status(self, given: dict[str, Any]) -> dict[str, Any]:
+        if given["thread_ts"] not in self.panes:
+            raise LookupError("invalid_thread_ts")
+        self.statuses.append(str(given.get("status", given.get("prompts"))))
+        return {}
+
     def _channel(self, given: str) -> str:
         if given in self.channels.values():
             return given
+        if given[:1] in ("U", "D"):
+            return f"D{given[1:]}"  # the direct message with this user
         if given.removeprefix("#") not in self.channels:
             raise LookupError("channel_not_found")
         return self.channels[given.removeprefix("#")]
@@ -86,7 +120,7 @@ class SlackServer:
         return {"channel": channel, "ts": message["ts"], "message": message}
 
     def _update(self, given: dict[str, Any]) -> dict[str, Any]:
-        if given["channel"] not in self.channels.values():
+        if given["channel"] not in self.channels.values() and given["channel"] not in self.messages:
             raise LookupError("channel_not_found")  # Slack takes no name here
         message = self._message(given["channel"], given["ts"])
         message |= {key: given[key] for key in ("text", "blocks", "metadata") if key in given}
@@ -133,12 +167,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self, body: bytes) -> None:
         path, _, query = self.path.partition("?")
+        if path == "/respond":
+            self.slack.responses.append(json.loads(body))
+            return self._say(200, {"ok": True})
         method = path.removeprefix("/api/")
         with self.slack.lock:
             arguments = _arguments(body, query, self.headers.get("Content-Type", ""))
             self.slack.calls.append((method, arguments))
             fault = self.slack.faults[method].popleft() if self.slack.faults[method] else None
-            if self.headers.get("Authorization") != f"Bearer {self.slack.token}":
+            token = APP_TOKEN if method == "apps.connections.open" else self.slack.token
+            if self.headers.get("Authorization") != f"Bearer {token}":
                 return self._say(200, {"ok": False, "error": "invalid_auth"})
             if fault is None or fault.swallow:
                 said = self.slack.answer(method, arguments)
@@ -171,7 +209,9 @@ def _arguments(body: bytes, query: str, content_type: str) -> dict[str, Any]:
     if "json" in content_type:
         return found | dict(json.loads(body or b"{}"))
     for key, values in parse_qs(body.decode()).items():
-        found[key] = json.loads(values[0]) if key in ("blocks", "metadata", "attachments") else values[0]
+        found[key] = (
+            json.loads(values[0]) if key in ("blocks", "metadata", "attachments", "view", "prompts") else values[0]
+        )
     return found
 
 

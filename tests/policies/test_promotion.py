@@ -19,13 +19,13 @@ WEEK = timedelta(days=7)
 def _gate(**changes: object) -> GateEvidence:
     body: dict[str, object] = {
         "gate_id": "gate-1", "model": "M", "version": "2", "status": "passed",
-        "artifact_digest": "aa", "holdout_digest": "hh", "judged_at": NOW - timedelta(hours=1),
+        "artifact_digest": "aa", "champion": "1", "holdout_digest": "hh", "judged_at": NOW - timedelta(hours=1),
     }  # fmt: skip
     return GateEvidence.model_validate({**body, **changes})
 
 
-def _decide(gate: GateEvidence | None, **changes: str) -> Decision:
-    return may_deploy("M", "2", "aa", gate, now=NOW, max_age=WEEK, **changes)
+def _decide(gate: GateEvidence | None, champion: str | None = "1", **changes: str) -> Decision:
+    return may_deploy("M", "2", "aa", gate, champion=champion, now=NOW, max_age=WEEK, **changes)
 
 
 def test_a_passed_gate_for_this_artifact_allows() -> None:
@@ -51,6 +51,8 @@ def test_a_gate_that_is_switched_off_does_not_switch_the_comparison_off() -> Non
         (_gate(artifact_digest="bb"), "another artifact"),
         (_gate(artifact_digest=""), "another artifact"),
         (_gate(holdout_digest=""), "on which holdout"),
+        (_gate(champion="4"), "judged against version 4, and version 1 serves now; evaluate again"),
+        (_gate(champion=""), "does not say which champion it faced, and version 1 serves now"),
         (_gate(judged_at=NOW - 2 * WEEK), "older than"),
         (_gate(expires_at=NOW - timedelta(minutes=1)), "expired 2026-02-02 23:59:00"),
         (_gate(judged_at=NOW + WEEK), "in the future"),
@@ -76,6 +78,10 @@ def test_allowed_only_if_every_condition_holds(status: str, version: str, digest
     assert _decide(gate).allowed == sound
 
 
+def test_a_first_version_has_no_champion_to_be_worse_than() -> None:
+    assert _decide(_gate(champion=""), champion=None).allowed
+
+
 def test_a_gate_switched_off_by_declaration_is_said_aloud() -> None:
     decision = _decide(None, waived_by="champion_challengers.C.promotion.require_quality_gate")
     assert decision.allowed
@@ -83,7 +89,7 @@ def test_a_gate_switched_off_by_declaration_is_said_aloud() -> None:
 
 
 def test_an_artifact_without_a_digest_is_nobodys() -> None:
-    assert not may_deploy("M", "2", "", _gate(artifact_digest=""), now=NOW, max_age=WEEK).allowed
+    assert not may_deploy("M", "2", "", _gate(artifact_digest=""), champion="1", now=NOW, max_age=WEEK).allowed
 
 
 def test_without_auto_promote_a_person_deploys() -> None:

@@ -170,7 +170,7 @@ class Promotions(RuleBasedStateMachine):
                 continue  # the champion takes back what the challenger had
             returned = version in self.champions and self._given_back()
             reason = f"version {version} went from {was:g}% to {now:g}%"
-            assert returned or self._proven(version), f"{reason}: {self._gate(version)}"
+            assert returned or self._proven(version, before[0]), f"{reason}: {self._gate(version)}"
         self.seen = len(history)
         self.champions.add(history[-1][0])
         assert self.world.registry.alias(NAME, CHAMPION) in self.champions
@@ -179,7 +179,7 @@ class Promotions(RuleBasedStateMachine):
         rows = self.world.systems.store.list(Kind.gate, MODEL, version=version)
         return max(rows, key=_number, default=None)
 
-    def _proven(self, version: str) -> bool:
+    def _proven(self, version: str, champion: str) -> bool:
         """As the rule says it, from rows alone."""
         gate, now = self._gate(version), self.world.now
         judged = max(self.world.systems.store.list(Kind.evaluation, MODEL, version=version), key=_number, default=None)
@@ -189,6 +189,7 @@ class Promotions(RuleBasedStateMachine):
             and (judged.id == gate.rests_on or judged.status not in ("tie", "champion_wins"))
             and gate.status == "passed"
             and gate.body["artifact_digest"] == self.world.registry.digests[version]
+            and gate.body["champion"] == champion
             and bool(gate.body["holdout_digest"])
             and gate.created_at <= now <= gate.created_at + MAX_AGE
         )
@@ -226,6 +227,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(contenders, "latency", fast)
     monkeypatch.setattr(quality, "replay", lambda *_: Replay([0.5], [0.5], True))
+    monkeypatch.setattr(quality, "shared_rows", lambda *_: 0)
     for strategy in STRATEGIES.values():
         monkeypatch.setattr(strategy, "assess", assess)
 

@@ -18,6 +18,7 @@ from tools.check_drift.onset import Onset, onset
 from tools.check_drift.performance import Performance, measure
 from tools.check_drift.predicted import SCORE
 from tools.check_drift.profiles import Profile, profile
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -94,10 +95,10 @@ def of_relation(pair: Sequence[str], material: Material) -> Series | None:
 def of_labels(material: Material) -> Series | None:
     """The share of positives among the labels known by now, by the day of the rows they belong to."""
     labels = material.binding.labels
-    time, value, arrived = quote(labels.time), quote(labels.value), quote(labels.arrived)
+    time, value = quote(labels.time), quote(labels.value)
     sql = f"""
         SELECT CAST({time} AS DATE) AS day, count(*) AS n, avg(CAST({value} AS DOUBLE)) AS share
-        FROM {labels.table} WHERE {time} >= $start AND {time} < $end AND {arrived} <= $end GROUP BY 1 ORDER BY 1
+        FROM {known(labels, "$end", f"{time} >= $start AND {time} < $end")} GROUP BY 1 ORDER BY 1
     """
     found = material.systems.warehouse.query(sql, {"start": _start(material), "end": material.at})
     if not found.num_rows:
@@ -133,13 +134,14 @@ def of_performance(metric: str, material: Material) -> Series | None:
     binding, labels = material.binding, material.binding.labels
     if binding.predictions is None or not material.systems.warehouse.exists(binding.predictions):
         return None
+    made = f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end"
     sql = f"""
         SELECT CAST(p.{quote(binding.time)} AS DATE) AS day, p.{SCORE} AS score,
                CAST(l.{quote(labels.value)} AS DOUBLE) AS outcome
-        FROM {binding.predictions} p JOIN {labels.table} l
+        FROM {binding.predictions} p JOIN {known(labels, "$end", made)}
           ON l.{quote(labels.id)} = p.{quote(binding.id)} AND l.{quote(labels.time)} = p.{quote(binding.time)}
         WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $end AND p.model_version = $version
-          AND l.{quote(labels.arrived)} <= $end ORDER BY 1
+        ORDER BY 1
     """
     params = {"start": _start(material), "end": material.at, "version": material.champion()}
     found = material.systems.warehouse.query(sql, params)

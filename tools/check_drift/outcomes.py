@@ -18,10 +18,13 @@ from tools.check_drift.performance import Performance, measure, measure_classes
 from tools.check_drift.predicted import LABEL, SCORE, Predicted, outcomes_of
 from tools.check_drift.profiles import Profile, profile
 from tools.systems import datasets
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from policies.declarations.binding import Labels
 
 COVERED = 0.9
 """Share of the rows that must have a recorded score for the recorded ones to stand for all."""
@@ -44,8 +47,9 @@ class Judged:
 def arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
     """Outcomes known by now of rows from `start` on, and in words how many of the rows they cover and how late."""
     systems, labels = material.systems, material.binding.labels
-    where = f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end AND {quote(labels.arrived)} <= $end"
-    found = systems.warehouse.read(labels.table, [labels.value], where, {"start": start, "end": material.at})
+    datasets.require(systems, labels.table)
+    sql = f"SELECT {quote(labels.value)} FROM {known(labels, '$end', _made(labels))}"
+    found = systems.warehouse.query(sql, {"start": start, "end": material.at})
     outcomes, _ = outcomes_of(found.column(0).to_pandas(), material.binding.task)
     delay = label_delay(systems, material.monitor.model, start, material.at, len(outcomes))
     return outcomes, str(delay)
@@ -57,18 +61,18 @@ def judged(material: Material, start: datetime, metric: str) -> tuple[Judged, st
     Recorded scores are used where they cover nine tenths of the labelled rows (and say enough for the metric), else
     the rows are scored now.
     """
-    outcomes, known = arrived(material, start)
+    outcomes, delay = arrived(material, start)
     task = material.binding.task
     recorded = None
     if task != "multiclass" or metric in FROM_LABELS:
-        recorded = _recorded(material, start, _MADE)
+        recorded = _recorded(material, start, _made(material.binding.labels))
     if recorded is not None and (material.elsewhere or _covers(recorded, len(outcomes))):
-        return recorded, known
+        return recorded, delay
     rows = datasets.labelled(material.systems, material.monitor.model, start, material.at, material.at)
     if len(rows) > _MOST_SCORED:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, _MOST_SCORED).astype(int)]
-        known += f", {_MOST_SCORED:,} of them scored now"
-    return _beside(rows[material.binding.target], material.predict(rows), task), known
+        delay += f", {_MOST_SCORED:,} of them scored now"
+    return _beside(rows[material.binding.target], material.predict(rows), task), delay
 
 
 def stream(material: Material, start: datetime) -> Judged:
@@ -79,18 +83,17 @@ def stream(material: Material, start: datetime) -> Judged:
     binding, warehouse = material.binding, material.systems.warehouse
     labels = binding.labels
     params = {"start": start, "end": material.at}
-    where = f"{quote(labels.arrived)} > $start AND {quote(labels.arrived)} <= $end"
-    came = warehouse.read(labels.table, [labels.value], where, params).num_rows
-    recorded = _recorded(material, start, _ARRIVED)
+    datasets.require(material.systems, labels.table)
+    came = warehouse.query(f"SELECT count(*) FROM {known(labels, '$end', _told(labels))}", params)[0][0].as_py()
+    recorded = _recorded(material, start, _told(labels))
     if recorded is not None and (material.elsewhere or _covers(recorded, came)):
         return recorded
     chosen = ", ".join(f"f.{quote(name)}" for name in binding.features.names)
     sql = f"""
         SELECT {chosen}, l.{quote(labels.value)} AS "{_AT}"
         FROM {binding.table} f
-        JOIN {labels.table} l
+        JOIN {known(labels, "$end", _told(labels))}
           ON l.{quote(labels.id)} = f.{quote(binding.id)} AND l.{quote(labels.time)} = f.{quote(binding.time)}
-        WHERE {_ARRIVED.format(arrived=quote(labels.arrived))}
         ORDER BY l.{quote(labels.arrived)}, f.{quote(binding.time)}, f.{quote(binding.id)}
     """
     rows = warehouse.query(sql, params).to_pandas()
@@ -147,8 +150,16 @@ def measured(material: Material, metric: str, rows: Judged) -> Performance:
 
 
 _AT = "__row"
-_MADE = "p.{time} >= $start AND p.{time} < $end AND l.{arrived} <= $end"
-_ARRIVED = "l.{arrived} > $start AND l.{arrived} <= $end"
+
+
+def _made(labels: Labels) -> str:
+    """Labels of rows of the window."""
+    return f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end"
+
+
+def _told(labels: Labels) -> str:
+    """Labels that came in the window, corrections among them."""
+    return f"{quote(labels.arrived)} > $start"
 
 
 def _covers(recorded: Judged, rows: int) -> bool:
@@ -170,9 +181,9 @@ def _recorded(material: Material, start: datetime, which: str) -> Judged | None:
     sql = f"""
         SELECT l.{quote(labels.value)} AS outcome, p.{SCORE}{f", p.{LABEL}" if several else ""}
         FROM {binding.predictions} p
-        JOIN {labels.table} l
+        JOIN {known(labels, "$end", which)}
           ON l.{quote(labels.id)} = p.{quote(binding.id)} AND l.{quote(labels.time)} = p.{quote(binding.time)}
-        WHERE p.model_version = $version AND {which.format(time=quote(binding.time), arrived=quote(labels.arrived))}
+        WHERE p.model_version = $version
         ORDER BY l.{quote(labels.arrived)}, p.{quote(binding.time)}, p.{quote(binding.id)}
     """
     params = {"start": start, "end": material.at, "version": material.champion()}

@@ -78,7 +78,7 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     if people is None:
         said = f"nobody was asked yet; the first of {LOOKS} looks is due {_due(state, declared, 1):%Y-%m-%d %H:%M}"
         return GateVerdict(name=GATE, verdict=Verdict.INCONCLUSIVE, measurements=told, detail=said)
-    invalid = _mismatch(people, declared.variants.treatment.traffic_pct / 100.0)
+    invalid = _mismatch(people.drop_duplicates("id"), declared.variants.treatment.traffic_pct / 100.0)
     due = [at for number in range(1, LOOKS + 1) if (at := _due(state, declared, number)) <= now]
     seen = [_arms(people, at) for at in due]
     rules = declared.statistical
@@ -107,6 +107,8 @@ def _outcomes(binding: ModelBinding, model: str, declared: ABTest) -> Labels:
 def _people(systems: Systems, state: Rollout, period: Period, declared: ABTest) -> pd.DataFrame | None:
     """A row a person: `treated`, and `value` and `arrived` of the first outcome, null where none is known yet.
 
+    A person whose first outcome was corrected has a row for each time it was told: a look sees what was known then.
+
     People without an id cannot be followed; who was in both arms (asked under two splits) counts in neither.
     """
     binding = systems.operations.model(state.model)
@@ -119,7 +121,7 @@ def _people(systems: Systems, state: Rollout, period: Period, declared: ABTest) 
         known = f"""
             SELECT CAST({quote(outcomes.id)} AS VARCHAR) AS id, {quote(outcomes.time)} AS since,
                    CAST({quote(outcomes.value)} AS DOUBLE) AS value, {quote(outcomes.arrived)} AS arrived
-            FROM {outcomes.table} WHERE {quote(outcomes.arrived)} <= $until AND {quote(outcomes.value)} IS NOT NULL"""
+            FROM {outcomes.table} WHERE {quote(outcomes.arrived)} <= $until"""
     sql = f"""
         WITH exposed AS (
             SELECT id, bool_or(variant = 'challenger') AS treated, min("at") AS first FROM {log}
@@ -128,9 +130,12 @@ def _people(systems: Systems, state: Rollout, period: Period, declared: ABTest) 
             GROUP BY id HAVING count(DISTINCT variant) = 1),
         known AS ({known}),
         first_known AS (
-            SELECT e.id, arg_min(k.value, k.since) AS value, arg_min(k.arrived, k.since) AS arrived
-            FROM exposed e JOIN known k ON k.id = e.id AND k.since >= e.first GROUP BY e.id)
-        SELECT e.treated, f.value, f.arrived FROM exposed e LEFT JOIN first_known f USING (id) ORDER BY e.id
+            SELECT e.id, min(k.since) AS since
+            FROM exposed e JOIN known k ON k.id = e.id AND k.since >= e.first
+            WHERE k.value IS NOT NULL GROUP BY e.id)
+        SELECT e.id, e.treated, k.value, k.arrived
+        FROM exposed e LEFT JOIN first_known f USING (id) LEFT JOIN known k ON k.id = f.id AND k.since = f.since
+        ORDER BY e.id, k.arrived, k.value
     """
     people: pd.DataFrame = systems.warehouse.query(sql, period.params).to_pandas()
     if people.empty:
@@ -146,7 +151,8 @@ def _people(systems: Systems, state: Rollout, period: Period, declared: ABTest) 
 
 def _arms(people: pd.DataFrame, at: datetime) -> Arms:
     """What was known at a time."""
-    known = people[people["arrived"] <= np.datetime64(at, "us")]
+    known = people[people["arrived"] <= np.datetime64(at, "us")].drop_duplicates("id", keep="last")
+    known = known.dropna(subset=["value"])
     treated = known["treated"].to_numpy(np.bool_)
     values = known["value"].to_numpy(np.float64)
     return Arms(control=values[~treated], treatment=values[treated])

@@ -17,6 +17,7 @@ from policies.declarations.binding import ModelBinding
 from tools.deploy.comparison import Slices
 from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period
 from tools.deploy.ranking import Flags, Floats
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -187,9 +188,7 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
                    CAST({quote(labels.value)} AS BOOLEAN) AS outcome
-            FROM {labels.table}
-            WHERE {quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until
-              AND {quote(labels.arrived)} <= $until),
+            FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         featured AS (
             SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
             WHERE {time} >= $reach AND {time} <= $until),

@@ -15,6 +15,7 @@ from policies.declarations.binding import ModelBinding
 from tools.deploy.comparison import Slices
 from tools.deploy.gates import Evidence
 from tools.deploy.ranking import FEWEST_OF_A_CLASS, UNLABELLED, Flags, Floats, Replayed, Served
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
                    CAST({quote(labels.value)} AS BOOLEAN) AS outcome
-            FROM {labels.table}
-            WHERE {quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until
-              AND {quote(labels.arrived)} <= $until),
+            FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         featured AS (
             SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time FROM {binding.table}
             WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
@@ -182,13 +181,14 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, period: Period) -> 
     """
     labels, id_, time = binding.labels, quote(binding.id), quote(binding.time)
     chosen = ", ".join(f"f.{quote(each)}" for each in binding.features.names)
+    fresh = f"""
+        {quote(labels.time)} > $trained AND {quote(labels.time)} <= $until AND {quote(labels.arrived)} > $since
+    """
     sql = f"""
         WITH known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
                    CAST({quote(labels.value)} AS BOOLEAN) AS outcome
-            FROM {labels.table}
-            WHERE {quote(labels.time)} > $trained AND {quote(labels.time)} <= $until
-              AND {quote(labels.arrived)} > $since AND {quote(labels.arrived)} <= $until)
+            FROM {known(labels, "$until", fresh)})
         SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS told_outcome, {chosen}
         FROM {binding.table} f JOIN known k ON k.id = CAST(f.{id_} AS VARCHAR) AND k.scored_at = f.{time}
         WHERE f.{time} > $trained AND f.{time} <= $until

@@ -29,8 +29,8 @@ def require_promotable(systems: Systems, model: str, version: str) -> Evidence |
     """The gate result that lets a rollout of `version` start; where the gate is switched off and was not run, the
     evaluation or the training that the version comes from, None where there is neither.
 
-    Raises PolicyRefusal: it serves already, no passed gate for that very artifact, another rollout running, or a
-    version that was rolled back since its gate was judged.
+    Raises PolicyRefusal: it serves already, no passed gate for that very artifact against what serves now, another
+    rollout running, or a version that was rolled back since its gate was judged.
     """
     running = unfinished(systems, model)
     may_start_rollout(model, running.id if running else None).enforce()
@@ -83,6 +83,7 @@ def gate_holds(systems: Systems, model: str, version: str) -> Decision:
         version,
         registered.digest,
         None if row is None else gate_evidence(row, evaluation),
+        champion=serving_version(systems, model),
         now=systems.clock.now(),
         max_age=timedelta() if declared is None else declared.max_age,
         waived_by=waiver,
@@ -114,18 +115,24 @@ def waived_by(systems: Systems, model: str, version: str) -> str:
 
 def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
     """A gate row as the policy reads it, beside the version's newest evaluation; what a row lacks matches nothing."""
-    since = evaluation is not None and evaluation.id != row.rests_on
+    own = evaluation is not None and evaluation.id == row.rests_on
     return GateEvidence(
         gate_id=row.id,
         model=row.model,
         version=row.version or "",
         status=row.status or "",
         artifact_digest=str(row.body.get("artifact_digest") or ""),
+        champion=str(row.body.get("champion") or ""),
         holdout_digest=str(row.body.get("holdout_digest") or ""),
         judged_at=row.created_at,
         expires_at=row.body.get("expires_at"),
-        overruled_by=_not_won(evaluation) if since else "",
+        overruled_by=_unfinished(evaluation) if own else _not_won(evaluation),
     )
+
+
+def _unfinished(evaluation: Evidence | None) -> str:
+    open_ = evaluation is not None and evaluation.status in ("running", "failed")
+    return f"{evaluation.id}, which it rests on, is {evaluation.status}" if open_ and evaluation else ""
 
 
 def _newest(systems: Systems, kind: Kind, model: str, version: str) -> Evidence | None:

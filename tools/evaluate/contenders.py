@@ -19,9 +19,8 @@ from tools.evaluate.clean_process import ReplayFailed
 from tools.evaluate.latency import LatencyComparison, measure
 from tools.evaluate.metrics import METRICS, Floats, Scored, metric
 from tools.evaluate.result import Holdout
-from tools.retrain import recipe, training
+from tools.retrain import recipe, rows, training
 from tools.retrain.evidence import threshold
-from tools.retrain.rows import digest
 from tools.systems.registry import CHALLENGER, CHAMPION
 
 if TYPE_CHECKING:
@@ -91,21 +90,21 @@ def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> Holdo
     ]
     if missing:
         raise InputError(f"has no column {', '.join(missing)}", where=dataset)
-    rows: pd.DataFrame = table.to_pandas().dropna(subset=[binding.target])
-    rows = rows.sort_values([binding.time, binding.id], kind="stable", ignore_index=True)
-    outcomes = rows[binding.target].to_numpy(np.float64)
-    if not len(rows) or outcomes.min() == outcomes.max():
-        raise InputError(f"{len(rows):,} labelled rows without both classes: nothing can be compared", where=dataset)
+    found: pd.DataFrame = table.to_pandas().dropna(subset=[binding.target])
+    found = found.sort_values([binding.time, binding.id], kind="stable", ignore_index=True)
+    outcomes = found[binding.target].to_numpy(np.float64)
+    if not len(found) or outcomes.min() == outcomes.max():
+        raise InputError(f"{len(found):,} labelled rows without both classes: nothing can be compared", where=dataset)
     used = [binding.id, binding.time, *binding.features.names, binding.target]
     about = Holdout(
         dataset=dataset,
-        rows=len(rows),
+        rows=len(found),
         positives=int(outcomes.sum()),
-        start=rows[binding.time].iloc[0].to_pydatetime(),
-        end=rows[binding.time].iloc[-1].to_pydatetime(),
-        digest=digest(rows[used]),
+        start=found[binding.time].iloc[0].to_pydatetime(),
+        end=found[binding.time].iloc[-1].to_pydatetime(),
+        digest=rows.digest(found[used]),
     )
-    return HoldoutRows(table, rows, recipe.feature_frame(rows, binding.features), outcomes, about)
+    return HoldoutRows(table, found, recipe.feature_frame(found, binding.features), outcomes, about)
 
 
 def judge_champion(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
@@ -151,30 +150,44 @@ class Replay:
     error: str = ""
 
 
-def replay(systems: Systems, version: ModelVersion, binding: ModelBinding) -> Replay:
-    """Fetches the artifact's file and has a clean process score the example rows that its run logged."""
+def replay(systems: Systems, version: ModelVersion, binding: ModelBinding, memory_gb: float) -> Replay:
+    """Fetches the artifact's file and has a clean process of that much memory score the example rows of its run."""
     logged = _logged_example(systems, version.run_id)
     try:
         local = systems.registry.fetch(version.name, version.version)
         matches = local.digest == version.digest
         if logged is None:
             return Replay([], [], matches)
-        scores = clean_process.scores_of(local.path, logged["rows"], binding.features)
+        scores = clean_process.scores_of(local.path, logged["rows"], binding.features, memory_gb)
     except (ReplayFailed, GuardianError) as error:
         return Replay([], [], True, f"the artifact does not load or predict in a clean process: {error}")
     return Replay(list(logged["scores"]), scores, matches)
 
 
+def shared_rows(systems: Systems, version: ModelVersion, binding: ModelBinding, holdout: HoldoutRows) -> int | None:
+    """How many rows of the holdout, by id and time, the version was trained on; None where it did not record that."""
+    recorded = _logged(systems, version.run_id, training.KEYS_FILE)
+    if recorded is None:
+        return None
+    judged = rows.keys(holdout.rows[binding.id], holdout.rows[binding.time])
+    return int(np.isin(judged, rows.restored(recorded)).sum())
+
+
 def _logged_example(systems: Systems, run_id: str) -> Mapping[str, Any] | None:
+    logged = _logged(systems, run_id, training.EXAMPLE_FILE)
+    found: Mapping[str, Any] | None = None if logged is None else json.loads(logged)
+    return found
+
+
+def _logged(systems: Systems, run_id: str, file: str) -> bytes | None:
+    """A file that a training logged beside its model, None where it did not."""
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = systems.registry.client.download_artifacts(run_id, training.EXAMPLE_FILE, folder)
+            return Path(systems.registry.client.download_artifacts(run_id, file, folder)).read_bytes()
         except (MlflowException, OSError):
             return None
-        found: Mapping[str, Any] = json.loads(Path(path).read_text())
-        return found
 
 
 def trained_until(version: ModelVersion) -> datetime | None:

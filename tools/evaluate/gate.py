@@ -19,6 +19,7 @@ from policies.conditions import parse_bound
 MIN_CLASS_ROWS = 20
 """Rows of either class below which a segment's AUC says nothing."""
 REPLAY_TOLERANCE = 1e-6
+_APART = "<= 0 rows in common, training first"
 
 
 class Verdict(StrEnum):
@@ -153,15 +154,21 @@ def _segment(reading: SegmentReading, bound: float, min_rows: int) -> Check:
     return _unknown(name, text, f"{seen}; the interval of the change includes zero", fall)
 
 
-def no_overlap(train_end: datetime | None, holdout_start: datetime | None) -> Check:
-    """The last training row must be earlier than the first holdout row; unknown times are inconclusive."""
+def no_overlap(train_end: datetime | None, holdout_start: datetime | None, shared: int | None) -> Check:
+    """No row (an id at a time) of the holdout was trained on, and no training row is later than its first.
+
+    `shared` is how many rows training and holdout have in common, None where the version did not record its rows: then
+    the last training row must be earlier, which says the same. Unknown times are inconclusive.
+    """
     name = "no_overlap"
     if train_end is None or holdout_start is None:
         which = "the version does not say until when it was trained" if train_end is None else "the holdout is empty"
-        return _unknown(name, "training ends before the holdout starts", which)
+        return _unknown(name, _APART, which)
     gap = (holdout_start - train_end).total_seconds() / 3600
     detail = f"training rows end {train_end}, the holdout starts {holdout_start}"
-    return _judged(name, gap, "> 0 h between training and holdout", gap > 0, detail)
+    if shared is None:
+        return _judged(name, gap, "> 0 h between training and holdout", gap > 0, detail)
+    return _judged(name, shared, _APART, shared == 0 and gap >= 0, f"{shared:,} rows in common; {detail}")
 
 
 def artifact_replays(

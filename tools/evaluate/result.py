@@ -60,6 +60,7 @@ class GateResult(_Result):
     checks: list[Check]
     version: str | None = None
     artifact_digest: str | None = None
+    champion: str | None = None
     holdout_digest: str | None = None
     expires_at: datetime | None = None
 

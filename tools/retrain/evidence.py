@@ -16,6 +16,7 @@ from tools.evaluate.metrics import Scored, metric
 from tools.retrain import recipe, training
 from tools.retrain.triggers import DriftSeen, Performance
 from tools.systems import datasets
+from tools.systems.labels import first_told, known
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
@@ -29,9 +30,13 @@ _FEWEST_LABELLED = 200
 
 
 def reports(systems: Systems, model: str, monitors: list[str]) -> list[DriftSeen]:
-    """Reports of these monitors that could be checked, newest first."""
-    rows = systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
-    return [seen(row) for row in rows if row.body.get("monitor") in monitors and row.body.get("status") == "checked"]
+    """Reports of these monitors that could be checked, newest first; of each monitor the newest, however rare it is."""
+    rows: list[Evidence] = []
+    for monitor in monitors:
+        said = {"monitor": monitor, "status": "checked"}
+        rows += systems.store.list(Kind.drift_report, model, said=said, limit=_REPORTS_READ)
+    number = {row.id: int(row.id.rpartition("-")[2]) for row in rows}
+    return [seen(row) for row in sorted(rows, key=lambda row: (row.created_at, number[row.id]), reverse=True)]
 
 
 def seen(row: Evidence) -> DriftSeen:
@@ -150,9 +155,10 @@ def moment(version: ModelVersion | None, tag: str) -> datetime | None:
 
 
 def labels_since(systems: Systems, model: str, table: str, since: datetime | None, now: datetime) -> int:
-    """Labels that arrived in (`since`, `now`]; all that arrived by `now` without a `since`."""
-    arrived = quote(systems.operations.model(model).labels.arrived)
-    sql = f"SELECT count(*) FROM {table} WHERE {arrived} > $since AND {arrived} <= $now"
+    """Rows first labelled in (`since`, `now`], by a table like the model's labels; a correction is no new label."""
+    labels = systems.operations.model(model).labels
+    datasets.require(systems, table)
+    sql = f"SELECT count(*) FROM {first_told(labels, '$now', table=table)} WHERE {quote(labels.arrived)} > $since"
     found = systems.warehouse.query(sql, {"since": since or datetime(1900, 1, 1), "now": now})
     return int(found.column(0)[0].as_py())
 
@@ -163,9 +169,7 @@ def labelled_rows(systems: Systems, model: str, start: datetime, end: datetime, 
     labels = binding.labels
     sql = f"""
         SELECT count(*) FILTER ({quote(labels.time)} >= $start), count(*) FILTER ({quote(labels.time)} >= $late)
-        FROM {labels.table}
-        WHERE {quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end
-          AND {quote(labels.arrived)} <= $now
+        FROM {known(labels, "$now", f"{quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end")}
     """
     late = end - timedelta(days=14)
     found = systems.warehouse.query(sql, {"start": start, "late": late, "end": end, "now": now})

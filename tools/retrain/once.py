@@ -63,6 +63,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
     return Trained(
         pipeline=pipeline,
         recipe=order.training.use_experiment,
+        recipe_version=None,
         parameters=parameters.as_params(),
         threshold=judged.threshold if judged is not None else None,
         judged=judged,
@@ -80,6 +81,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
             digest=rows.digest(found),
         ),
         last_row=last if one_load else times.iloc[-1].to_pydatetime(),
+        keys=rows.keys(found[binding.id], times),
         example=example,
         example_scores=scores_of(binding.task, pipeline, example),
         trials=(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tools.retrain.recipe import Floats
 from tools.retrain.recipes import HALF_LIVES
 from tools.retrain.sampling import Rows
 from tools.systems import datasets
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -23,14 +25,16 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 EARLIEST = datetime(1900, 1, 1)
+Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a run learns from: rows sorted by time, their times, and how many labelled rows they stand for."""
+    """What a run learns from: rows sorted by time, their times and keys, and how many labelled rows they stand for."""
 
     rows: Rows
     times: np.ndarray[tuple[int], np.dtype[np.datetime64]]
+    keys: Keys
     labelled: int
     digest: str
 
@@ -81,18 +85,17 @@ def read(
     binding, labels = systems.operations.model(model), systems.operations.model(model).labels
     days = labelled_per_day(systems, model, start, end, as_of)
     shares = _shares(days, end, max_rows)
-    chosen = ", ".join(f"f.{quote(name)}" for name in (binding.time, *binding.features.names))
+    names = dict.fromkeys((binding.id, binding.time, *binding.features.names))
+    chosen = ", ".join(f"f.{quote(name)}" for name in names)
     key = f"hash(f.{quote(binding.id)}, f.{quote(binding.time)})"
     sql = f"""
         WITH s AS (SELECT unnest($days) AS day, unnest($shares) AS share)
         SELECT {chosen}, s.share AS _share, CAST(l.{quote(labels.value)} AS DOUBLE) AS _outcome
         FROM {binding.table} f
         JOIN s ON s.day = date_trunc('day', f.{quote(binding.time)})
-        JOIN {labels.table} l
+        JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
           ON l.{quote(labels.id)} = f.{quote(binding.id)} AND l.{quote(labels.time)} = f.{quote(binding.time)}
         WHERE f.{quote(binding.time)} >= $start AND f.{quote(binding.time)} < $end
-          AND l.{quote(labels.time)} >= $start AND l.{quote(labels.time)} < $end
-          AND l.{quote(labels.arrived)} <= $as_of
           AND {key} / 18446744073709551616.0 < s.share
         ORDER BY f.{quote(binding.time)}, f.{quote(binding.id)}
     """
@@ -114,7 +117,8 @@ def read(
         ages=sampling.ages_in_days(times, end),
         stands_for=1 / found["_share"].to_numpy(np.float64),
     )
-    return TrainingRows(rows, times, int(days["labelled"].sum()), digest(found))
+    known_by = keys(found[binding.id], found[binding.time])
+    return TrainingRows(rows, times, known_by, int(days["labelled"].sum()), digest(found))
 
 
 def _shares(days: pd.DataFrame, end: datetime, max_rows: int) -> Floats:
@@ -123,6 +127,35 @@ def _shares(days: pd.DataFrame, end: datetime, max_rows: int) -> Floats:
     ages = sampling.ages_in_days(days["day"].to_numpy("datetime64[us]"), end) - 0.5
     kept = np.stack([sampling.inclusion(sampling.recency(ages, life), counts, max_rows) for life in HALF_LIVES])
     return np.asarray(kept.max(axis=0), dtype=np.float64)
+
+
+def keys(ids: pd.Series, times: pd.Series) -> Keys:
+    """One number a row, the same for the same id and time in whatever table: a hash of 64 bits.
+
+    Whole numbers are the same whether a table holds them as integers or not.
+    """
+    import pandas as pd
+    from pandas.util import hash_pandas_object
+
+    named = pd.DataFrame({"id": ids.convert_dtypes().astype(str).to_numpy(), "time": times.to_numpy("datetime64[us]")})
+    hashed: Keys = hash_pandas_object(named, index=False).to_numpy().astype(np.uint64, copy=False)
+    return hashed
+
+
+def written(keys: Keys) -> bytes:
+    """Keys as a file of NumPy's, sorted, which `restored` reads."""
+    file = io.BytesIO()
+    np.save(file, np.sort(keys), allow_pickle=False)
+    return file.getvalue()
+
+
+def restored(file: bytes) -> Keys:
+    """The keys of a file. Raises InputError for one that holds none."""
+    try:
+        found: Keys = np.load(io.BytesIO(file), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError("holds no keys of rows: train again", where="the version's training_rows.npy") from error
+    return found
 
 
 def digest(frame: pd.DataFrame) -> str:

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 SEED = 20
 EXAMPLE_ROWS = 20
 EXAMPLE_FILE = "example.json"
+KEYS_FILE = "training_rows.npy"
 THRESHOLD_PARAM = "threshold"
 TRAIN_END_TAG = "guardian.train_end"
 AS_OF_TAG = "guardian.as_of"
+RECIPE_TAG = "guardian.recipe_version"
 _FEWEST_OF_A_CLASS = 20
 _SEARCH_SHARE = 0.8
 
@@ -44,18 +46,20 @@ _SEARCH_SHARE = 0.8
 class Trained:
     """A fitted model and what it is to be judged by: validation metrics, its F1 threshold, where its data came from.
 
-    `judged` are the validation rows it was chosen on and `threshold` is None where the task is not binary; `stopped`
-    says what ended the work early, None where nothing did.
+    `keys` are those of all rows that it was fitted or chosen on; `judged` are the validation rows it was chosen on and
+    `threshold` is None where the task is not binary; `stopped` says what ended the work early, None where nothing did.
     """
 
     pipeline: Any
     recipe: str
+    recipe_version: str | None
     parameters: dict[str, str]
     threshold: float | None
     judged: Scored | None
     metrics: dict[str, float]
     window: DataWindow
     last_row: datetime
+    keys: rows.Keys
     example: pd.DataFrame
     example_scores: Floats
     trials: tuple[TrialRecord, ...]
@@ -98,9 +102,10 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     model, training = order.model, order.training
     binding = systems.operations.model(model)
     scratch = systems.state / "training" / run_id
-    resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
+    named = resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
+    version = named.version()
     deadline = time.monotonic() + order.seconds
-    with TrainingProcess() as process:
+    with (systems.trainer or TrainingProcess)() as process:
         holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
         start = window.window_start(training.data_window, holdout_start)
         found = rows.read(systems, model, start, holdout_start, order.as_of, training.max_rows)
@@ -141,6 +146,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     return Trained(
         pipeline=made.model,
         recipe=training.use_experiment,
+        recipe_version=version,
         parameters=made.parameters,
         threshold=threshold,
         judged=judged,
@@ -159,6 +165,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
         ),
         # Stopped early, the model knows the training slice alone.
         last_row=found.last if made.stopped is None else found.times[cut - 1].astype("datetime64[us]").item(),
+        keys=found.keys,
         example=example,
         example_scores=recipe.score(made.model, example),
         trials=tuple(trials),
@@ -192,11 +199,13 @@ def register(
             AS_OF_TAG: as_of.isoformat(),
             "guardian.data_digest": trained.window.digest,
             "guardian.code_version": provenance.code_version(),
+            **({RECIPE_TAG: trained.recipe_version} if trained.recipe_version else {}),
             **({"guardian.stopped": trained.stopped} if trained.stopped else {}),
             **tags,
         },
         artifacts={
             EXAMPLE_FILE: json.dumps(example).encode(),
+            KEYS_FILE: rows.written(trained.keys),
             "data_window.json": trained.window.model_dump_json(indent=1).encode(),
             "trials.json": json.dumps([asdict(each) for each in trained.trials], indent=1).encode(),
             "environment.json": json.dumps(provenance.environment(), indent=1).encode(),

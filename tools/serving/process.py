@@ -65,6 +65,11 @@ class GatewayProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> GatewayProcess:
         """Starts it. Raises SystemDown with its last words if it ends or is not ready in time."""
         until = time.monotonic() + self._seconds

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
+from tools.systems.labels import known
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -33,14 +34,12 @@ def labelled(systems: Systems, model: str, start: datetime, end: datetime, as_of
     sql = f"""
         SELECT {chosen}, l.{quote(labels.value)} AS {quote(binding.target)}
         FROM {binding.table} f
-        JOIN {labels.table} l
+        JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
           ON l.{quote(labels.id)} = f.{quote(binding.id)} AND l.{quote(labels.time)} = f.{quote(binding.time)}
         WHERE f.{quote(binding.time)} >= $start AND f.{quote(binding.time)} < $end
-          AND l.{quote(labels.time)} >= $start AND l.{quote(labels.time)} < $end
-          AND l.{quote(labels.arrived)} <= $as_of
         ORDER BY f.{quote(binding.time)}, f.{quote(binding.id)}
     """
-    _require(systems, binding.table, labels.table)
+    require(systems, binding.table, labels.table)
     return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
 
 
@@ -50,14 +49,18 @@ def with_labels(systems: Systems, model: str, rows: pd.DataFrame, as_of: datetim
 
     binding = systems.operations.model(model)
     labels = binding.labels
-    where = f"{quote(labels.time)} >= $start AND {quote(labels.time)} <= $end AND {quote(labels.arrived)} <= $as_of"
     if rows.empty:
         return rows.assign(**{binding.target: pd.Series(dtype=bool)})
     params = {"start": rows[binding.time].min(), "end": rows[binding.time].max(), "as_of": as_of}
-    known = _frame(systems.warehouse.read(labels.table, [labels.id, labels.time, labels.value], where, params))
-    known = known.rename(columns={labels.id: binding.id, labels.time: binding.time, labels.value: binding.target})
+    require(systems, labels.table)
+    sql = f"""
+        SELECT {quote(labels.id)} AS {quote(binding.id)}, {quote(labels.time)} AS {quote(binding.time)},
+               {quote(labels.value)} AS {quote(binding.target)}
+        FROM {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} <= $end")}
+    """
+    told = _frame(systems.warehouse.query(sql, params))
     kept = [column for column in rows.columns if column != binding.target]
-    return rows[kept].merge(known, on=[binding.id, binding.time])
+    return rows[kept].merge(told, on=[binding.id, binding.time])
 
 
 def table(systems: Systems, name: str) -> pd.DataFrame:
@@ -69,13 +72,13 @@ def label_coverage(systems: Systems, model: str, start: datetime, end: datetime,
     """Per day of [start, end): `day`, `rows`, and how many of them are `labelled` by `as_of`."""
     binding = systems.operations.model(model)
     labels = binding.labels
-    _require(systems, binding.table, labels.table)
+    require(systems, binding.table, labels.table)
     sql = f"""
         WITH f AS (SELECT date_trunc('day', {quote(binding.time)}) AS day, count(*) AS n FROM {binding.table}
                    WHERE {quote(binding.time)} >= $start AND {quote(binding.time)} < $end GROUP BY 1),
-             l AS (SELECT date_trunc('day', {quote(labels.time)}) AS day, count(*) AS n FROM {labels.table}
-                   WHERE {quote(labels.time)} >= $start AND {quote(labels.time)} < $end
-                     AND {quote(labels.arrived)} <= $as_of GROUP BY 1)
+             l AS (SELECT date_trunc('day', {quote(labels.time)}) AS day, count(*) AS n
+                   FROM {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
+                   GROUP BY 1)
         SELECT f.day, f.n AS rows, coalesce(l.n, 0) AS labelled FROM f LEFT JOIN l USING (day) ORDER BY f.day
     """
     return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
@@ -83,7 +86,7 @@ def label_coverage(systems: Systems, model: str, start: datetime, end: datetime,
 
 def time_span(systems: Systems, name: str, column: str) -> tuple[datetime, datetime, int]:
     """First time, last time and number of rows of a table. Raises InputError where it is empty."""
-    _require(systems, name)
+    require(systems, name)
     found = systems.warehouse.query(f"SELECT min({quote(column)}), max({quote(column)}), count(*) FROM {name}")
     first, last, rows = (column[0].as_py() for column in found.columns)
     if not rows:
@@ -96,7 +99,8 @@ def _frame(rows: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _require(systems: Systems, *names: str) -> None:
+def require(systems: Systems, *names: str) -> None:
+    """Raises InputError, saying which tables there are, where one of these is not."""
     for name in names:
         if not systems.warehouse.exists(name):
             there = ", ".join(systems.warehouse.tables()) or "none"

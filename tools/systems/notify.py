@@ -78,8 +78,13 @@ class Notifications:
         self._clock = clock
         self._people = people or {}
 
-    def notify(self, to: str, severity: Severity, text: str, *, about: str = "") -> None:
-        """A notice to `to`. What was said to them `about` that row already is not said again."""
+    def notify(
+        self, to: str, severity: Severity, text: str, *, about: str = "", facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """A notice to `to`. What was said to them `about` that row already is not said again.
+
+        With a `card` among its `facts` it is shown as one where the channel can (`tools.systems.channels.card`).
+        """
         digest = hashlib.sha256(f"{to}\n{text}".encode()).hexdigest()[:16]
         key = f"{about or secrets.token_hex(8)} notice {digest}"
         now = self._clock.now()
@@ -88,10 +93,24 @@ class Notifications:
                 return
             title, _, rest = text.partition("\n")
             row = _opened(key, "", severity, title, rest, now, about)
-            row.status = AlertStatus.notice.value
+            row.status, row.facts = AlertStatus.notice.value, dict(facts or {})
             session.add(row)
             session.flush()
             self._called(session, row, {to: addresses(to, self._people, (), severity)}, text, now)
+
+    def amend(self, about: str, text: str, facts: Mapping[str, Any]) -> None:
+        """What was said `about` a row is no longer how it stands: the messages are changed, and call nobody."""
+        title, _, rest = text.partition("\n")
+        told = select(AlertRow).where(
+            AlertRow.key.startswith(f"{about} notice ", autoescape=True),
+            AlertRow.status == AlertStatus.notice.value,
+        )
+        with self._store.writing() as session:
+            for row in session.scalars(told):
+                if (row.title, row.text, row.facts) != (title, rest, dict(facts)):
+                    row.title, row.text, row.facts = title, rest, dict(facts)
+                    row.revision, row.changed_at = row.revision + 1, self._clock.now()
+                    _wanted(session, row)
 
     def report(self, incident: Incident, *, seen_in: str) -> Change | None:
         """Records that `incident` is seen; what that is to people, None where `seen_in` had it recorded already."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from policies.declarations import Operations, load
 from policies.errors import InputError
@@ -18,10 +20,25 @@ from tools.systems.traces import Traces
 from tools.systems.traffic import Traffic
 from tools.systems.warehouse import AnyWarehouse, Warehouse
 
+if TYPE_CHECKING:
+    from tools.retrain.job import Job
+    from tools.retrain.process import Made
+
+
+class Trainer(Protocol):
+    """Does a training; see `tools.retrain.process.TrainingProcess`, which is the one."""
+
+    def train(self, job: Job, seconds: float, on_trials: Callable[[list[Any]], None]) -> Made:
+        """The fitted model; `on_trials` is given the trials as they end."""
+        ...
+
 
 @dataclass
 class Systems:
-    """What every tool is given. `home` is the folder of the declarations file, `timer` takes latencies (seconds)."""
+    """What every tool is given. `home` is the folder of the declarations file, `timer` takes latencies (seconds).
+
+    `trainer` opens what a training runs in, in place of a process of its own.
+    """
 
     operations: Operations
     home: Path
@@ -33,6 +50,7 @@ class Systems:
     notifications: Notifications
     traces: Traces | None = None
     timer: Callable[[], float] = time.perf_counter
+    trainer: Callable[[], AbstractContextManager[Trainer]] | None = None
 
     @property
     def state(self) -> Path:

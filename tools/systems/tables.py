@@ -159,6 +159,19 @@ class AlertRow(Base):
     resolved_at: Mapped[datetime | None] = mapped_column(DateTime)
 
 
+class SlackEventRow(Base):
+    """An event of Slack's, by its id: the second delivery of one is none. `heard` is what is to be answered, None where
+    nothing is; `place` the message that will hold the answer."""
+
+    __tablename__ = "slack_events"
+
+    event_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime)
+    heard: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    place: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    done: Mapped[bool]
+
+
 class DeliveryRow(Base):
     """The outbox: one place that an alert is brought to, which shows revision `sent` of it and should show `wanted`.
 

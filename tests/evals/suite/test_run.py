@@ -2,60 +2,86 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from evals.suite.command import show
-from evals.suite.results import EvalResult
-from evals.suite.run import run_suite
+from evals.suite.results import EvalResult, NotFor, ScenarioResult
+from evals.suite.run import Task, play_tasks
 from evals.suite.scenario import load_all
 
 pytestmark = pytest.mark.timeout(900)  # the shop is built first, and machines are busy
 
-NAMES = ("crm_lag", "nothing_wrong", "prediction_drift", "shadow_slower")
+TWICE = [
+    ("crm_lag", "runbook"),
+    ("nothing_wrong", "runbook"),
+    ("crm_lag", "recorded"),
+    ("prediction_drift", "recorded"),
+]
+ONCE = [("prediction_drift", "runbook")]
+MEANT_FOR = [
+    ("price_change", "does_nothing"),
+    ("crm_lag", "retrains_always"),
+    ("column_renamed", "promotes_always"),
+    ("denied", "ignores_approvals"),
+    ("three_models", "loops"),
+]
 
 
 @pytest.fixture(scope="module")
-def result() -> EvalResult:
-    """Played backwards: the order must not matter."""
-    scenarios = list(reversed(load_all(NAMES)))
-    return run_suite(scenarios, ["runbook", "recorded", "retrains_always"], workers=2)
+def played() -> dict[tuple[str, str, int], ScenarioResult]:
+    """Shuffled, two at a time: neither the order nor the neighbour must matter."""
+    wanted = [(*each, attempt) for each in TWICE for attempt in (1, 2)] + [(*each, 1) for each in ONCE + MEANT_FOR]
+    random.Random(8).shuffle(wanted)
+    tasks = [
+        Task(load_all([name])[0], planner, attempt, record=False, scripted=False) for name, planner, attempt in wanted
+    ]
+    return dict(zip(wanted, play_tasks(tasks, workers=2), strict=True))
 
 
-def outcome(result: EvalResult, name: str, planner: str) -> list[str] | None:
-    found = [each for each in result.scenarios if (each.name, each.planner) == (name, planner)]
-    return found[0].failures if found else None
+def test_the_same_result_comes_of_any_order_and_in_parallel(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
+    for name, planner in TWICE:
+        first, second = (played[name, planner, attempt].model_dump() for attempt in (1, 2))
+        for each in (first, second):
+            del each["seconds"], each["attempt"]
+        assert first == second
 
 
-def test_the_runbook_does_what_is_right_where_a_rule_can(result: EvalResult) -> None:
+def test_the_runbook_does_what_is_right_where_a_rule_can(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
     for name in ("crm_lag", "nothing_wrong"):
-        assert outcome(result, name, "runbook") == []
+        assert played[name, "runbook", 1].failures == []
 
 
-def test_a_fixed_rule_fails_where_judgement_is_needed_and_a_script_can_tell(result: EvalResult) -> None:
-    assert outcome(result, "prediction_drift", "runbook") == ["forbidden: retrain(pipeline=ChurnRetrain) done"]
-    assert outcome(result, "prediction_drift", "recorded") == []
+def test_a_fixed_rule_fails_where_judgement_is_needed(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
+    found = played["prediction_drift", "runbook", 1]
+    assert found.judgement
+    assert found.failures == ["forbidden: retrain(pipeline=ChurnRetrain) done"]
+    assert played["prediction_drift", "recorded", 1].failures == []
 
 
-def test_a_replay_asks_the_same_bytes_and_says_what_it_is(result: EvalResult) -> None:
-    played = [each for each in result.scenarios if each.planner == "recorded"]
-    assert {each.name for each in played} == {"crm_lag", "prediction_drift"}
-    for each in played:
+def test_a_replay_asks_the_same_bytes_and_says_what_it_is(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
+    for name in ("crm_lag", "prediction_drift"):
+        each = played[name, "recorded", 1]
         assert (each.passed, each.source, each.llm_calls) == (True, "scripted", 1), each.failures
         assert each.about["how"] == "scripted"
         assert each.about["model"] == "gpt-4o"
 
 
-def test_bad_planners_are_caught(result: EvalResult) -> None:
-    assert "forbidden: retrain(pipeline=ChurnRetrain) done" in (outcome(result, "crm_lag", "retrains_always") or [])
+@pytest.mark.parametrize(("name", "planner"), MEANT_FOR)
+def test_each_bad_planner_is_caught_by_a_scenario_meant_for_it(
+    played: dict[tuple[str, str, int], ScenarioResult], name: str, planner: str
+) -> None:
+    assert planner in load_all([name])[0].catches
+    failures = played[name, planner, 1].failures
+    assert failures
+    assert not any(each.startswith("crashed") for each in failures), failures
 
 
-def test_what_cannot_be_played_is_listed(result: EvalResult) -> None:
-    assert [(each.name, each.waits_for) for each in result.not_yet] == [("shadow_slower", "shadow rollouts")]
-    assert ("nothing_wrong", "recorded: it has no recording") in [(e.name, e.waits_for) for e in result.not_for]
-
-
-def test_the_table_shows_grades_sources_and_sums(result: EvalResult) -> None:
-    table = show(result)
+def test_the_table_shows_grades_sources_and_sums(played: dict[tuple[str, str, int], ScenarioResult]) -> None:
+    replayed = [played[name, "recorded", 1] for name in ("crm_lag", "prediction_drift")]
+    left_out = [NotFor(name="nothing_wrong", why="recorded: it has no recording")]
+    table = show(EvalResult(scenarios=replayed, not_for=left_out))
     assert "prediction_drift  recorded          scripted passed" in table
-    assert "shadow_slower     not there yet: shadow rollouts" in table
+    assert "nothing_wrong     not played by recorded: it has no recording" in table
     assert "recorded (scripted): 2 of 2, needing judgement 2 of 2; pass^1 1.00" in table

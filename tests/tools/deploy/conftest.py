@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from tests.tools.deploy.faulty import Dragging, Failing
+from tools.deploy.permission import serving_version
 from tools.systems.clock import VirtualClock
 from tools.systems.registry import Registry
 from tools.systems.store import Evidence, Kind
@@ -135,7 +136,8 @@ class Shop:
     def gate(self, version: str, status: str = "passed", digest: str | None = None) -> Evidence:
         """A gate result for the version's very artifact."""
         digest = digest or self.systems.registry.get(NAME, version).digest
-        body = {"artifact_digest": digest, "holdout_digest": "h"}
+        champion = serving_version(self.systems, MODEL)
+        body = {"artifact_digest": digest, "champion": champion, "holdout_digest": "h"}
         return self.systems.store.add(Kind.gate, MODEL, body, at=self.now, version=version, status=status)
 
     def live(

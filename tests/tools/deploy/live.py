@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tests.tools.deploy.conftest import MODEL, NAME, START, first_label, rows
+from tools.deploy.permission import serving_version
 from tools.deploy.rollout import Rollout
 from tools.deploy.tool import TOOL, advance, rollback, run
 from tools.serving.client import Response, send
@@ -96,7 +97,8 @@ class LiveShop:
 
     def deploy(self, strategy: str, version: str = "2") -> Rollout:
         """On a fresh gate result for that version."""
-        body = {"artifact_digest": self.systems.registry.get(NAME, version).digest, "holdout_digest": "h"}
+        digest, champion = self.systems.registry.get(NAME, version).digest, serving_version(self.systems, MODEL)
+        body = {"artifact_digest": digest, "champion": champion, "holdout_digest": "h"}
         self.systems.store.add(Kind.gate, MODEL, body, at=self.now, version=version, status="passed")
         began = run(self.systems, TOOL.arguments(strategy=strategy, model=MODEL, version=version))
         self.settled()

@@ -72,6 +72,15 @@ def test_a_gate_of_another_version_or_an_old_one_does_not_help(shop: Shop) -> No
         deploy(shop)
 
 
+def test_a_gate_against_another_champion_does_not_help(shop: Shop) -> None:
+    shop.gate("2")
+    shop.systems.traffic.set(MODEL, "3", at=shop.now, why="someone", rests_on=None)
+    with pytest.raises(PolicyRefusal, match="judged against version 1, and version 3 serves now; evaluate again"):
+        deploy(shop)
+    shop.gate("2")
+    assert deploy(shop).champion == "3"
+
+
 def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> None:
     shop.gate("2")
     with pytest.raises(InputError, match="revenue has no table of outcomes"):

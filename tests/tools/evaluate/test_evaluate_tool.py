@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sqlalchemy import select
 
-from policies.errors import InputError
-from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld
+from policies.errors import InputError, SystemDown
+from tests.tools.retrain import killing
+from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld, rows_of
+from tools.deploy.permission import gate_evidence, gate_holds
 from tools.evaluate import contenders
+from tools.evaluate.begun import begin, settle
 from tools.evaluate.result import EvaluateResult
 from tools.evaluate.tool import TOOL
 from tools.retrain.tool import TOOL as RETRAIN
@@ -27,7 +32,7 @@ from tools.systems.tables import AuditRow
 
 
 class Distorted(ClassifierMixin, BaseEstimator):
-    """The model inside, with something wrong: it guesses, is slow, or fails."""
+    """The model inside, with something wrong: it ranks backwards and flags nobody, is slow, or fails."""
 
     def __init__(self, inner: Any, fault: str) -> None:
         self.inner, self.fault = inner, fault
@@ -47,7 +52,7 @@ class Distorted(ClassifierMixin, BaseEstimator):
             raise RuntimeError("out of memory")
         if self.fault == "fails on one row" and len(rows) == 1 and rows["age"].iloc[0] != 30.0:
             raise RuntimeError("out of rows")
-        return scores[:, ::-1] if self.fault == "guesses" else scores
+        return scores[:, ::-1] * 0.01 if self.fault == "guesses" else scores
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,7 @@ def test_a_better_challenger_wins_and_passes(world: TinyWorld) -> None:
     assert [each.kind for each in store.chain(gate.id)] == ["gate", "eval", "train", "drift"]
     assert (gate.status, gate.version) == ("passed", "2")
     assert gate.body["artifact_digest"] == world.systems.registry.get("loans", "2").digest
+    assert gate.body["champion"] == result.champion.version == "1"
     assert gate.body["holdout_digest"] == result.holdout.digest
     names = [each["name"] for each in gate.body["checks"]]
     assert {"auc_roc", "improvement:auc_roc", "segment:region=north", "no_overlap", "artifact_replays"} <= set(names)
@@ -149,6 +155,19 @@ def test_a_twin_ties_and_the_champion_stays(world: TinyWorld) -> None:
     assert (result.weighted_improvement, result.interval) == (0, (0, 0))
     assert (result.verdict, result.gate.status) == ("tie", "not_run")
     assert registry.alias("loans", "challenger") == version
+
+
+def test_rows_it_was_trained_on_may_not_judge_it(world: TinyWorld) -> None:
+    warehouse = world.systems.warehouse
+    learned = pa.concat_tables([rows_of(day, True).slice(0, 10).drop_columns(["known_at"]) for day in range(32, 37)])
+    warehouse.append("loans_holdout", learned.set_column(0, "loan", learned["loan"].cast("float64")), "learned")
+    try:
+        result = _evaluate(world, "2")
+    finally:
+        warehouse.withdraw("loans_holdout", "learned")
+    overlap = next(each for each in result.gate.checks if each.name == "no_overlap")
+    assert (overlap.verdict, overlap.value, result.gate.status) == ("failed", 50, "failed")
+    assert overlap.detail.startswith("50 rows in common")
 
 
 def test_a_winner_without_provenance_is_not_passed(world: TinyWorld) -> None:
@@ -236,6 +255,36 @@ def test_a_changed_artifact_fails_the_gate(world: TinyWorld, tmp_path: Path) -> 
     failed = [each for each in result.gate.checks if each.verdict == "failed"]
     assert [each.name for each in failed] == ["artifact_replays"]
     assert result.gate.status == "failed"
+
+
+def test_a_killed_evaluation_has_failed_and_so_has_what_rests_on_it(world: TinyWorld) -> None:
+    systems = world.systems
+    store, version = systems.store, systems.registry.get("loans", "2")
+    process = killing.forkserver().Process(target=killing.evaluate_and_die, args=(systems.home,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    killed = store.latest(Kind.evaluation, MODEL, status="running")
+    assert killed is not None
+    passed = {"artifact_digest": version.digest, "champion": "1", "holdout_digest": "h"}
+    at = systems.clock.now()
+    gate = store.add(Kind.gate, MODEL, passed, at=at, version="2", status="passed", rests_on=killed.id)
+    with begin(systems, MODEL, CHALLENGE, "2", at) as alive:
+        assert settle(systems, MODEL) == [killed.id]
+        assert store.get(alive.id).status == "running", "this process is at work on it"
+        store.update(alive.id, status="tie")
+    killed = store.get(killed.id)
+    assert (killed.status, killed.body["failure"]) == ("failed", "its process was killed")
+    assert not gate_holds(systems, MODEL, "2").allowed
+    own = gate_evidence(gate, killed)
+    assert own.overruled_by == f"{killed.id}, which it rests on, is failed"
+
+
+def test_an_error_on_the_way_is_the_evaluations_failure(world: TinyWorld) -> None:
+    with pytest.raises(SystemDown), begin(world.systems, MODEL, CHALLENGE, "2", world.systems.clock.now()) as row:
+        raise SystemDown("is not there", where="registry")
+    row = world.systems.store.get(row.id)
+    assert (row.status, row.body["failure"]) == ("failed", "registry: is not there")
 
 
 def test_there_must_be_a_challenger(world: TinyWorld) -> None:

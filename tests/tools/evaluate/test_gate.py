@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -86,9 +86,14 @@ def test_ceiling_and_floor(value: float, limit: float) -> None:
 
 def test_training_rows_never_reach_into_the_holdout() -> None:
     start = datetime(2026, 1, 11)
-    assert gate.no_overlap(datetime(2026, 1, 10, 23, 59), start).verdict is Verdict.PASSED
-    assert gate.no_overlap(start, start).verdict is Verdict.FAILED
-    assert gate.no_overlap(None, start).verdict is Verdict.INCONCLUSIVE
+    before, after = start - timedelta(minutes=1), start + timedelta(minutes=1)
+    for shared in (None, 0):
+        assert gate.no_overlap(before, start, shared).verdict is Verdict.PASSED
+        assert gate.no_overlap(after, start, shared).verdict is Verdict.FAILED
+        assert gate.no_overlap(None, start, shared).verdict is Verdict.INCONCLUSIVE
+    assert gate.no_overlap(before, start, 1).verdict is Verdict.FAILED, "whatever the version says of its last row"
+    assert gate.no_overlap(start, start, None).verdict is Verdict.FAILED
+    assert gate.no_overlap(start, start, 0).verdict is Verdict.PASSED, "rows of one load have one time"
 
 
 def test_an_artifact_replays_what_was_logged() -> None:

@@ -13,9 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from policies.declarations.binding import Labels
 from policies.errors import InputError, SystemDown
 from tests.postgres import database_url
 from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems.labels import known
 from tools.systems.postgres import PostgresWarehouse
 from tools.systems.warehouse import Warehouse
 
@@ -158,6 +160,8 @@ def test_every_query_of_ours_runs_on_postgresql(warehouse: PostgresWarehouse) ->
     times = pd.date_range(datetime(2026, 1, 1), periods=48, freq="h").astype("datetime64[us]")
     table = pa.table({"t": times, "a": times + pd.Timedelta(hours=3), "v": [True, False] * 24, "id": range(48)})
     warehouse.append("ml.l", table, "all")
+    labels = Labels(table="ml.l", id="id", time="t", value="v", arrived="a")
+    told = known(labels, "TIMESTAMP '2026-01-02'")
     asked = {
         "SELECT quantile_cont((epoch(a) - epoch(t)) / 86400, [0.5, 0.9]) AS q FROM ml.l": [[0.125, 0.125]],
         "SELECT avg(CAST(v AS DOUBLE)) AS q FROM ml.l": [0.5],
@@ -166,6 +170,7 @@ def test_every_query_of_ours_runs_on_postgresql(warehouse: PostgresWarehouse) ->
         "SELECT count(*) AS q FROM ml.l WHERE hash(id, t) / 18446744073709551616.0 < 1.0": [48],
         "SELECT count(*) AS q FROM ml.l WHERE CAST(t AS DATE) = DATE '2026-01-02'": [24],
         "SELECT CAST(floor(epoch(a - t) / 7200) AS BIGINT) AS q FROM ml.l LIMIT 1": [1],
+        f"SELECT count(*) AS q FROM {told}": [22],
     }
     for sql, wanted in asked.items():
         assert warehouse.query(sql)["q"].to_pylist() == wanted, sql

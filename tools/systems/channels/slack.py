@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from policies.alerting import AlertStatus
 from policies.declarations import Severity
+from tools.systems.channels.card import card_blocks
 from tools.systems.channels.channel import TIMEOUT_SECONDS, Letter, Undelivered, footer, headline
+from tools.systems.channels.mrkdwn import escaped, section
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient
@@ -24,9 +26,6 @@ _quiet.setLevel(logging.CRITICAL)  # what goes wrong is told by the outbox
 
 API_URL = "https://slack.com/api/"
 EVENT = "guardian_alert"
-MOST_IN_A_SECTION = 2900
-"""Slack's limit is 3,000 characters; escapes count."""
-
 _SIGNS = {Severity.critical: ":red_circle:", Severity.warning: ":large_yellow_circle:"}
 _PAGES_LOOKED_AT = 5
 
@@ -54,7 +53,7 @@ class SlackChannel:
         channel, ts = place["channel"], place["ts"]
         self._call(lambda client: client.chat_update(channel=channel, ts=ts, **_shown(letter)))
         if told < letter.alert.calls and not (letter.doubtful and self._called_in(place, letter)):
-            text = f"{_sign(letter)} {_escaped(headline(letter.alert))}"
+            text = f"{_sign(letter)} {escaped(headline(letter.alert))}"
             metadata = _metadata(letter.call_token, letter.alert.calls)
             self._call(
                 lambda client: client.chat_postMessage(
@@ -154,26 +153,19 @@ def _metadata(token: str, calls: int) -> dict[str, Any]:
 
 def _shown(letter: Letter) -> dict[str, Any]:
     alert = letter.alert
-    head = f"{_sign(letter)} *{_escaped(headline(alert))}*"
-    blocks: list[dict[str, Any]] = [_section(head)]
-    body = _escaped(alert.text)
+    if card := alert.facts.get("card"):
+        return {"text": escaped(alert.title), "blocks": card_blocks(card), "unfurl_links": False}
+    head = f"{_sign(letter)} *{escaped(headline(alert))}*"
+    blocks: list[dict[str, Any]] = [section(head)]
+    body = escaped(alert.text)
     if body:
-        blocks.append(_section(body if len(body) <= MOST_IN_A_SECTION else body[: MOST_IN_A_SECTION - 1] + "…"))
+        blocks.append(section(body))
     if foot := footer(alert):
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]})
-    return {"text": f"{_sign(letter)} {_escaped(headline(alert))}", "blocks": blocks, "unfurl_links": False}
+    return {"text": f"{_sign(letter)} {escaped(headline(alert))}", "blocks": blocks, "unfurl_links": False}
 
 
 def _sign(letter: Letter) -> str:
     if letter.alert.status is AlertStatus.resolved:
         return ":white_check_mark:"
     return _SIGNS.get(letter.alert.severity, ":information_source:")
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:MOST_IN_A_SECTION]}}
-
-
-def _escaped(text: str) -> str:
-    """Slack's own escapes: nothing in a text may become a mention or a link."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, MetaData
 
-HEAD = "0003"
+HEAD = "0004"
 VERSION_TABLE = "guardian_schema"
 """Of its own: MLflow keeps its own `alembic_version`, maybe in the same database."""
 

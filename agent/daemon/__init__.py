@@ -1,0 +1,1 @@
+"""The daemon `guardian serve`: schedule, rollouts, outbox, gateways, Slack, status page."""

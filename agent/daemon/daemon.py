@@ -1,0 +1,233 @@
+"""The daemon: every part in a thread or process of its own, each of which may fail without the others."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from agent.daemon.gateways import Gateways
+from agent.daemon.http import StatusServer
+from agent.daemon.page import DaemonState
+from agent.daemon.schedule import is_due, next_tick
+from agent.deciding import listed
+from agent.runs import TRIAGE, RunBusy, claimed
+from agent.slack.app import Credentials, SlackSurface
+from agent.status import status
+from agent.untrusted import clean
+from policies.errors import GuardianError, InputError
+from tools.systems.channels.configured import configured
+from tools.systems.outbox import Outbox
+from tools.systems.systems import Systems
+
+if TYPE_CHECKING:
+    from slack_bolt import App
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+RECONCILE_SECONDS = 15.0
+LEFT_SECONDS = 60.0
+FAILED_AGAIN_SECONDS = 600.0
+"""A triage that is still due when it has ended (it did not even begin) is tried again after this."""
+
+
+class Job(Protocol):
+    """Runs a triage (`agent.daemon.job`)."""
+
+    doing: str
+
+    def run(self) -> str: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `guardian serve` was told."""
+
+    triage: str
+    host: str
+    port: int
+    planner: str | None = None
+    key: str | None = None
+
+
+class Daemon:
+    """Works until `stop`. `slack` are the workspace's credentials, None where it is not configured."""
+
+    def __init__(
+        self,
+        systems: Systems,
+        settings: Settings,
+        *,
+        job: Job,
+        gateways: Gateways | None,
+        slack: Credentials | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._systems = systems
+        self._settings = settings
+        self._job = job
+        self._gateways = gateways
+        self._since = systems.clock.now()
+        self._say = say
+        self._ending = threading.Event()
+        self._troubles: dict[str, str] = {}
+        self._triage_thread: threading.Thread | None = None
+        self._not_before = 0.0
+        self._outbox = Outbox(systems.store, systems.clock, configured())
+        self._surface = (
+            None
+            if slack is None
+            else SlackSurface(
+                systems, slack, triage=self._triage_report, send_now=self._outbox.deliver, planner=settings.planner
+            )
+        )
+        self.url = ""
+
+    def stop(self) -> None:
+        """Asks it to end; safe in a signal handler."""
+        self._ending.set()
+
+    def serve(self, ready: Callable[[str], None]) -> None:
+        """Works until it is stopped; `ready` is given the status page's URL. Raises InputError where it cannot."""
+        with self._alone():
+            self._open_registry()
+            page = StatusServer(
+                self._systems,
+                self._settings.host,
+                self._settings.port,
+                state=self.state,
+                slack=self._app,
+                key=self._settings.key,
+            )
+            self.url = page.url
+            parts = [
+                self._part("schedule", LOOK_SECONDS, self._look),
+                self._part("rollouts", RECONCILE_SECONDS, self._reconcile),
+                self._part("outbox", LOOK_SECONDS, self._deliver),
+            ]
+            if self._gateways is not None:
+                parts.append(self._part("gateways", LOOK_SECONDS, self._gateways.keep))
+            if self._surface is not None:
+                self._surface.start()
+                parts.append(self._part("slack", LEFT_SECONDS, self._surface.answer_what_is_left))
+            ready(page.url)
+            try:
+                self._ending.wait()
+            finally:
+                self._end(page, parts)
+
+    def state(self) -> DaemonState:
+        """How it is."""
+        return DaemonState(
+            since=self._since,
+            next_triage=next_tick(self._settings.triage, self._systems.clock.now()),
+            triage=self._job.doing,
+            slack=self._surface.state if self._surface else "not configured",
+            gateways=self._gateways.states() if self._gateways else {},
+            troubles=dict(self._troubles),
+        )
+
+    def _end(self, page: StatusServer, parts: list[threading.Thread]) -> None:
+        self._say("ending: what is under way is left as it is, and continued by the next start")
+        self._ending.set()
+        self._job.stop()
+        if self._surface is not None:
+            self._surface.close()
+        for part in [*parts, *([self._triage_thread] if self._triage_thread else [])]:
+            part.join(LOOK_SECONDS * 5)
+        if self._gateways is not None:
+            self._gateways.stop()
+        with suppress(Exception):
+            self._outbox.deliver()
+        page.close()
+
+    def _open_registry(self) -> None:
+        """Looks once before anything else does: a new registry's tables are made by one process, not by several."""
+        try:
+            status(self._systems)
+        except GuardianError as error:
+            self._say(f"the models could not be looked up yet: {error}")
+
+    def _look(self) -> None:
+        """Starts a triage that is due, however many ticks were missed."""
+        if self._triage_thread is not None and self._triage_thread.is_alive():
+            return
+        if time.monotonic() < self._not_before or not is_due(self._systems, self._settings.triage, self._since):
+            return
+        try:
+            with claimed(self._systems, TRIAGE):
+                pass
+        except RunBusy:  # somebody else's, who may still be killed
+            return
+        self._not_before = time.monotonic() + FAILED_AGAIN_SECONDS
+        self._triage_thread = threading.Thread(target=self._scheduled, name="triage", daemon=True)
+        self._triage_thread.start()
+
+    def _scheduled(self) -> None:
+        report = self._triage_report()
+        if not self._ending.is_set() and not is_due(self._systems, self._settings.triage, self._since):
+            self._not_before = 0.0
+        self._say(report)
+
+    def _triage_report(self) -> str:
+        return self._job.run()
+
+    def _reconcile(self) -> None:
+        """Rollouts take their step, approvals whose time is over expire. Neither needs a model."""
+        from tools.deploy.tool import advance
+
+        listed(self._systems)
+        for rollout in advance(self._systems, self._systems.clock.now()):
+            if rollout.ended:
+                self._say(f"{rollout.rollout_id}: {rollout.status}: {clean(rollout.reason)}")
+
+    def _deliver(self) -> None:
+        failed = self._outbox.deliver().failed
+        if failed:
+            self._troubles["outbox"] = failed[0]
+        else:
+            self._troubles.pop("outbox", None)
+
+    def _app(self) -> App | None:
+        return self._surface.app if self._surface else None
+
+    def _part(self, name: str, seconds: float, work: Callable[[], None]) -> threading.Thread:
+        """Does `work` again and again; what goes wrong is said once, shown on the page, and tried again."""
+
+        def again() -> None:
+            while not self._ending.is_set():
+                try:
+                    work()
+                    if name != "outbox":
+                        self._troubles.pop(name, None)
+                except Exception as error:
+                    text = clean(repr(error), 400)
+                    if self._troubles.get(name) != text:
+                        _log.exception("%s failed", name)
+                        self._say(f"{name}: {text}")
+                    self._troubles[name] = text
+                self._ending.wait(seconds)
+
+        thread = threading.Thread(target=again, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One in a folder; on another machine another one may share the store."""
+        name = f"serve {socket.gethostname()} {self._systems.state.resolve()}"
+        try:
+            with claimed(self._systems, name):
+                yield
+        except RunBusy as busy:
+            if busy.where != name:
+                raise
+            raise InputError("is at work here already; end that one first", where="guardian serve") from None

@@ -1,0 +1,1 @@
+"""Slack as a surface: mentions, direct messages, the assistant pane, /guardian, approval cards, App Home."""
