@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from policies.errors import InputError
+from policies.errors import GuardianError, InputError
 from tools.deploy.permission import serving_version
+from tools.serving.sla import SlaReading, read_sla
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
@@ -29,6 +31,7 @@ class ModelStatus(BaseModel):
     last_report: dict[str, Any] | None
     rollout: dict[str, Any] | None
     kpis: list[dict[str, Any]]
+    sla: SlaReading | None = None
     warnings: list[str]
 
 
@@ -99,6 +102,7 @@ def model_status(systems: Systems, model: str) -> ModelStatus:
         last_report=_brief_report(report) if report else None,
         rollout=_brief_rollout(rollout) if rollout else None,
         kpis=_kpis(systems, model),
+        sla=_sla(systems, model),
         warnings=_warnings(systems, model),
     )
 
@@ -133,6 +137,12 @@ def _kpis(systems: Systems, model: str) -> list[dict[str, Any]]:
         for reading in readings:
             newest.setdefault(str(reading.get("kpi")), reading)
     return list(newest.values())
+
+
+def _sla(systems: Systems, model: str) -> SlaReading | None:
+    with suppress(GuardianError):  # a warehouse that does not answer hides nothing else of the status
+        return read_sla(systems, model, systems.clock.now())
+    return None
 
 
 def _warnings(systems: Systems, model: str) -> list[str]:
