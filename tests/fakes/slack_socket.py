@@ -21,7 +21,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from tests.fakes.slack_server import SlackServer, running_slack
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -67,14 +67,14 @@ def serving(world: World, *, key: str | None = None) -> Iterator[tuple[str, Fake
         yield urls[0], job
     finally:
         daemon.stop()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive() and job.stopped.is_set()
 
 
 def get(url: str, **headers: str) -> tuple[int, str, Any]:
     """A request's status, body and headers."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=40) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=90) as answer:
             return answer.status, answer.read().decode(), answer.headers
     except urllib.error.HTTPError as error:
         with error:
@@ -229,12 +229,12 @@ def test_the_command_serves_a_real_night_and_ends_cleanly(
             runs, doing = json.loads(seen)["runs"]["runs"], json.loads(seen)["daemon"]["triage"]
             return len(runs) == 2 and runs[0]["status"] == "finished" and not doing
 
-        end = time.monotonic() + 60
+        end = time.monotonic() + 150
         while not ran():
             assert time.monotonic() < end
             time.sleep(0.3)
         process.send_signal(ended_by)
-        said, errors = process.communicate(timeout=30)
+        said, errors = process.communicate(timeout=90)
     finally:
         process.kill()
     assert (process.returncode, said) == (0, ""), errors
