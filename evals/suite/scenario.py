@@ -70,7 +70,8 @@ class Broken(Part):
 class World(Part):
     """SimShop on the night `at` (a midnight), with these causes at work since their usual dates.
 
-    `due_only`: at night only the checks that are due are made. `converts` are the chances, by `champion` and `challenger`, of what an A/B test counts.
+    `due_only`: at night only the checks that are due are made. `converts` are the chances, by `champion` and
+    `challenger`, of what an A/B test counts.
     """
 
     at: datetime
