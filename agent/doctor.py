@@ -14,6 +14,8 @@ from agent.planners.choice import default_planner
 from agent.planners.profiles import PROFILES, profile_for
 from agent.prices import price
 from agent.prompting import CONTEXT_FILE, load_prompt, organisation
+from agent.slack.app import credentials
+from agent.slack.people import is_user
 from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
 from policies.errors import GuardianError, SystemDown
@@ -49,6 +51,7 @@ def examine(systems: Systems) -> Diagnosis:
         *_planner(),
         *_agents(systems),
         *_channels(),
+        *_slack(systems),
         *_outbox(systems),
         *_approvals(systems),
     ]
@@ -133,6 +136,25 @@ def _channels() -> Iterator[Check]:
         else:
             says = f"{variable} is not set: messages are recorded and not sent"
             yield Check(subject=channel, state="note", says=says)
+
+
+def _slack(systems: Systems) -> Iterator[Check]:
+    """Whether people can talk and decide in Slack."""
+    if not os.environ.get("SLACK_BOT_TOKEN"):
+        return
+    if credentials() is None:
+        says = "neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set: alerts are sent, nothing is answered"
+        yield Check(subject="slack conversation", state="note", says=says)
+        return
+    over = "Socket Mode" if os.environ.get("SLACK_APP_TOKEN") else "HTTP, at /slack/events of guardian serve"
+    yield Check(subject="slack conversation", state="ok", says=f"over {over}")
+    block = systems.operations.systems
+    for action in block.approvals:
+        rule = block.approval_of(action)
+        lacking = [name for name in rule.approvers if not is_user(block.people.get(name))]
+        if rule.mode == "approve" and rule.approvers and len(lacking) == len(rule.approvers):
+            says = f"no approver of {action} ({', '.join(lacking)}) has a Slack member id (U012AB3CD): none can click"
+            yield Check(subject="slack approvals", state="note", says=says)
 
 
 def _outbox(systems: Systems) -> Iterator[Check]:

@@ -30,6 +30,7 @@ from policies.declarations import Severity, worst
 from policies.errors import GuardianError
 from tools.check_drift.schedule import due_checks, last_report
 from tools.deploy.permission import unfinished
+from tools.evaluate.begun import settle
 from tools.retrain.settle import close
 from tools.systems.systems import Systems
 from tools.systems.tool import Tool
@@ -144,6 +145,8 @@ class Night:
             part = self._examine(model, actions)
             for run in close(self._systems, model):
                 self._progress(f"{model}: {run} was killed and is given up")
+            for evaluation in settle(self._systems, model):
+                self._progress(f"{model}: {evaluation} was killed and has failed")
             self._tell(part, self._measure(model))
             return part
         except Exception as error:

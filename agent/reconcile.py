@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, model_serializer
 
+from agent.sla import watch
 from tools.deploy.tool import RolloutResult, advance
 from tools.systems.systems import Systems
 
@@ -23,5 +24,8 @@ class Reconciled(BaseModel):
 
 
 def reconcile(systems: Systems) -> Reconciled:
-    """Advances every rollout that has not ended."""
-    return Reconciled(rollouts=advance(systems, systems.clock.now()))
+    """Advances every rollout that has not ended, then looks at the error budgets."""
+    now = systems.clock.now()
+    advanced = Reconciled(rollouts=advance(systems, now))
+    watch(systems, now)
+    return advanced

@@ -18,6 +18,10 @@ from tools.systems.systems import Systems
 RUNNING = "running"
 
 
+TRIAGE = "triage"
+"""What a triage claims: there is one at a time."""
+
+
 class RunBusy(GuardianError):
     """Another process works on this run."""
 

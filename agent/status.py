@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from policies.errors import InputError
+from policies.errors import GuardianError, InputError
 from tools.deploy.permission import serving_version
+from tools.serving.sla import SlaReading, read_sla
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
@@ -29,6 +31,7 @@ class ModelStatus(BaseModel):
     last_report: dict[str, Any] | None
     rollout: dict[str, Any] | None
     kpis: list[dict[str, Any]]
+    sla: SlaReading | None = None
     warnings: list[str]
 
 
@@ -99,6 +102,7 @@ def model_status(systems: Systems, model: str) -> ModelStatus:
         last_report=_brief_report(report) if report else None,
         rollout=_brief_rollout(rollout) if rollout else None,
         kpis=_kpis(systems, model),
+        sla=_sla(systems, model),
         warnings=_warnings(systems, model),
     )
 
@@ -133,6 +137,12 @@ def _kpis(systems: Systems, model: str) -> list[dict[str, Any]]:
         for reading in readings:
             newest.setdefault(str(reading.get("kpi")), reading)
     return list(newest.values())
+
+
+def _sla(systems: Systems, model: str) -> SlaReading | None:
+    with suppress(GuardianError):  # a warehouse that does not answer hides nothing else of the status
+        return read_sla(systems, model, systems.clock.now())
+    return None
 
 
 def _warnings(systems: Systems, model: str) -> list[str]:
@@ -171,12 +181,18 @@ def _says(row: Evidence) -> str:
         Kind.traffic_change: lambda: f"{body.get('why')}: {_share(body)}",
         Kind.rollout: lambda: _rollout_says(row),
         Kind.gate: lambda: _gate_says(row),
-        Kind.evaluation: lambda: f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}",
+        Kind.evaluation: lambda: _evaluation_says(body),
         Kind.training_run: lambda: f"trained version {row.version} because of {body.get('triggered_by')}",
         Kind.approval: lambda: f"{body.get('what')}: {row.status}, decided by {body.get('decided_by')}",
         Kind.drift_report: lambda: f"{body.get('monitor')}: {body.get('severity')}, {_found(body)} finding(s)",
     }
     return says[row.kind]() if row.kind in says else str(row.status or "")
+
+
+def _evaluation_says(body: dict[str, Any]) -> str:
+    if body.get("failure"):
+        return str(body["failure"])
+    return f"{body.get('verdict')}, weighted improvement {_number(body, 'weighted_improvement')}"
 
 
 def _gate_says(row: Evidence) -> str:

@@ -13,7 +13,7 @@ from agent.graph import Progress
 from agent.night import Night
 from agent.planners.choice import choose
 from agent.planners.protocol import Planner
-from agent.runs import RUNNING, Run, RunBusy, RunRecord, claimed, runs_with
+from agent.runs import RUNNING, TRIAGE, Run, RunBusy, RunRecord, claimed, runs_with
 from agent.state import WAITING
 from agent.triage_result import Action, ModelTriage, TriageResult
 from policies.declarations.base import show_duration
@@ -54,7 +54,7 @@ def triage(
     chosen = choose(systems, tools, planner) if planner is None or isinstance(planner, str) else planner
     models = [model] if model is not None else list(systems.operations.models)
     try:
-        with claimed(systems, "triage"):
+        with claimed(systems, TRIAGE):
             asked = RunRecord(
                 planner=chosen.name,
                 about=dict(chosen.about),

@@ -29,7 +29,8 @@ class GateEvidence(BaseModel):
     """A stored gate result: for which artifact, against which champion and holdout, how it ended, when, and until when
     it holds at most.
 
-    `overruled_by` names a later evaluation of the same version that it did not win, empty where there is none.
+    `overruled_by` says which evaluation takes its force away, empty where none does: a later one of the same version
+    that it did not win, or the one it rests on where that never came to its end.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -105,7 +106,7 @@ def _gate_faults(
         than = f"judged against version {gate.champion}" if gate.champion else "does not say which champion it faced"
         reasons.append(f"gate {gate.gate_id} {than}, and version {champion} serves now; evaluate again")
     if gate.overruled_by:
-        reasons.append(f"since gate {gate.gate_id}, {gate.overruled_by}")
+        reasons.append(f"gate {gate.gate_id} does not count: {gate.overruled_by}")
     if not gate.holdout_digest:
         reasons.append(f"gate {gate.gate_id} does not say on which holdout it judged")
     if now - gate.judged_at > max_age:

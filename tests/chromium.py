@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Goes to a page and waits until it is loaded."""
+        self.run("window.before = true")
         self.call("Page.navigate", url=url)
         self._loaded()
 
@@ -50,17 +52,21 @@ class Browser:
         """Clicks the link of this text with the mouse, where it is shown."""
         found = f"[...document.querySelectorAll('a')].find(a => a.textContent.trim() === {json.dumps(text)})"
         place = self.run(
-            f"(() => {{ const a = {found}; if (!a) return null; a.scrollIntoView({{block: 'center'}});"
+            f"(async () => {{ const a = {found}; if (!a) return null; a.scrollIntoView({{block: 'center'}});"
+            " for (const _ of [1, 2]) await new Promise(requestAnimationFrame);"
             " const r = a.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
         )
         assert place, f"no link says {text!r}"
+        self.run("window.before = true")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
         self._loaded()
 
     def run(self, script: str) -> Any:
         """The value of a script."""
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
+            "value"
+        )
 
     def text(self) -> str:
         """What the page shows."""
@@ -71,10 +77,11 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=pixels, height=900, deviceScaleFactor=1, mobile=False)
 
     def _loaded(self) -> None:
-        while True:
-            event = json.loads(self._socket.recv(timeout=30))
-            if event.get("method") == "Page.loadEventFired":
-                return
+        """Waits for another page than the one that was marked."""
+        end = time.monotonic() + 30
+        while not self.run("!window.before && document.readyState === 'complete'"):
+            assert time.monotonic() < end, "no page was loaded"
+            time.sleep(0.02)
 
 
 @contextmanager

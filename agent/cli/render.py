@@ -31,7 +31,7 @@ def _cell(value: object) -> str:
 def monitor(result: Any) -> str:
     """A registered monitor."""
     lines = [f"Monitor {result.monitor} of {result.model} is active."]
-    return "\n".join([*lines, table((c.type, c.method, c.frequency) for c in getattr(result, "checks", []))])
+    return "\n".join([*lines, table(check.split(" ", 2) for check in result.checks)])
 
 
 def drift(result: Any) -> str:
@@ -153,7 +153,17 @@ def status(result: Any) -> str:
             )
         )
     warnings = [f"  WARNING {each.model}: {text}" for each in result.models for text in each.warnings]
-    return "\n".join([table(rows, ""), *warnings])
+    promises = [f"  SLA of {each.model}: {_promise(each.sla)}" for each in result.models if each.sla is not None]
+    return "\n".join([table(rows, ""), *promises, *warnings])
+
+
+def _promise(sla: Any) -> str:
+    served = "no request"
+    if sla.availability is not None:
+        served = f"{sla.availability:.4%} of {sla.requests:,} requests answered"
+    left = f"{sla.budget_left:.0%} of the error budget left" if sla.budget_left > 0 else "the error budget is used up"
+    late = "" if sla.latency_p99_ms is None else f"; p99 {sla.latency_p99_ms:.0f} of {sla.latency_p99_ms_promised:g} ms"
+    return f"{served} in 30 days, {left}{late}"
 
 
 def why(result: Any) -> str:

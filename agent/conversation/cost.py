@@ -22,8 +22,8 @@ def cost_of_checking(systems: Systems, models: list[str]) -> str:
     monitors = sum(len(operations.monitors_of(model)) for model in models)
     trackers = sum(len(operations.trackers_of(model)) for model in models)
     lines = [
-        f"Measuring {len(models)} model{'s' * (len(models) != 1)} ({monitors} monitors, {trackers} KPI trackers) "
-        f"costs no tokens{_time(systems, monitors, trackers)}."
+        f"Measuring {len(models)} model{'s' * (len(models) != 1)} ({monitors} monitor{'s' * (monitors != 1)}, "
+        f"{trackers} KPI tracker{'s' * (trackers != 1)}) costs no tokens{_time(systems, monitors, trackers)}."
     ]
     if default_planner() == "runbook" or not operations.agents:
         return "\n".join([*lines, "What is found is worked on by the runbook, without a language model: $0.00."])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from agent.conversation.cost import cost_of_checking
@@ -25,6 +26,7 @@ Or say: check MODEL now · retrain MODEL · evaluate MODEL · deploy MODEL versi
 Every wish goes through the same policies and approvals as the nightly run."""
 
 MOST_LINES = 12
+_LAST_NIGHT = re.compile(r"\b(last night|tonight|yesterday|today)\b", re.IGNORECASE)
 _PER_MODEL = frozenset(
     {Intent.why_retrained, Intent.why_serving, Intent.rollout, Intent.kpis, Intent.drift, Intent.status}
 )
@@ -36,7 +38,8 @@ def look_up(systems: Systems, question: Question) -> str:
     if question.intent is Intent.cost:
         return cost_of_checking(systems, models)
     if question.intent in _PER_MODEL:
-        return "\n".join(_of_model(systems, question.intent, model) for model in models)
+        told = [_of_model(systems, question.intent, model) for model in models]
+        return "\n".join([*_not_lately(systems, question, models), *told])
     whole: dict[Intent | None, Callable[[Systems], str]] = {
         Intent.approvals: approvals,
         Intent.alerts: alerts,
@@ -134,10 +137,7 @@ def rollout(systems: Systems, model: str) -> str:
         lines += [f"    {_measured(each)}" for each in gate.get("measurements", ())[:6]]
     if row.status == "running" and stages:
         lines.append(f"• {_stage_time(systems, stages[int(body.get('stage', 0))])}")
-    lines += [
-        f"• {_day(each['at'])}: {clean(each['event'])} {clean(each['detail'])}".rstrip()
-        for each in body.get("events", ())[-3:]
-    ]
+    lines += [f"• {_day(each['at'])}: {clean(each['detail'] or each['event'])}" for each in body.get("events", ())[-3:]]
     return "\n".join(lines)
 
 
@@ -207,6 +207,15 @@ def night(systems: Systems) -> str:
     spent = result.get("budget")
     cost = [f"It cost ${spent['cost_usd']:.4f}, {spent['tokens']} tokens."] if spent else []
     return "\n".join([head, *parts[:MOST_LINES], *cost])
+
+
+def _not_lately(systems: Systems, question: Question, models: list[str]) -> list[str]:
+    """Contradicts a question that takes for granted what did not happen last night."""
+    if question.intent is not Intent.why_retrained or not _LAST_NIGHT.search(question.text):
+        return []
+    since = systems.clock.now() - timedelta(hours=36)
+    runs = [systems.store.list(Kind.training_run, model, since=since, limit=1) for model in models]
+    return [] if any(runs) else ["There was no retraining in the last 36 hours."]
 
 
 def _skipped(systems: Systems, model: str, since: datetime | None) -> str:

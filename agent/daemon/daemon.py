@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ from agent.daemon.http import StatusServer
 from agent.daemon.page import DaemonState
 from agent.daemon.schedule import is_due, next_tick
 from agent.deciding import listed
-from agent.runs import RunBusy, claimed
+from agent.runs import TRIAGE, RunBusy, claimed
 from agent.slack.app import Credentials, SlackSurface
+from agent.status import status
 from agent.untrusted import clean
-from policies.errors import InputError
+from policies.errors import GuardianError, InputError
 from tools.systems.channels.configured import configured
 from tools.systems.outbox import Outbox
 from tools.systems.systems import Systems
@@ -96,6 +98,7 @@ class Daemon:
     def serve(self, ready: Callable[[str], None]) -> None:
         """Works until it is stopped; `ready` is given the status page's URL. Raises InputError where it cannot."""
         with self._alone():
+            self._open_registry()
             page = StatusServer(
                 self._systems,
                 self._settings.host,
@@ -146,11 +149,23 @@ class Daemon:
             self._outbox.deliver()
         page.close()
 
+    def _open_registry(self) -> None:
+        """Looks once before anything else does: a new registry's tables are made by one process, not by several."""
+        try:
+            status(self._systems)
+        except GuardianError as error:
+            self._say(f"the models could not be looked up yet: {error}")
+
     def _look(self) -> None:
         """Starts a triage that is due, however many ticks were missed."""
         if self._triage_thread is not None and self._triage_thread.is_alive():
             return
         if time.monotonic() < self._not_before or not is_due(self._systems, self._settings.triage, self._since):
+            return
+        try:
+            with claimed(self._systems, TRIAGE):
+                pass
+        except RunBusy:  # somebody else's, who may still be killed
             return
         self._not_before = time.monotonic() + FAILED_AGAIN_SECONDS
         self._triage_thread = threading.Thread(target=self._scheduled, name="triage", daemon=True)
@@ -207,10 +222,12 @@ class Daemon:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        """One in a folder; on another machine another one may share the store."""
+        name = f"serve {socket.gethostname()} {self._systems.state.resolve()}"
         try:
-            with claimed(self._systems, "serve"):
+            with claimed(self._systems, name):
                 yield
         except RunBusy as busy:
-            if busy.where != "serve":
+            if busy.where != name:
                 raise
             raise InputError("is at work here already; end that one first", where="guardian serve") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -80,8 +81,7 @@ class SlackSurface:
         self._ending = threading.Event()
         self._connector: threading.Thread | None = None
         self._socket: SocketModeHandler | None = None
-        self.app: App | None = None
-        """Set once Slack has answered; HTTP requests are dispatched to it."""
+        self._app: App | None = None
 
     def start(self) -> None:
         """Connects in the background, for as long as it takes, and answers what was left unanswered."""
@@ -98,9 +98,14 @@ class SlackSurface:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     @property
+    def app(self) -> App | None:
+        """What HTTP requests are dispatched to, once Slack has answered; None without a secret to check them by."""
+        return self._app if self._known.signing_secret else None
+
+    @property
     def state(self) -> str:
         """How the connection is, in a word or two."""
-        if self.app is None:
+        if self._app is None:
             return "connecting"
         if self._socket is None:
             return "listening over HTTP"
@@ -114,10 +119,10 @@ class SlackSurface:
     def _connect(self) -> None:
         while not self._ending.is_set():
             try:
-                if self.app is None:
-                    self.app = self._build()
+                if self._app is None:
+                    self._app = self._build()
                 if self._known.app_token:
-                    self._socket = self._socket or self._handler(self.app, self._known.app_token)
+                    self._socket = self._socket or self._handler(self._app, self._known.app_token)
                     self._socket.connect()  # type: ignore[no-untyped-call]
                 self.answer_what_is_left()
                 return
@@ -136,7 +141,7 @@ class SlackSurface:
 
         app = App(
             client=self._client,
-            signing_secret=self._known.signing_secret or "none: events come over Socket Mode",
+            signing_secret=self._known.signing_secret or secrets.token_hex(32),  # nobody's: nothing comes over HTTP
             logger=_logger(),
             listener_executor=self._workers,
             attaching_conversation_kwargs_enabled=False,

@@ -1,9 +1,9 @@
 """The gateway against `mlflow models serve`, FastAPI as documented and BentoML: requests a second, p99 at 500 offered.
 
-One model of 20 features (scaling, 100 boosted trees), one row a request as JSON, one core for the server with all its
-processes, another for the client. The gateway validates each request and logs each answer; *routed* gives half of the
-requests to a challenger in its own process on the same core. `--connections` keep sending (closed loop); the p99 is of
-500 requests a second offered whatever the answers take (open loop).
+A model of 20 features (100 boosted trees, behind scaling or alone), one row a request as JSON, one core for the server
+with all its processes, another for the client. The gateway validates each request and logs each answer; *routed* gives
+half of the requests to a challenger in its own process on the same core. 8 and 32 connections keep sending (closed
+loop); the p99 is of 500 requests a second offered whatever the answers take (open loop).
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from evals.benchmarks.serving.peers import BENTOML, FASTAPI, MLFLOW, Server, on_one_core, peer
-from evals.benchmarks.serving.world import MODEL, frame, registered, share
+from evals.benchmarks.serving.world import BARE, MODEL, SCALED, frame, registered, share
 from policies.errors import SystemDown
 from tools.serving.client import failures, send
 from tools.serving.process import GatewayProcess
-from tools.systems.systems import Systems
 
-DIRECT, ROUTED = "Guardian, champion alone", "Guardian, routed 50/50"
+DIRECT, ROUTED = "alone", "routed 50/50"
 PEERS = {"mlflow": MLFLOW, "fastapi": FASTAPI, "bentoml": BENTOML}
 CONNECTIONS, OFFERED, OPEN_CONNECTIONS = (8, 32), 500.0, 64
 _TRIAL = 40
@@ -68,12 +67,12 @@ def measure(server: Server, seconds: float) -> Measured:
 
 
 @contextmanager
-def gateway(systems: Systems, home: Path, core: int) -> Iterator[tuple[Server, str]]:
-    """Our gateway on one core; and the scoring path it took."""
+def gateway(home: Path, core: int) -> Iterator[tuple[GatewayProcess, Server]]:
+    """Our gateway, on one core with its challengers."""
     with on_one_core(core):
         process = GatewayProcess(home / "operations.yaml", MODEL).start()
     try:
-        yield Server(process.predict_url, "features"), str(process.readiness()["path"])
+        yield process, Server(process.predict_url, "features")
     finally:
         process.stop()
 
@@ -91,11 +90,12 @@ def main(arguments: Sequence[str]) -> None:
     found: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as folder, registered(Path(folder)) as systems, _client_core() as core:
         home = Path(folder)
-        with gateway(systems, home, core) as (server, path):
-            found[DIRECT] = measure(server, options.seconds)
-            share(systems, "2")
-            found[ROUTED] = measure(server, options.seconds)
-        print(f"scoring path of the gateway: {path}; {options.seconds:g} s a setting\n")
+        with gateway(home, core) as (process, server):
+            for champion, challenger in (SCALED, BARE):
+                for routed in (False, True):
+                    share(systems, champion, challenger if routed else None)
+                    path = process.readiness()["path"]
+                    found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = measure(server, options.seconds)
         example = dict.fromkeys(frame(1).columns, 0.0)
         for name in chosen:
             try:
@@ -121,13 +121,15 @@ def _client_core() -> Iterator[int]:
 def _table(found: Mapping[str, Measured]) -> str:
     base = found.get(MLFLOW)
     head = "".join(f"{f'req/s at {n}':>14}{'ratio':>8}" for n in CONNECTIONS)
-    lines = [f"{'server':<26}{head}{'p99 at 500/s':>15}{'held':>8}{'failed':>8}"]
+    lines = [f"{'server':<34}{head}{'p99 at 500/s':>15}{'held':>8}{'failed':>8}"]
     for name, each in found.items():
         cells = ""
         for n in CONNECTIONS:
             ratio = f"{each.rates[n] / base.rates[n]:.1f}x" if base else "--"
             cells += f"{each.rates[n]:>14,.0f}{ratio:>8}"
-        lines.append(f"{name:<26}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
-    kept = [found[ROUTED].rates[n] / found[DIRECT].rates[n] for n in CONNECTIONS]
-    lines.append(f"\nthe router keeps {kept[0]:.2f} of the direct rate at 8 connections, {kept[1]:.2f} at 32")
+        lines.append(f"{name:<34}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
+    for alone in [name for name in found if name.endswith(DIRECT)]:
+        routed = found[alone.removesuffix(DIRECT) + ROUTED]
+        kept = " and ".join(f"{routed.rates[n] / found[alone].rates[n]:.2f} at {n}" for n in CONNECTIONS)
+        lines.append(f"routing keeps of {alone}: {kept} connections")
     return "\n".join(lines)

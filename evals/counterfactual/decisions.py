@@ -47,6 +47,8 @@ def decisions(rows: Sequence[Evidence], operations: Operations) -> list[Decision
             continue
         if row.kind is Kind.drift_report and row.body.get("monitor") in operations.drift_monitors:
             found.append(_on_report(row, operations, started))
+        elif row.kind is Kind.evaluation and "interval" not in row.body:
+            continue  # it came to no end
         elif row.kind is Kind.evaluation and row.body.get("challenge") in operations.champion_challengers:
             found.append(_on_evaluation(row, operations))
     return found

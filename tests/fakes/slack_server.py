@@ -65,6 +65,7 @@ class SlackServer:
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "conversations.list": self._list,
+            "conversations.open": lambda given: {"channel": {"id": self._channel(given["users"])}},
             "conversations.history": self._history,
             "conversations.replies": self._replies,
             "apps.connections.open": lambda given: {"url": self.socket_url()},
@@ -132,7 +133,7 @@ class SlackServer:
         return {"channels": listed, "response_metadata": {"next_cursor": ""}}
 
     def _history(self, given: dict[str, Any]) -> dict[str, Any]:
-        if given["channel"] not in self.channels.values():
+        if given["channel"] not in self.channels.values() and given["channel"][:1] != "D":
             raise LookupError("channel_not_found")
         there = self.messages[given["channel"]]
         roots = [each for each in there if each.get("thread_ts") in (None, each["ts"])]

@@ -12,7 +12,7 @@ import numpy as np
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
 from tools.check_drift.divergence import shares
-from tools.check_drift.numeric import NumericSummary, rank_of_value, recentred, upper_values
+from tools.check_drift.numeric import OWN_BIN, NumericSummary, rank_of_value, recentred, upper_values
 
 PSI_ERROR = 5e-5
 
@@ -61,6 +61,8 @@ def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
     cumulative = np.concatenate([[0], current.cumulative])
     first, last = (np.searchsorted(current.ranks, ranks, side=side) for side in ("left", "right"))
     moved = (cumulative[last] - cumulative[first]) * np.maximum(bin_shares, 1 - bin_shares) / current.rows
+    if baseline.integral and current.integral:
+        moved[np.abs(edges - baseline.centre) <= OWN_BIN] = 0.0
     return float(np.linalg.norm(moved * np.diff(slope)))
 
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.check_drift.counting import Floats, Ints
-from tools.check_drift.numeric import NumericSummary, middle_values, rank_of_value, recentred
-
-_OWN_BIN = 2048.0
-"""Integers up to this far from the centre have a histogram bin of their own."""
+from tools.check_drift.numeric import OWN_BIN, NumericSummary, middle_values, rank_of_value, recentred
 
 _TINY = 2.0**-126
 """Values closer than this to the centre count as on it."""
@@ -52,7 +49,7 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
 
 def _of_one_value(ranks: Ints, integral: bool) -> slice:
     """The bins that hold a single value: those of integers near the centre, else what is too small to tell from it."""
-    reach = _OWN_BIN if integral else _TINY
+    reach = OWN_BIN if integral else _TINY
     return slice(*np.searchsorted(ranks, rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0])))
 
 

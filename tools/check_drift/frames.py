@@ -36,6 +36,16 @@ class _Arrow(Protocol):
     def __len__(self) -> int: ...
 
 
+class _Open(threading.local):
+    """The Parquet reader that this thread has open, and the part it reads."""
+
+    part: object = None
+    reader: Any = None
+
+
+_open = _Open()
+
+
 @dataclass(frozen=True)
 class Part:
     """Some rows of a table whose columns can be read one by one, from several threads at once.
@@ -116,7 +126,7 @@ def _files(pattern: str) -> list[str]:
 
 
 def _parquet_part(file: str, columns: Sequence[str] | None) -> Part:
-    """A Parquet file. Each thread opens it once: its readers are not to be shared."""
+    """A Parquet file. Each thread has a reader of its own, for one file at a time: an open one keeps its buffers."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -127,14 +137,14 @@ def _parquet_part(file: str, columns: Sequence[str] | None) -> Part:
         raise InputError(f"not a readable Parquet file: {error}", where=file) from error
     names = _chosen(schema.names, columns)
     texts = [name for name in names if _is_text(schema.field(name).type)]
-    own = threading.local()
 
     def pieces(name: str) -> Iterator[Column]:
-        if not hasattr(own, "reader"):
-            own.reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
+        if _open.part is not metadata:
+            _open.reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
+            _open.part = metadata
         if not metadata.num_rows:
             yield _arrow_column(pa.array([], schema.field(name).type))
-        for batch in own.reader.iter_batches(batch_size=_PIECE_ROWS, columns=[name], use_threads=False):
+        for batch in _open.reader.iter_batches(batch_size=_PIECE_ROWS, columns=[name], use_threads=False):
             yield _arrow_column(batch.column(0))
 
     return Part(names, metadata.num_rows, pieces)

@@ -22,6 +22,9 @@ from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, Floats, Ints, c
 _SMALLEST = 0x00800000
 _BLOCK = 16384
 
+OWN_BIN = 2048.0
+"""Integers up to this far from the centre have a histogram bin of their own."""
+
 QUANTILES = tuple(i / 10 for i in range(1, 10))
 
 
@@ -141,29 +144,38 @@ def with_deciles(summary: NumericSummary, pieces: Iterable[NDArray[Any]]) -> Num
     wanted = [-(-i * summary.finite // 10) for i in range(1, 10)]
     at = np.searchsorted(summary.cumulative, wanted)
     bins = np.unique(at)
-    near = np.sort(np.concatenate([select(piece, summary.centre, summary.ranks[bins]) for piece in pieces]))
+    near, up_to = _ascending(select(piece, summary.centre, summary.ranks[bins]) for piece in pieces)
     # Bins hold disjoint, ordered values, so those of one bin are a contiguous stretch of `near`.
     ends = dict(zip(bins.tolist(), np.cumsum(summary.counts[bins]).tolist(), strict=True))
     edges: list[float] = []
     shares: list[float] = []
     for position, bin_index in zip(wanted, at.tolist(), strict=True):
-        inside, end = int(summary.counts[bin_index]), ends[bin_index]
-        stretch = near[end - inside : end]
-        edge = float(stretch[position - int(summary.cumulative[bin_index]) + inside - 1])
-        if not edges or edge > edges[-1]:
-            edges.append(edge)
-            shares.append(float(np.searchsorted(stretch, edge, side="right")) / inside)
+        inside = int(summary.counts[bin_index])
+        before = ends[bin_index] - inside
+        place = int(np.searchsorted(up_to, before + position - int(summary.cumulative[bin_index]) + inside))
+        if not edges or near[place] > edges[-1]:
+            edges.append(float(near[place]))
+            shares.append((int(up_to[place]) - before) / inside)
     return replace(summary, edges=np.array(edges), edge_shares=np.array(shares))
+
+
+def _ascending(pieces: Iterable[Floats]) -> tuple[Floats, Ints]:
+    """Distinct values, and how many there are up to each: many equal ones take no memory."""
+    parts = [np.unique(piece, return_counts=True) for piece in pieces]
+    values, where = np.unique(np.concatenate([each[0] for each in parts]), return_inverse=True)
+    counts = np.bincount(where, weights=np.concatenate([each[1] for each in parts]), minlength=len(values))
+    return values, np.cumsum(counts).astype(np.int64)
 
 
 def counted_at(summary: NumericSummary, edges: Floats, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
     """The summary with exact counts at a baseline's deciles, from another look at its values, in pieces."""
     ranks = rank_of_value(edges, summary.centre)
-    near = np.sort(np.concatenate([select(piece, summary.centre, np.unique(ranks)) for piece in pieces]))
-    first = np.searchsorted(rank_of_value(near, summary.centre), ranks, side="left")
-    below = np.concatenate([[0], summary.cumulative])[np.searchsorted(summary.ranks, ranks, side="left")]
-    counts = below + np.searchsorted(near, edges, side="right") - first
-    return replace(summary, like_edges=edges, like_counts=counts.astype(np.float64))
+    counts = np.concatenate([[0], summary.cumulative])[np.searchsorted(summary.ranks, ranks, side="left")].astype(float)
+    for piece in pieces:
+        near = np.sort(select(piece, summary.centre, np.unique(ranks)))
+        first = np.searchsorted(rank_of_value(near, summary.centre), ranks, side="left")
+        counts += np.searchsorted(near, edges, side="right") - first
+    return replace(summary, like_edges=edges, like_counts=counts)
 
 
 def is_integral(values: NDArray[Any]) -> bool:

@@ -78,11 +78,12 @@ def gate_holds(systems: Systems, model: str, version: str) -> Decision:
         return Decision(policy="promotion_needs_passed_gate", allowed=False, reasons=(reason,))
     registered = systems.registry.get(systems.operations.model(model).registry_name, version)
     row, evaluation = (_newest(systems, kind, model, version) for kind in (Kind.gate, Kind.evaluation))
+    own = systems.store.get(row.rests_on) if row is not None and row.rests_on else None
     return may_deploy(
         model,
         version,
         registered.digest,
-        None if row is None else gate_evidence(row, evaluation),
+        None if row is None else gate_evidence(row, own, evaluation),
         champion=serving_version(systems, model),
         now=systems.clock.now(),
         max_age=timedelta() if declared is None else declared.max_age,
@@ -113,9 +114,10 @@ def waived_by(systems: Systems, model: str, version: str) -> str:
     return ""
 
 
-def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvidence:
-    """A gate row as the policy reads it, beside the version's newest evaluation; what a row lacks matches nothing."""
-    since = evaluation is not None and evaluation.id != row.rests_on
+def gate_evidence(row: Evidence, own: Evidence | None = None, newest: Evidence | None = None) -> GateEvidence:
+    """A gate row as the policy reads it, beside the evaluation that it rests on and the version's newest one; what a
+    row lacks matches nothing.
+    """
     return GateEvidence(
         gate_id=row.id,
         model=row.model,
@@ -126,8 +128,13 @@ def gate_evidence(row: Evidence, evaluation: Evidence | None = None) -> GateEvid
         holdout_digest=str(row.body.get("holdout_digest") or ""),
         judged_at=row.created_at,
         expires_at=row.body.get("expires_at"),
-        overruled_by=_not_won(evaluation) if since else "",
+        overruled_by=_unfinished(own) or _not_won(newest),
     )
+
+
+def _unfinished(evaluation: Evidence | None) -> str:
+    open_ = evaluation is not None and evaluation.status in ("running", "failed")
+    return f"{evaluation.id}, which it rests on, is {evaluation.status}" if open_ and evaluation else ""
 
 
 def _newest(systems: Systems, kind: Kind, model: str, version: str) -> Evidence | None:

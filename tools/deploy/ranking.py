@@ -15,7 +15,8 @@ mixture over effects of the size tau, with z = (D + d)/s and h = tau^2/(tau^2 + 
 
 (Robbins 1970), which may be looked at at any time once the estimate is near normal (asymptotic confidence sequences:
 Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Ann. Statist. 52). Hence no evidence below a number of rows of
-each class. Betting on disjoint pairs or blocks of rows needs no such approximation and about twice the labels.
+each class. Betting on disjoint pairs or blocks of rows needs no such approximation and about twice the labels
+(`evals/benchmarks/auc_tests.py` plays both).
 """
 
 from __future__ import annotations

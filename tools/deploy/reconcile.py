@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from policies.declarations.base import Severity
-from policies.errors import GuardianError
+from policies.errors import GuardianError, InputError
 from tools.deploy.permission import gate_holds
 from tools.deploy.rollout import ROLLBACK, Notice, Rollout, Status, Step, share_of, wanted
 from tools.deploy.strategies import strategy_of
@@ -44,8 +44,11 @@ def start(systems: Systems, row: Evidence, now: datetime) -> Rollout:
     if (refusal := _refusal(systems, state)) is not None:
         _save_first(systems, row, abort(state, now, refusal))
         return settle(systems, row.id, now)
+    name = systems.operations.model(state.model).registry_name
     try:
-        systems.registry.fetch(systems.operations.model(state.model).registry_name, state.version)
+        fetched, registered = systems.registry.fetch(name, state.version), systems.registry.get(name, state.version)
+        if fetched.digest != registered.digest:
+            raise InputError("the copy at hand is not the artifact registered; delete it", where=str(fetched.path))
     except GuardianError as error:
         _save_first(systems, row, abort(state, now, f"the artifact cannot be fetched: {error}"))
         settle(systems, row.id, now)

@@ -24,15 +24,21 @@ class ReplayFailed(Exception):
 
 
 def scores_of(
-    folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, seconds: float = SECONDS
+    folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, seconds: float = SECONDS
 ) -> list[float]:
     """Scores of the model in a registry cache folder for rows of its input, from a new interpreter.
 
-    Raises ReplayFailed: it does not load, raises, ends its process, or takes longer than `seconds`.
+    Raises ReplayFailed: it does not load, raises, ends its process, takes longer than `seconds` or holds more memory
+    than `memory_gb` (10^9 bytes).
     """
     with tempfile.TemporaryDirectory(prefix="guardian-replay-") as scratch:
         answer = Path(scratch) / "answer.json"
-        question = {"folder": str(folder), "rows": list(rows), "features": features.model_dump()}
+        question = {
+            "folder": str(folder),
+            "rows": list(rows),
+            "features": features.model_dump(),
+            "memory_gb": memory_gb,
+        }
         try:
             ended = subprocess.run(  # noqa: S603  our own module, no text from outside
                 [sys.executable, "-m", "tools.evaluate.clean_process", str(answer)],
@@ -54,12 +60,16 @@ def scores_of(
 def _answer(question: Mapping[str, Any]) -> list[float]:
     import pandas as pd
 
-    from tools.retrain import recipe
+    from tools.retrain import limits, recipe
     from tools.systems.registry import load_local
 
-    pipeline = load_local(Path(question["folder"]))
-    frame = recipe.feature_frame(pd.DataFrame(question["rows"]), Features.model_validate(question["features"]))
-    scores: list[float] = recipe.score(pipeline, frame).tolist()
+    limits.limit_memory(question["memory_gb"])
+    try:
+        pipeline = load_local(Path(question["folder"]))
+        frame = recipe.feature_frame(pd.DataFrame(question["rows"]), Features.model_validate(question["features"]))
+        scores: list[float] = recipe.score(pipeline, frame).tolist()
+    except MemoryError:
+        sys.exit(f"memory_limit_gb: {question['memory_gb']:g} GB did not suffice")
     return scores
 
 

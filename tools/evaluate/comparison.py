@@ -120,14 +120,16 @@ def judge(
 ) -> Outcome:
     """Which end the evaluation has.
 
-    The challenger wins with an improvement of at least `minimum` and an interval wholly above zero (unless
-    the declaration turns the interval off). The champion wins when the interval is wholly below zero or the
-    challenger is worse by at least `minimum`. All else is a tie, and a tie keeps the champion: so does no difference
-    at all, whatever `minimum` is. With a metric missing (`complete` false) nobody can win against the champion.
+    Both sides need the same: the challenger wins when it is better by at least `minimum` and the interval lies wholly
+    above zero, the champion when the challenger is worse by at least `minimum` and the interval lies wholly below
+    (unless the declaration turns the interval off). All else is a tie, "within tolerance" in the seed's flowchart: the
+    champion stays, and nothing is archived on chance. No difference at all is a tie, whatever `minimum` is. With a
+    metric missing (`complete` false) the challenger cannot win.
     """
-    if interval[1] < 0 or (improvement < 0 and improvement <= -minimum):
-        return Outcome.CHAMPION_WINS
-    proven = not require_interval or interval[0] > 0
-    if improvement > 0 and improvement >= minimum and proven and complete:
+    better = not require_interval or interval[0] > 0
+    worse = not require_interval or interval[1] < 0
+    if improvement > 0 and improvement >= minimum and better and complete:
         return Outcome.CHALLENGER_WINS
+    if improvement < 0 and improvement <= -minimum and worse:
+        return Outcome.CHAMPION_WINS
     return Outcome.TIE

@@ -150,15 +150,15 @@ class Replay:
     error: str = ""
 
 
-def replay(systems: Systems, version: ModelVersion, binding: ModelBinding) -> Replay:
-    """Fetches the artifact's file and has a clean process score the example rows that its run logged."""
+def replay(systems: Systems, version: ModelVersion, binding: ModelBinding, memory_gb: float) -> Replay:
+    """Fetches the artifact's file and has a clean process of that much memory score the example rows of its run."""
     logged = _logged_example(systems, version.run_id)
     try:
         local = systems.registry.fetch(version.name, version.version)
         matches = local.digest == version.digest
         if logged is None:
             return Replay([], [], matches)
-        scores = clean_process.scores_of(local.path, logged["rows"], binding.features)
+        scores = clean_process.scores_of(local.path, logged["rows"], binding.features, memory_gb)
     except (ReplayFailed, GuardianError) as error:
         return Replay([], [], True, f"the artifact does not load or predict in a clean process: {error}")
     return Replay(list(logged["scores"]), scores, matches)

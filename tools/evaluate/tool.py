@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from policies.declarations.evaluation import ChampionChallenger
 from tools.deploy.permission import waived_by
 from tools.evaluate import contenders, gate, quality
+from tools.evaluate.begun import begin, settle
 from tools.evaluate.comparison import Comparison, Outcome, WeightedMetric, compare, judge, relative_improvement
 from tools.evaluate.contenders import HoldoutRows, Judged
 from tools.evaluate.investigation import investigate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from tools.evaluate.latency import LatencyComparison
     from tools.systems.registry import ModelVersion
+    from tools.systems.store import Evidence
     from tools.systems.systems import Systems
 
 SEED = 20
@@ -53,9 +55,26 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
     model = operations.model_of_challenge(arguments.challenge)
     body = operations.named("champion_challengers", arguments.challenge)
     assert isinstance(body, ChampionChallenger)
-    declared = body.evaluation
+    settle(systems, model)
     champion_version, challenger_version = contenders.resolve(systems, model, arguments.challenge)
-    holdout = contenders.read_holdout(systems, operations.model(model), declared.dataset)
+    holdout = contenders.read_holdout(systems, operations.model(model), body.evaluation.dataset)
+    with begin(systems, model, arguments.challenge, challenger_version.version, now) as row:
+        return _judge(systems, model, arguments.challenge, row, champion_version, challenger_version, holdout, started)
+
+
+def _judge(
+    systems: Systems,
+    model: str,
+    challenge: str,
+    row: Evidence,
+    champion_version: ModelVersion,
+    challenger_version: ModelVersion,
+    holdout: HoldoutRows,
+    started: float,
+) -> EvaluateResult:
+    """Both versions on the holdout, the verdict, and a winner's gate; the result closes the evaluation's `row`."""
+    operations, now, body = systems.operations, row.created_at, systems.operations.champion_challengers[challenge]
+    declared = body.evaluation
     champion = contenders.judge_champion(systems, champion_version, holdout)
     challenger = contenders.judge_challenger(systems, challenger_version, holdout)
     speed = None if challenger.failure else contenders.latency(champion, challenger, holdout, systems.timer)
@@ -80,28 +99,15 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
             require_interval=declared.require_significance,
         )
     )
-    trained = systems.store.latest(Kind.training_run, model, version=challenger_version.version)
-    opening = {"challenge": arguments.challenge}
-    row = systems.store.add(
-        Kind.evaluation,
-        model,
-        opening,
-        at=now,
-        version=challenger_version.version,
-        status="running",
-        rests_on=trained.id if trained else None,
-    )
     judged, opened = GateResult(gate_id=None, status="not_run", checks=[]), None
     if verdict is Outcome.CHALLENGER_WINS:
         judged = _gate(systems, model, row.id, holdout, champion, challenger, ours, theirs, now)
         if judged.gate_id is not None and judged.status != "passed":
             checks = judged.checks
             opened = investigate(systems, model, judged.gate_id, checks, holdout, champion, challenger, now)
-    elif verdict is Outcome.CHAMPION_WINS:
-        _archive(systems, challenger_version, row.id)
     result = EvaluateResult(
         evaluation_id=row.id,
-        challenge=arguments.challenge,
+        challenge=challenge,
         model=model,
         champion=Contender(version=champion_version.version, metrics=ours),
         challenger=Contender(version=challenger_version.version, metrics=theirs),
@@ -118,6 +124,8 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
         seconds=round(time.perf_counter() - started, 3),
     )
     systems.store.update(row.id, body=result, status=verdict.value)
+    if verdict is Outcome.CHAMPION_WINS:
+        _archive(systems, challenger_version, row.id)
     return result
 
 

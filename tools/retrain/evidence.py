@@ -30,9 +30,13 @@ _FEWEST_LABELLED = 200
 
 
 def reports(systems: Systems, model: str, monitors: list[str]) -> list[DriftSeen]:
-    """Reports of these monitors that could be checked, newest first."""
-    rows = systems.store.list(Kind.drift_report, model, limit=_REPORTS_READ)
-    return [seen(row) for row in rows if row.body.get("monitor") in monitors and row.body.get("status") == "checked"]
+    """Reports of these monitors that could be checked, newest first; of each monitor the newest, however rare it is."""
+    rows: list[Evidence] = []
+    for monitor in monitors:
+        said = {"monitor": monitor, "status": "checked"}
+        rows += systems.store.list(Kind.drift_report, model, said=said, limit=_REPORTS_READ)
+    number = {row.id: int(row.id.rpartition("-")[2]) for row in rows}
+    return [seen(row) for row in sorted(rows, key=lambda row: (row.created_at, number[row.id]), reverse=True)]
 
 
 def seen(row: Evidence) -> DriftSeen:

@@ -63,6 +63,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
     return Trained(
         pipeline=pipeline,
         recipe=order.training.use_experiment,
+        recipe_version=None,
         parameters=parameters.as_params(),
         threshold=judged.threshold if judged is not None else None,
         judged=judged,

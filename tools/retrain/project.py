@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.errors import InputError
+from tools.retrain import provenance
 from tools.retrain.sampling import Rows
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Project:
     def tunable(self) -> bool:
         """A project tunes itself."""
         return False
+
+    def version(self) -> str | None:
+        """That of the project's folder; a project from elsewhere is named by its address."""
+        return provenance.version_of(Path(self.uri)) if Path(self.uri).is_dir() else None
 
     def starts(self) -> list[dict[str, Any]]:
         """None."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from policies.errors import InputError
-from tools.retrain import recipe
+from tools.retrain import provenance, recipe
 from tools.retrain.recipe import Hyperparameters
 from tools.retrain.sampling import Rows
 
@@ -36,6 +36,10 @@ class Recipe(Protocol):
     @property
     def tunable(self) -> bool:
         """Whether there is anything for a search to choose."""
+        ...
+
+    def version(self) -> str | None:
+        """Which code of the user's makes the model; None where it is ours, or not to be seen from here."""
         ...
 
     def starts(self) -> list[dict[str, Any]]:
@@ -66,6 +70,9 @@ class BuiltIn:
     def tunable(self) -> bool:
         """Always: how much to forget, and how fast to learn."""
         return True
+
+    def version(self) -> None:
+        """Ours, which `provenance.code_version` names."""
 
     def starts(self) -> list[dict[str, Any]]:
         """The champion's parameters with each half-life in turn, its own first.
@@ -125,6 +132,11 @@ class UserFunction:
     def tunable(self) -> bool:
         """Whatever it asks of a trial."""
         return True
+
+    def version(self) -> str | None:
+        """That of the file, or the package, that the function is in."""
+        file = provenance.recipe_file(self.target, self.home)
+        return None if file is None else provenance.version_of(file)
 
     def starts(self) -> list[dict[str, Any]]:
         """The champion's parameters, where this recipe made it."""

@@ -37,6 +37,7 @@ KEYS_FILE = "training_rows.npy"
 THRESHOLD_PARAM = "threshold"
 TRAIN_END_TAG = "guardian.train_end"
 AS_OF_TAG = "guardian.as_of"
+RECIPE_TAG = "guardian.recipe_version"
 _FEWEST_OF_A_CLASS = 20
 _SEARCH_SHARE = 0.8
 
@@ -51,6 +52,7 @@ class Trained:
 
     pipeline: Any
     recipe: str
+    recipe_version: str | None
     parameters: dict[str, str]
     threshold: float | None
     judged: Scored | None
@@ -100,7 +102,8 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     model, training = order.model, order.training
     binding = systems.operations.model(model)
     scratch = systems.state / "training" / run_id
-    resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
+    named = resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
+    version = named.version()
     deadline = time.monotonic() + order.seconds
     with (systems.trainer or TrainingProcess)() as process:
         holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
@@ -143,6 +146,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     return Trained(
         pipeline=made.model,
         recipe=training.use_experiment,
+        recipe_version=version,
         parameters=made.parameters,
         threshold=threshold,
         judged=judged,
@@ -195,6 +199,7 @@ def register(
             AS_OF_TAG: as_of.isoformat(),
             "guardian.data_digest": trained.window.digest,
             "guardian.code_version": provenance.code_version(),
+            **({RECIPE_TAG: trained.recipe_version} if trained.recipe_version else {}),
             **({"guardian.stopped": trained.stopped} if trained.stopped else {}),
             **tags,
         },

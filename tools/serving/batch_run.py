@@ -7,12 +7,13 @@ is called again; on a period that is done it finds nothing to do but rows that c
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,8 +28,8 @@ from tools.systems.warehouse import quote
 if TYPE_CHECKING:
     import pandas as pd
 
-PAGE_ROWS = 250_000
-"""Rows read, scored and written at a time: what a run needs of memory does not grow with the table."""
+PAGE_ROWS = 500_000
+"""About so many rows are read, scored and written at a time: what a run needs of memory does not grow with them."""
 
 
 class ScoreResult(BaseModel):
@@ -138,37 +139,33 @@ def _scored_before(systems: Systems, binding: ModelBinding, pattern: Batch, star
 def _pages(
     systems: Systems, binding: ModelBinding, pattern: Batch, start: datetime, end: datetime, rows: int, *, again: bool
 ) -> Iterator[pd.DataFrame]:
-    """The rows of the partition that are not in the output yet, in the order of time and id; the next page is read
-    while one is scored. A row without an id, or the second of the same id and time, is no row of its own."""
+    """The rows of the partition that are not in the output yet, about `rows` at a time, by a hash of their id.
+
+    The next page is read while one is scored. A row without an id is left out, and so is the second of the same id and
+    time.
+    """
     id_, time_ = quote(binding.id), quote(binding.time)
     chosen = ", ".join(f"f.{quote(each)}" for each in (binding.id, binding.time, *binding.features.names))
-    rest = (
-        f"AND NOT EXISTS (SELECT 1 FROM {pattern.output} o WHERE o.{id_} = f.{id_} AND o.{time_} = f.{time_})"
-        if again
-        else ""
-    )
-    sql = f"""
-        SELECT {chosen} FROM {pattern.input} f
-        WHERE f.{time_} >= $start AND f.{time_} < $end AND f.{id_} IS NOT NULL {{after}} {rest}
-        ORDER BY f.{time_}, f.{id_} LIMIT {rows:d}
-    """
-    key = f"AND (f.{time_} > $time OR (f.{time_} = $time AND f.{id_} > $id))"
+    asked = f"f.{time_} >= $start AND f.{time_} < $end AND f.{id_} IS NOT NULL"
+    if again:
+        asked += f" AND NOT EXISTS (SELECT 1 FROM {pattern.output} o WHERE o.{id_} = f.{id_} AND o.{time_} = f.{time_})"
+    params = {"start": start, "end": end}
+    count = systems.warehouse.query(f"SELECT count(*) AS n FROM {pattern.input} f WHERE {asked}", params)
+    pages = math.ceil(int(count["n"][0].as_py()) / rows)
+    part = f"AND hash(CAST(f.{id_} AS VARCHAR)) % {pages:d} = $page" if pages > 1 else ""
+    sql = f"SELECT {chosen} FROM {pattern.input} f WHERE {asked} {part}"
 
-    def read(last: tuple[Any, Any] | None) -> pd.DataFrame:
-        params = {"start": start, "end": end}
-        params |= {} if last is None else {"time": last[0], "id": last[1]}
-        found = systems.warehouse.query(sql.format(after="" if last is None else key), params)
-        frame: pd.DataFrame = found.to_pandas()
-        if found.num_rows == rows:  # what is like the last row may go on beyond the page
-            frame.attrs["last"] = tuple(found.column(name)[-1].as_py() for name in (binding.time, binding.id))
+    def read(page: int) -> pd.DataFrame:
+        frame: pd.DataFrame = systems.warehouse.query(sql, {**params, "page": page}).to_pandas()
         return frame.drop_duplicates([binding.id, binding.time], ignore_index=True)
 
+    if pages == 0:
+        return
     with ThreadPoolExecutor(1, "pages") as reader:
-        page = read(None)
-        while len(page):
-            last = page.attrs.pop("last", None)
-            following = reader.submit(read, last) if last is not None else None
-            yield page
-            if following is None:
-                return
-            page = following.result()
+        following = reader.submit(read, 0)
+        for page in range(1, pages + 1):
+            found = following.result()
+            if page < pages:
+                following = reader.submit(read, page)
+            if len(found):
+                yield found

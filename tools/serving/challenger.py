@@ -12,10 +12,18 @@ from tools.serving.breaker import Breaker
 from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, Scored
 
 DEADLINE_SECONDS = 0.2
+"""Where no SLA allows more; less would make errors of answers that are merely slow, which the p99 is there for."""
+LONGEST_DEADLINE_SECONDS = 0.7
+"""A rollback waits for the answers under way, and is to be in force within a second."""
 COPY_DEADLINE_SECONDS = 2.0
 _RESTART_SECONDS = (0.1, 10.0)
 
 log = logging.getLogger("guardian.gateway")
+
+
+def deadline_of(latency_p99_ms: float | None) -> float:
+    """Seconds that a challenger may take: what its SLA promises at the 99th percentile, within 0.2 to 0.7."""
+    return min(max((latency_p99_ms or 0.0) / 1000.0, DEADLINE_SECONDS), LONGEST_DEADLINE_SECONDS)
 
 
 class Spares:

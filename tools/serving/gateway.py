@@ -22,6 +22,7 @@ import orjson
 
 from policies.errors import GuardianError, InputError
 from tools.serving.app import GatewayApp
+from tools.serving.challenger import DEADLINE_SECONDS, deadline_of
 from tools.serving.contract import Contract
 from tools.serving.metrics import Metrics
 from tools.serving.prediction_log import PredictionLog
@@ -51,13 +52,14 @@ class Gateway:
         warehouse: LogTable,
         clock: Clock,
         worker: str,
+        deadline: float = DEADLINE_SECONDS,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model = model
         self._log = PredictionLog(warehouse, log_table, clock)
         self.metrics = Metrics()
         self.router = Router(model, self._log, clock, self.metrics, timer)
-        self._reloader = Reloader(self.router, traffic, models, registry_name, contract, worker, timer)
+        self._reloader = Reloader(self.router, traffic, models, registry_name, contract, worker, timer, deadline)
 
     async def start(self) -> None:
         """Starts following the traffic split and writing the log."""
@@ -137,6 +139,7 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
         warehouse=systems.warehouse,
         clock=systems.clock,
         worker=f"gateway-{socket.gethostname()}-{port}-{os.getpid()}"[-80:],
+        deadline=deadline_of(pattern.sla.latency_p99_ms if pattern.sla is not None else None),
     )
     app = GatewayApp(
         pattern.endpoint,

@@ -24,7 +24,7 @@ from tools.serving.seams import Models, Split, Traffic
 POLL_SECONDS = 0.05
 HEARTBEAT_SECONDS = 0.5
 _RETRY_SECONDS = (1.0, 30.0)
-_DRAIN_SECONDS = DEADLINE_SECONDS + 0.3
+_DRAIN_MARGIN_SECONDS = 0.3
 
 log = logging.getLogger("guardian.gateway")
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ class NotLoaded:
 
 
 class Reloader:
-    """Follows the split of one model. `worker` is the name it acknowledges under."""
+    """Follows the split of one model. `worker` is the name it acknowledges under, `deadline` a challenger's (s)."""
 
     def __init__(
         self,
@@ -52,7 +52,9 @@ class Reloader:
         contract: Contract,
         worker: str,
         timer: Callable[[], float],
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
+        self._deadline = deadline
         self._contract = contract
         self._router = router
         self._traffic = traffic
@@ -179,7 +181,7 @@ class Reloader:
 
     async def _drain(self) -> None:
         """Waits for requests begun under older splits, then ends their challengers."""
-        until = self._timer() + _DRAIN_SECONDS
+        until = self._timer() + self._deadline + _DRAIN_MARGIN_SECONDS
         while any(old.inflight for old, _ in self._draining) and self._timer() < until:
             await asyncio.sleep(0.002)
         for _, challenger in self._draining:
@@ -209,6 +211,8 @@ class Reloader:
         beside = None
         if split.mirrored:
             beside = (await loop.run_in_executor(self._loads, fetch, self._registry_name, split.champion)).path
-        challenger = Challenger(split.challenger, fetched.path, self._spares, self._timer, beside=beside)
+        challenger = Challenger(
+            split.challenger, fetched.path, self._spares, self._timer, self._deadline, beside=beside
+        )
         await challenger.start()
         return challenger

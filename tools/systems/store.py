@@ -158,15 +158,21 @@ class Store:
         version: str | None = None,
         status: str | None = None,
         since: datetime | None = None,
+        said: Mapping[str, str] | None = None,
         limit: int | None = None,
     ) -> list[Evidence]:
-        """Rows of a kind, newest first by the time they speak of: a look back does not become the present."""
+        """Rows of a kind, newest first by the time they speak of: a look back does not become the present.
+
+        `said`: texts that their bodies hold, by key.
+        """
         newest_first = (EvidenceRow.created_at.desc(), EvidenceRow.number.desc())
         query = select(EvidenceRow).where(EvidenceRow.kind == kind.value).order_by(*newest_first)
         wanted_values = {EvidenceRow.model: model, EvidenceRow.version: version, EvidenceRow.status: status}
         for column, wanted in wanted_values.items():
             if wanted is not None:
                 query = query.where(column == wanted)
+        for key, text in (said or {}).items():
+            query = query.where(EvidenceRow.body[key].as_string() == text)
         if since is not None:
             query = query.where(EvidenceRow.created_at >= since)
         with self.reading() as session:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def peer(name: str, home: Path, example: Mapping[str, float], core: int, cache: 
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/.guardian/mlflow.db",
         "BENCHMARK_MODEL": str(folder / "model.pkl"),
         "BENTOML_HOME": str(cache / "bentoml-home"),
@@ -75,7 +77,8 @@ def peer(name: str, home: Path, example: Mapping[str, float], core: int, cache: 
             _wait(name, process, server, example, words)
             yield server
         finally:
-            os.killpg(process.pid, 15)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
 
 

@@ -15,6 +15,8 @@ from tools.systems.systems import Systems
 
 MODEL, NAME = "ChurnModel", "churn_model"
 FEATURES = tuple(f"f{i}" for i in range(20))
+SCALED, BARE = ("1", "2"), ("3", "4")
+"""Versions, champion and challenger: of scikit-learn's own steps, and of trees alone."""
 NIGHT = datetime(2026, 1, 6, 2)
 _OPERATIONS = f"""
 models:
@@ -41,36 +43,39 @@ def frame(rows: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(np.random.default_rng(seed).normal(size=(rows, len(FEATURES))), columns=list(FEATURES))
 
 
-def fitted(seed: int) -> Any:
-    """A pipeline of scaling and histogram gradient boosting of 100 trees."""
+def fitted(seed: int, *, scaled: bool) -> Any:
+    """Histogram gradient boosting of 100 trees, alone or behind scaling."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     rows = frame(20_000, seed)
     churned = rows["f0"] + rows["f1"] * rows["f2"] + np.random.default_rng(seed).normal(size=len(rows)) > 1.0
-    return make_pipeline(StandardScaler(), HistGradientBoostingClassifier(random_state=seed)).fit(rows, churned)
+    trees = HistGradientBoostingClassifier(random_state=seed, early_stopping=False)
+    return make_pipeline(*([StandardScaler()] if scaled else []), trees).fit(rows, churned)
 
 
 @contextmanager
 def registered(home: Path) -> Iterator[Systems]:
-    """The systems of a new folder with versions 1 and 2 in its MLflow; 1 serves alone."""
+    """The systems of a new folder with four versions in its MLflow, two SCALED and two BARE."""
     (home / "operations.yaml").write_text(_OPERATIONS)
     (home / "warehouse").mkdir()
     systems = Systems.open(home / "operations.yaml")
     try:
-        for seed in (1, 2):
-            systems.registry.register(NAME, fitted(seed), example=frame(5), params={}, metrics={}, tags={})
-        share(systems)
+        for version in (*SCALED, *BARE):
+            pipeline = fitted(int(version), scaled=version in SCALED)
+            systems.registry.register(NAME, pipeline, example=frame(5), params={}, metrics={}, tags={})
+            systems.registry.fetch(NAME, version)
+        share(systems, SCALED[0])
         yield systems
     finally:
         systems.close()
 
 
-def share(systems: Systems, challenger: str | None = None) -> int:
+def share(systems: Systems, champion: str, challenger: str | None = None) -> int:
     """Sets the split: half to the challenger, where there is one. Gives its number."""
-    pct = 50.0 if challenger else 0.0
+    pct, now = 50.0 if challenger else 0.0, systems.clock.now()
     split = systems.traffic.set(
-        MODEL, "1", challenger, pct, at=systems.clock.now(), why="benchmark", rests_on=None, wait_seconds=30.0
+        MODEL, champion, challenger, pct, at=now, why="benchmark", rests_on=None, wait_seconds=30.0
     )
     return split.number

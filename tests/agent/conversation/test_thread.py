@@ -52,15 +52,17 @@ def test_questions_are_answered_from_evidence_rows_and_cost_nothing(world: World
     world.calls.clear()
     runs = len(world.systems.store.list(Kind.run))
     why = ask(world, "why did we retrain last night?").text
-    assert "train-1" in why and "version 2" in why
+    assert why.startswith("ChurnModel was retrained last on") and "train-1" in why and "version 2" in why
     assert "rollout-1" in ask(world, "how is the canary?").text
     assert "5% of the traffic" in ask(world, "how is the canary?", id="again").text
     cost = ask(world, "what would it cost to check everything now?").text
-    assert "1 model (1 monitors, 1 KPI trackers) costs no tokens" in cost
+    assert "1 model (1 monitor, 1 KPI tracker) costs no tokens" in cost
     assert "ChurnModel: version 1 serves" in ask(world, "status").text
     assert "Nothing waits" in ask(world, "what waits for approval?").text
     assert "run-1" in ask(world, "what happened last night?").text
     assert "Ask, for example" in ask(world, "tell me a joke").text
+    world.systems.clock.set(world.systems.clock.now() + timedelta(days=3))  # type: ignore[attr-defined]
+    assert "no retraining in the last 36 hours" in ask(world, "why did we retrain last night?", id="later").text
     assert world.calls == []
     assert len(world.systems.store.list(Kind.run)) == runs
 

@@ -26,10 +26,11 @@ from agent.daemon.job import TriageJob
 from agent.daemon.schedule import NIGHTLY, cron, is_due
 from agent.triage import triage
 from policies.errors import InputError
-from tests.agent.world import MODEL, NIGHT, OPERATIONS, World, declare_approvals
+from tests.agent.world import MODEL, NIGHT, OPERATIONS, World, build_world, declare_approvals
 from tests.chromium import browser
 from tests.fakes.slack_server import APP_TOKEN, TOKEN
 from tests.fakes.slack_socket import running_socket, until
+from tests.postgres import database_url
 from tools.systems.store import Kind
 
 
@@ -181,6 +182,9 @@ def test_slack_is_part_of_it_where_it_is_configured(world: World, monkeypatch: p
             thread = socket.mention("status")
             until(lambda: "version 1 serves" in " ".join(socket.slack.thread("C0ONCALL", thread)), "an answer")
             assert json.loads(get(f"{url}/status.json")[1])["daemon"]["slack"] == "connected"
+            forged = urllib.request.Request(f"{url}/slack/events", data=b"{}", method="POST")
+            with pytest.raises(urllib.error.HTTPError, match="405"):  # there is no secret to check it by
+                urllib.request.urlopen(forged, timeout=10)
 
 
 def test_clicking_through_the_page_in_a_browser(world: World, tmp_path: Path) -> None:
@@ -220,8 +224,10 @@ def test_the_command_serves_a_real_night_and_ends_cleanly(
         assert started["planner"] == "runbook"
 
         def ran() -> bool:
-            runs = json.loads(get(f"{started['url']}/status.json")[1])["runs"]["runs"]
-            return len(runs) == 2 and runs[0]["status"] != "running"
+            status, seen, _ = get(f"{started['url']}/status.json")
+            assert status == 200, seen
+            runs, doing = json.loads(seen)["runs"]["runs"], json.loads(seen)["daemon"]["triage"]
+            return len(runs) == 2 and runs[0]["status"] == "finished" and not doing
 
         end = time.monotonic() + 60
         while not ran():
@@ -256,3 +262,27 @@ def test_a_triage_of_the_daemon_is_one_at_a_time_and_interrupted_with_it(tmp_pat
     assert "name a declarations file" in job.run()
     job.stop()
     assert "nothing was started" in job.run()
+
+
+def test_of_two_machines_on_one_store_one_works_and_the_other_goes_on_when_it_is_killed(
+    postgres: Path, tmp_path: Path
+) -> None:
+    url = database_url(postgres)
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        (folder / ".guardian").mkdir(parents=True)
+    asked = [sys.executable, "-m", "tests.agent.daemon.machine", str(folders[0]), url]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, cwd=OPERATIONS.parents[1]) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "evaluating\n"
+        other = build_world(folders[1], store_url=url)
+        with serving(other) as (page, job):
+            time.sleep(3)
+            assert (job.ran, other.calls) == (0, []), "the night is in other hands"
+            assert "run-1" in get(page)[1]
+            one.kill()
+            until(lambda: job.ran == 1 and not is_due(other.systems, NIGHTLY, NIGHT), "the rest of the night")
+    runs = other.systems.store.list(Kind.run)
+    assert [(row.id, row.status) for row in runs] == [("run-1", "finished")]
+    assert "retrain" not in other.calls and other.calls.count("deploy") == 1
+    assert len(other.systems.store.list(Kind.training_run)) == 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
+from agent.doctor import examine
 from agent.slack.app import Credentials, SlackSurface
 from agent.triage import triage
 from policies.declarations.binding import Person
@@ -181,6 +182,34 @@ def test_an_approval_is_given_in_slack_and_the_card_says_by_whom(card: tuple[Wor
     assert world.calls.count("deploy") == 1
 
 
+def test_what_was_asked_for_in_a_thread_is_approved_on_a_card_and_told_in_both(people: World, socket: Socket) -> None:
+    declare_approvals(people, retrain={"mode": "approve", "approvers": ["anna"]})
+    with connected(people, socket):
+        thread = socket.mention("retrain ChurnModel", user="U0BOB")
+        answered(socket, thread, "approval-1 waits for anna")
+        outbox(people, socket)()
+        (message,) = socket.slack.messages["D0ANNA"]
+        socket.click(APPROVE, "approval-1", channel="D0ANNA", ts=message["ts"])
+        answered(socket, message["ts"], "train-1", channel="D0ANNA")
+        answered(socket, thread, "train-1")
+    assert people.calls == ["retrain"]
+
+
+def test_a_card_whose_answer_was_lost_is_not_sent_again(people: World, socket: Socket) -> None:
+    triage(people.systems, toolbox=people.toolbox())
+    socket.slack.fail("chat.postMessage", Fault(swallow=True))
+    hours = iter((0.0, 3600.0))
+    letters = Outbox(
+        people.systems.store,
+        people.systems.clock,
+        {"slack": SlackChannel(TOKEN, socket.slack.url)},
+        seconds=lambda: next(hours, 7200.0),
+    )
+    assert letters.deliver().failed
+    letters.deliver()
+    assert len(socket.slack.messages["D0ANNA"]) == 1
+
+
 def test_a_strangers_click_is_refused_and_answered(card: tuple[World, str, str], socket: Socket) -> None:
     world, channel, ts = card
     with connected(world, socket):
@@ -252,7 +281,7 @@ def test_an_expired_card_is_redrawn_and_says_so(card: tuple[World, str, str], so
 
 def test_a_superseded_request_is_redrawn_and_asked_again(card: tuple[World, str, str], socket: Socket) -> None:
     world, channel, ts = card
-    gate = {"artifact_digest": "digest-2", "holdout_digest": "other"}
+    gate = {"artifact_digest": "digest-2", "champion": "1", "holdout_digest": "other"}
     world.systems.store.add(Kind.gate, "ChurnModel", gate, at=world.systems.clock.now(), version="2", status="passed")
     with connected(world, socket):
         socket.click(APPROVE, "approval-1", channel=channel, ts=ts)
@@ -314,3 +343,16 @@ def test_over_http_a_request_needs_slacks_signature(people: World, socket: Socke
         answered(socket, "1.1", "version 1 serves")
     finally:
         surface.close()
+
+
+def test_doctor_says_what_is_missing_to_decide_in_slack(people: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", TOKEN)
+    monkeypatch.delenv("SLACK_APP_TOKEN", raising=False)
+    monkeypatch.delenv("SLACK_SIGNING_SECRET", raising=False)
+    said = {each.subject: each.says for each in examine(people.systems).checks}
+    assert "nothing is answered" in said["slack conversation"]
+    monkeypatch.setenv("SLACK_APP_TOKEN", APP_TOKEN)
+    declare_approvals(people, deploy={"mode": "approve", "approvers": ["oncall"]})
+    said = {each.subject: each.says for each in examine(people.systems).checks}
+    assert said["slack conversation"] == "over Socket Mode"
+    assert "no approver of deploy (oncall)" in said["slack approvals"]

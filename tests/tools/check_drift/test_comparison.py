@@ -113,6 +113,28 @@ def test_constants() -> None:
     assert "constant 2" in frozen.reason
 
 
+def test_ties_merge_deciles_and_lie_below_them() -> None:
+    before = np.repeat([1.0, 2.0, 3.0], [700, 200, 100])
+    after = np.repeat([1.0, 2.0, 3.0], [100, 200, 700])
+    p, q = both_shares(np.array([700.0, 200.0, 100.0]), np.array([100.0, 200.0, 700.0]))
+    assert only(before, after).psi == pytest.approx(psi(p, q), abs=1e-12)
+
+
+def test_values_beyond_the_baselines_range_are_in_the_open_bins() -> None:
+    before = np.arange(1000.0)
+    after = np.concatenate([before[:800], np.full(100, -1e9), np.full(100, 1e9)])
+    counted = np.array([200.0, *[100.0] * 7, 0.0, 100.0])
+    p, q = both_shares(np.full(10, 100.0), counted)
+    assert only(before, after).psi == pytest.approx(psi(p, q), abs=1e-9)
+
+
+def test_a_vanished_category_counts() -> None:
+    change = only(["a"] * 800 + ["b"] * 200, ["a"] * 1000)
+    p, q = both_shares(np.array([800.0, 200.0]), np.array([1000.0, 0.0]))
+    assert change.psi == pytest.approx(psi(p, q), abs=1e-12)
+    assert change.drifted
+
+
 def test_infinities_fall_in_the_open_end_bins() -> None:
     before, after = np.arange(1000.0), np.arange(1000.0)
     after[:300] = np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,6 +80,18 @@ def test_a_gate_against_another_champion_does_not_help(shop: Shop) -> None:
         deploy(shop)
     shop.gate("2")
     assert deploy(shop).champion == "3"
+
+
+def test_a_copy_that_is_another_artifact_is_not_deployed(shop: Shop) -> None:
+    registry = shop.systems.registry
+    shop.gate("2")
+    here, other = registry.fetch(NAME, "2").path, registry.fetch(NAME, "3").path
+    shutil.rmtree(here)
+    shutil.copytree(other, here)
+    with pytest.raises(InputError, match="the copy at hand is not the artifact registered; delete it"):
+        deploy(shop)
+    assert share(shop) == ("1", None, 0.0)
+    assert shop.systems.store.list(Kind.rollout, MODEL)[0].status == "aborted"
 
 
 def test_a_strategy_that_lacks_what_it_compares_by_is_bad_input(shop: Shop) -> None:

@@ -38,7 +38,7 @@ def _fitted() -> Any:
 def test_a_sound_artifact_predicts_the_same_elsewhere(tmp_path: Path) -> None:
     model = _fitted()
     here = model.predict_proba(pd.DataFrame(ROWS).astype(float))[:, 1]
-    assert scores_of(_stored(tmp_path, model), ROWS, FEATURES) == pytest.approx(here.tolist(), abs=1e-12)
+    assert scores_of(_stored(tmp_path, model), ROWS, FEATURES, 8) == pytest.approx(here.tolist(), abs=1e-12)
 
 
 def test_a_model_of_a_module_that_only_lives_here_does_not_load(
@@ -56,7 +56,16 @@ def test_a_model_of_a_module_that_only_lives_here_does_not_load(
         json.dumps({"digest": digest_file(folder / "model.pkl"), "file": "model.pkl"})
     )
     with pytest.raises(ReplayFailed, match="a_notebook_cell"):
-        scores_of(folder, ROWS, FEATURES)
+        scores_of(folder, ROWS, FEATURES, 8)
+
+
+def _stored_whole(folder: Path, model: Any) -> Path:
+    """With the model's class, which another process could not import."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        return _stored(folder, model)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 class Hanging:
@@ -70,10 +79,18 @@ class Hanging:
 
 
 def test_a_model_that_hangs_is_given_up(tmp_path: Path) -> None:
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    try:
-        folder = _stored(tmp_path, Hanging())
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    folder = _stored_whole(tmp_path, Hanging())
     with pytest.raises(ReplayFailed, match="no answer in 2 s"):
-        scores_of(folder, ROWS, FEATURES, seconds=2)
+        scores_of(folder, ROWS, FEATURES, 8, seconds=2)
+
+
+class Hungry:
+    """A model that takes 4 GB to answer."""
+
+    def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
+        return np.ones((500_000_000, len(rows) // 3))[: len(rows)]
+
+
+def test_a_model_that_takes_more_memory_than_declared_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(ReplayFailed, match=r"memory_limit_gb: 1\.5 GB did not suffice"):
+        scores_of(_stored_whole(tmp_path, Hungry()), ROWS, FEATURES, 1.5)

@@ -67,8 +67,9 @@ def test_a_measured_difference_replaces_the_ratio() -> None:
         (0.05, (-0.01, 0.11), Outcome.TIE),
         (0.005, (0.004, 0.006), Outcome.TIE),
         (-0.005, (-0.03, 0.02), Outcome.TIE),
-        (-0.005, (-0.009, -0.001), Outcome.CHAMPION_WINS),
-        (-0.02, (-0.05, 0.01), Outcome.CHAMPION_WINS),
+        (-0.005, (-0.009, -0.001), Outcome.TIE),
+        (-0.02, (-0.05, 0.01), Outcome.TIE),
+        (-0.02, (-0.03, -0.01), Outcome.CHAMPION_WINS),
     ],
 )
 def test_the_three_ends(improvement: float, interval: tuple[float, float], verdict: Outcome) -> None:
@@ -83,6 +84,7 @@ def test_no_difference_is_a_tie_even_without_a_minimum(require_interval: bool) -
 
 def test_the_declaration_may_turn_the_interval_off() -> None:
     assert judge(0.05, (-0.01, 0.11), 0.01, require_interval=False) is Outcome.CHALLENGER_WINS
+    assert judge(-0.05, (-0.11, 0.01), 0.01, require_interval=False) is Outcome.CHAMPION_WINS
 
 
 @given(improvement=st.floats(-1, 1), low=st.floats(-1, 1), width=st.floats(0, 1), minimum=st.floats(0, 0.5))
@@ -93,4 +95,6 @@ def test_nobody_wins_on_an_interval_that_includes_zero(
     if found is Outcome.CHALLENGER_WINS:
         assert low > 0
         assert improvement >= minimum
+    mirrored = judge(-improvement, (-low - width, -low), minimum)
+    assert (found is Outcome.CHALLENGER_WINS) == (mirrored is Outcome.CHAMPION_WINS)
     assert not math.isnan(improvement)

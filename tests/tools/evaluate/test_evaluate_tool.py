@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sqlalchemy import select
 
-from policies.errors import InputError
+from policies.errors import InputError, SystemDown
+from tests.tools.retrain import killing
 from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld, rows_of
+from tools.deploy.permission import gate_holds
 from tools.evaluate import contenders
+from tools.evaluate.begun import begin, settle
 from tools.evaluate.result import EvaluateResult
 from tools.evaluate.tool import TOOL
 from tools.retrain.tool import TOOL as RETRAIN
@@ -27,8 +30,20 @@ from tools.systems.store import Kind
 from tools.systems.tables import AuditRow
 
 
+class Clock:
+    """Time that passes by what models say they take: a busy machine makes nothing slower."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+clock = Clock()
+
+
 class Distorted(ClassifierMixin, BaseEstimator):
-    """The model inside, with something wrong: it guesses, is slow, or fails."""
+    """The model inside, with something wrong: it ranks backwards and flags nobody, is slow, or fails."""
 
     def __init__(self, inner: Any, fault: str) -> None:
         self.inner, self.fault = inner, fault
@@ -42,13 +57,12 @@ class Distorted(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
         scores = self.inner.predict_proba(rows)
-        if self.fault == "slow":
-            time.sleep(0.05)
+        clock.seconds += 0.05 if self.fault == "slow" else 0.01
         if self.fault == "fails" and len(rows) > 100:
             raise RuntimeError("out of memory")
         if self.fault == "fails on one row" and len(rows) == 1 and rows["age"].iloc[0] != 30.0:
             raise RuntimeError("out of rows")
-        return scores[:, ::-1] if self.fault == "guesses" else scores
+        return scores[:, ::-1] * 0.01 if self.fault == "guesses" else scores
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +140,17 @@ def test_a_worse_challenger_is_archived(world: TinyWorld) -> None:
 
 
 def test_a_slow_challenger_loses_on_latency(world: TinyWorld) -> None:
-    result = _evaluate(world, _register(world, "slow"))
+    real, world.systems.timer = world.systems.timer, clock
+    world.systems.registry.set_alias("loans", "champion", _register(world, "none"))
+    try:
+        result = _evaluate(world, _register(world, "slow"))
+    finally:
+        world.systems.timer = real
+        world.systems.registry.set_alias("loans", "champion", "1")
     assert result.verdict == "champion_wins"
+    assert result.interval[1] < 0
     latency = next(each for each in result.contributions if each.metric == "inference_ms")
-    assert latency.weighted < -0.2
+    assert latency.weighted == pytest.approx(-0.8)
 
 
 @pytest.mark.parametrize(("fault", "told"), [("fails", "out of memory"), ("fails on one row", "out of rows")])
@@ -251,6 +272,34 @@ def test_a_changed_artifact_fails_the_gate(world: TinyWorld, tmp_path: Path) -> 
     failed = [each for each in result.gate.checks if each.verdict == "failed"]
     assert [each.name for each in failed] == ["artifact_replays"]
     assert result.gate.status == "failed"
+
+
+def test_a_killed_evaluation_has_failed_and_so_has_what_rests_on_it(world: TinyWorld) -> None:
+    systems = world.systems
+    store, version = systems.store, systems.registry.get("loans", "2")
+    process = killing.forkserver().Process(target=killing.evaluate_and_die, args=(systems.home,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    killed = store.latest(Kind.evaluation, MODEL, status="running")
+    assert killed is not None
+    passed = {"artifact_digest": version.digest, "champion": "1", "holdout_digest": "h"}
+    at = systems.clock.now()
+    store.add(Kind.gate, MODEL, passed, at=at, version="2", status="passed", rests_on=killed.id)
+    with begin(systems, MODEL, CHALLENGE, "2", at) as alive:
+        assert settle(systems, MODEL) == [killed.id]
+        assert store.get(alive.id).status == "running", "this process is at work on it"
+        assert gate_holds(systems, MODEL, "2").reasons[0].endswith(f"{killed.id}, which it rests on, is failed")
+        store.update(alive.id, status="tie")
+    killed = store.get(killed.id)
+    assert (killed.status, killed.body["failure"]) == ("failed", "its process was killed")
+
+
+def test_an_error_on_the_way_is_the_evaluations_failure(world: TinyWorld) -> None:
+    with pytest.raises(SystemDown), begin(world.systems, MODEL, CHALLENGE, "2", world.systems.clock.now()) as row:
+        raise SystemDown("is not there", where="registry")
+    row = world.systems.store.get(row.id)
+    assert (row.status, row.body["failure"]) == ("failed", "registry: is not there")
 
 
 def test_there_must_be_a_challenger(world: TinyWorld) -> None:

@@ -40,6 +40,17 @@ def triage_until(home: Path, statement: str) -> None:
     triage(Systems.open(home / "operations.yaml"), planner="runbook")
 
 
+def evaluate_and_die(home: Path) -> None:
+    """Begins to evaluate version 2, and is killed."""
+    from tests.tools.retrain.tiny_world import CHALLENGE, MODEL
+    from tools.evaluate.begun import begin
+    from tools.systems.systems import Systems
+
+    systems = Systems.open(home / "operations.yaml")
+    with begin(systems, MODEL, CHALLENGE, "2", systems.clock.now()):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _die_at(statement: str) -> None:
     from sqlalchemy import Engine, event
 

@@ -126,6 +126,19 @@ def test_broken_data_block_however_many_reports_lie_between(world: TinyWorld) ->
     assert _retrain(world).policy == "no_retraining_on_broken_data"
 
 
+def test_a_finding_is_not_lost_behind_many_reports_of_others(world: TinyWorld) -> None:
+    world.now(40)
+    found = world.report()
+    for _ in range(201):
+        world.report(detected=False, monitor="Frequent")
+        world.report(status="failed")
+    case = Case.open(world.systems, PIPELINE)
+    assert [each.report_id for each in case.seen] == [found.id]
+    both = evidence.reports(world.systems, MODEL, [MONITOR, "Frequent"])
+    assert both[-1].report_id == found.id
+    assert [each.checked_at for each in both] == sorted((each.checked_at for each in both), reverse=True)
+
+
 def test_a_run_rests_on_the_drift_and_not_on_a_quiet_monitor_that_reported_since(world: TinyWorld) -> None:
     pipelines = world.systems.operations.retraining_pipelines
     drift, *others = pipelines[PIPELINE].triggers

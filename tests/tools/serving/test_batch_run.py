@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from agent.cli.app import run
 from policies.errors import InputError, SystemDown
 from tests.tools.serving.conftest import MODEL, frame
 from tools.serving.batch_run import find_pattern, partition, run_batch
@@ -58,14 +60,29 @@ def test_each_row_of_the_period_is_scored_once_as_the_model_itself_would(world: 
 
 def test_a_run_that_ended_early_goes_on_and_takes_late_rows_along(world: Any, table: pd.DataFrame) -> None:
     ticks = itertools.chain([0.0, 1.0, 2.0], itertools.repeat(3_601.0))
-    with pytest.raises(SystemDown, match=r"timeout_minutes \(60\); 600 rows were scored"):
+    with pytest.raises(SystemDown, match=r"timeout_minutes \(60\); \d+ rows were scored"):
         run_batch(world.systems, "nightly", AT, page_rows=300, timer=lambda: next(ticks))
+    begun = len(scores(world))
+    assert 0 < begun < 1_000
     late = table[:1].assign(customer_id=-7)
     world.systems.warehouse.append(INPUT, pa.Table.from_pandas(late, preserve_index=False), "late")
     heard: list[int] = []
     done = run_batch(world.systems, "nightly", AT, page_rows=300, told=heard.append)
-    assert (done.rows, done.already, heard) == (401, 600, [300, 401])
+    assert (done.rows, done.already, heard[-1]) == (1_001 - begun, begun, done.rows)
     assert scores(world).index.is_unique and len(scores(world)) == 1_001
+
+
+def test_the_command_scores_and_says_what_it_did(
+    world: Any, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--at", f"{AT:%Y-%m-%dT%H:%M:%S}"]
+    assert run(["--operations", str(world.operations), "score", "nightly", *at, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["rows"], said["already"], said["output"]) == (1_000, 0, OUTPUT)
+    assert run(["--operations", str(world.operations), "score", "nightly", *at]) == 0
+    assert "0 rows of ml_features.customer_360 from 2026-01-05 06:00" in (text := capsys.readouterr().out)
+    assert "1,000 were there already" in text and "databricks, which is not connected: scored on this machine" in text
+    assert run(["--operations", str(world.operations), "score", "weekly"]) == 2
 
 
 def test_a_second_run_at_once_is_refused(world: Any, table: pd.DataFrame) -> None:

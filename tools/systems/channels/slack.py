@@ -116,8 +116,19 @@ class SlackChannel:
                 return None
         return None
 
+    def _direct(self, member: str) -> str:
+        try:
+            opened = self._call(lambda client: client.api_call("conversations.open", params={"users": member}))
+        except Undelivered as error:
+            if error.doubtful or error.wait is not None:
+                raise
+            return member
+        return str(opened["channel"]["id"])
+
     def _channel_id(self, name: str) -> str:
-        """The id of `#name`, or the name where the bot may not look it up; an id is its own."""
+        """The id of `#name`, or of the direct message with a member, or the name where the bot may not look it up."""
+        if name[:1] in ("U", "W"):
+            return self._direct(name)
         asked: dict[str, Any] = {"types": "public_channel,private_channel", "exclude_archived": True, "limit": 1000}
         while name.startswith("#"):
             try:
