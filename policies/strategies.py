@@ -48,7 +48,7 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
         )
     unlabelled = "" if facts.labelled else f"no label of {binding.labels.table} has arrived"
     if isinstance(declared, Canary):
-        yield from _of_canary(declared, unlabelled)
+        yield from _of_canary(declared, unlabelled, served=binding.prediction_log is not None)
     elif isinstance(declared, Shadow) and unlabelled:
         wins = ", ".join(declared.promotion_criteria.challenger_wins_on)
         yield f"{unlabelled}, and without labels nobody wins on {wins}"
@@ -59,8 +59,9 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
         )
 
 
-def _of_canary(declared: Canary, unlabelled: str) -> Iterator[str]:
-    if not declared.rollback.conditions and not any(stage.measures for stage in declared.stages):
+def _of_canary(declared: Canary, unlabelled: str, served: bool) -> Iterator[str]:
+    # A model that is scored in batches has no requests by which a stage could be judged.
+    if served and not declared.rollback.conditions and not any(stage.measures for stage in declared.stages):
         yield "no stage has a gate and no rollback condition is declared, so that nothing could stop a bad version"
     waiting = [stage for stage in declared.stages if "auc_degradation" in stage.measures]
     if unlabelled and waiting:

@@ -47,6 +47,7 @@ def test_a_canary_needs_something_that_could_stop_it() -> None:
     bare = {"traffic_pct": 5, "duration": "1h", "gate": "none"}
     assert "nothing could stop a bad version" in reason(canary(bare))
     assert reason(canary(bare, conditions=("error_rate > 1%",))) == ""
+    assert reason(canary(), prediction_log=None) == "", "without requests no stage can be judged"
 
 
 def test_an_ab_test_needs_what_it_decides_by() -> None:
