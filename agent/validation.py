@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from agent.prices import price
 from policies.declarations.binding import Labels, ModelBinding
-from policies.declarations.deployment import ABTest
 from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.loader import line_of
 from policies.declarations.serving import Batch, ServingInfra
 from policies.errors import DeclarationError, GuardianError, Problem
+from policies.strategies import StrategyFacts, may_use_strategy
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.systems import Systems
 from tools.systems.warehouse import TIMES
@@ -83,7 +83,7 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     yield from _table_problems(systems, f"{place}.labels", labels.table, _told(labels))
     for outcome, told in binding.outcomes.items():
         yield from _table_problems(systems, f"{place}.outcomes.{outcome}", told.table, _told(told))
-    yield from _undecidable_test(systems, name, binding)
+    yield from _unfit_strategy(systems, name, binding)
     if binding.predictions is not None:
         recorded = [binding.id, binding.time, "model_version", "score"]
         recorded += ["label"] if binding.task == "multiclass" else []
@@ -100,14 +100,14 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
         yield f"{place}.registry_name", str(error)
 
 
-def _undecidable_test(systems: Systems, name: str, binding: ModelBinding) -> Iterator[tuple[str, str]]:
-    """An A/B test that the model's challenge is to be rolled out by, and whose outcomes nobody declared."""
+def _unfit_strategy(systems: Systems, name: str, binding: ModelBinding) -> Iterator[tuple[str, str]]:
+    """A strategy that the model's challenge is to be rolled out by, and that `deploy` would refuse."""
     challenge = systems.operations.challenge_of(name)
     strategy = systems.operations.champion_challengers[challenge].promotion.deployment_strategy if challenge else None
     declared = systems.operations.deployment_strategies.get(strategy or "")
-    if isinstance(declared, ABTest) and declared.success_metric not in binding.outcomes:
-        wanted = f"{strategy} decides by {declared.success_metric}: declare its table as {declared.success_metric}"
-        yield f"models.{name}.outcomes", wanted
+    if strategy is not None and declared is not None:
+        for reason in may_use_strategy(strategy, declared, binding, StrategyFacts(labelled=True)).reasons:
+            yield f"champion_challengers.{challenge}.promotion.deployment_strategy", reason
 
 
 def _time_problems(systems: Systems, place: str, table: str, column: str) -> Iterator[tuple[str, str]]:

@@ -69,13 +69,11 @@ def write(folder: Path, rows: int) -> None:
 
 def measure(folder: str) -> None:
     """Prints the seconds of profiling the current rows and comparing them, and the process's peak memory, as JSON."""
+    from evals.benchmarks.drift.measured import peak_mb
     from tools.check_drift import compare, profile
 
     baseline = profile(Path(folder) / "baseline.parquet")
     started = time.perf_counter()
     compare(baseline, Path(folder) / "current")
     seconds = time.perf_counter() - started
-    # Not ru_maxrss: that of a child begins with what its parent held.
-    status = Path("/proc/self/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"seconds": seconds, "peak_mb": peak / 1024}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))

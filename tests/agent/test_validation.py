@@ -123,7 +123,7 @@ OUTCOMES = "    outcomes: {sales: {table: ml.sales, id: customer_id, time: at, v
 
 
 def test_an_ab_test_needs_a_table_of_what_came_of_it(problems: Problems) -> None:
-    said = "models.ChurnModel.outcomes: Test decides by sales: declare its table as sales"
+    said = "Test: it decides by sales, and the model's outcomes do not name its table (none are declared)"
     assert any(said in each for each in problems(OPERATIONS + AB_TEST))
     declared = OPERATIONS.replace("    features: {", OUTCOMES + "    features: {") + AB_TEST
     found = problems(declared)
