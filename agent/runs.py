@@ -127,12 +127,12 @@ def runs_with(systems: Systems, status: str) -> list[str]:
 
 
 @contextmanager
-def claimed(systems: Systems, run_id: str) -> Iterator[None]:
+def claimed(systems: Systems, run_id: str, patience: float = 0.0) -> Iterator[None]:
     """Holds a run for this process, or what else `run_id` names, until it dies.
 
-    Raises RunBusy where another process holds it.
+    Raises RunBusy where another process still holds it after `patience` seconds.
     """
-    lock = acquire(systems, run_id)
+    lock = acquire(systems, run_id, patience)
     if lock is None:
         raise RunBusy("another process works on this run", where=run_id)
     try:

@@ -28,6 +28,9 @@ Advance = Callable[[Systems, datetime], object]
 RESUMABLE = timedelta(hours=24)
 """An interrupted run is continued within this time, and given up after it."""
 
+DYING_SECONDS = 2.0
+"""A run whose process was killed may be held so long after its triage was let go."""
+
 
 def triage(
     systems: Systems,
@@ -137,7 +140,7 @@ def _continue(
     progress: Progress,
 ) -> TriageResult | None:
     """Finishes an interrupted run over the same models; gives up one that is too old; leaves others alone."""
-    with claimed(systems, run_id):
+    with claimed(systems, run_id, DYING_SECONDS):
         run, row = Run.open(systems, run_id), systems.store.get(run_id)
         if row.status != RUNNING:
             return None

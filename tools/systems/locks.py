@@ -6,15 +6,19 @@ A PostgreSQL store's locks hold across machines, a SQLite file's on its machine.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
+
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,18 @@ class Lock:
     release: Callable[[], None]
 
 
-def acquire(systems: Systems, name: str) -> Lock | None:
-    """Holds `name` until it is released or this process ends; None where somebody else holds it. Never waits."""
+def acquire(systems: Systems, name: str, patience: float = 0.0) -> Lock | None:
+    """Holds `name` until it is released or this process ends; None where somebody else holds it.
+
+    Waits `patience` seconds for it: a database lets go of the names of one that was killed a moment later.
+    """
+    end = time.monotonic() + patience
+    while (lock := _try(systems, name)) is None and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+    return lock
+
+
+def _try(systems: Systems, name: str) -> Lock | None:
     if systems.store.dialect == "postgresql":
         return _in_database(systems, name)
     return _in_file(systems.state / "locks" / f"{name.replace('/', '-')}.lock")
@@ -44,8 +58,14 @@ def _in_database(systems: Systems, name: str) -> Lock | None:
         return None
 
     def release() -> None:
-        connection.invalidate()  # a connection that went back to the pool would keep the lock
-        connection.close()
+        # Unlocked by a statement, so that the name is free when this returns: a connection that is only closed is
+        # noticed by the server a moment later.
+        try:
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), {"name": name})
+        except SQLAlchemyError:
+            connection.invalidate()  # in the pool it would keep the lock
+        finally:
+            connection.close()
 
     return Lock(release)
 

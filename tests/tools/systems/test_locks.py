@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,3 +60,26 @@ def test_a_killed_holder_lets_go(store_url: str, tmp_path: Path) -> None:
                 lock.release()
                 return
     raise AssertionError("a dead process still holds the lock")
+
+
+def test_a_released_name_is_free_at_once(store_url: str, tmp_path: Path) -> None:
+    ours = systems(store_url, tmp_path)
+    for _ in range(20):
+        with ours.store.connect(), ours.store.connect():  # both are then at hand in the pool
+            pass
+        first = acquire(ours, "triage")
+        assert first is not None
+        first.release()
+        again = acquire(ours, "triage")
+        assert again is not None, "it was let go"
+        again.release()
+
+
+def test_waiting_for_a_name_has_an_end(store_url: str, tmp_path: Path) -> None:
+    ours, others = systems(store_url, tmp_path), systems(store_url, tmp_path)
+    lock = acquire(ours, "triage")
+    assert lock is not None and acquire(others, "triage", 0.2) is None
+    threading.Timer(0.3, lock.release).start()
+    late = acquire(others, "triage", 20.0)
+    assert late is not None
+    late.release()
