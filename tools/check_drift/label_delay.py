@@ -10,7 +10,7 @@ import numpy as np
 
 from policies.declarations.binding import ModelBinding
 from tools.systems import datasets
-from tools.systems.labels import first_told
+from tools.systems.labels import newly_told
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _delays(systems: Systems, binding: ModelBinding, start: datetime, at: dateti
     arrived, time = quote(labels.arrived), quote(labels.time)
     sql = f"""
         SELECT quantile_cont((epoch({arrived}) - epoch({time})) / 86400, [{", ".join(map(str, shares))}])
-        FROM {first_told(labels, "$end")} WHERE {arrived} > $start AND {time} IS NOT NULL
+        FROM {newly_told(labels, "$start", "$end")}
     """
     found = systems.warehouse.query(sql, {"start": start, "end": at}).column(0)[0].as_py()
     return tuple(zip(shares, found, strict=True)) if found else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,6 +49,12 @@ class Material:
     def binding(self) -> ModelBinding:
         """The model's binding. Raises InputError."""
         return self.systems.operations.model(self.monitor.model)
+
+    def kept(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` gave the first time."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def rows(self, start: datetime) -> pa.Table:
         """Rows of the model's table from `start` up to now, all columns. Raises InputError where there is no table."""

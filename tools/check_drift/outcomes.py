@@ -46,6 +46,11 @@ class Judged:
 
 def arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
     """Outcomes known by now of rows from `start` on, and in words how many of the rows they cover and how late."""
+    found: tuple[NDArray[Any], str] = material.kept(f"arrived {start}", lambda: _arrived(material, start))
+    return found
+
+
+def _arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
     systems, labels = material.systems, material.binding.labels
     datasets.require(systems, labels.table)
     sql = f"SELECT {quote(labels.value)} FROM {known(labels, '$end', _made(labels))}"

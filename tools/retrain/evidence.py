@@ -16,7 +16,7 @@ from tools.evaluate.metrics import Scored, metric
 from tools.retrain import recipe, training
 from tools.retrain.triggers import DriftSeen, Performance
 from tools.systems import datasets
-from tools.systems.labels import first_told, known
+from tools.systems.labels import known, newly_told
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
@@ -158,7 +158,7 @@ def labels_since(systems: Systems, model: str, table: str, since: datetime | Non
     """Rows first labelled in (`since`, `now`], by a table like the model's labels; a correction is no new label."""
     labels = systems.operations.model(model).labels
     datasets.require(systems, table)
-    sql = f"SELECT count(*) FROM {first_told(labels, '$now', table=table)} WHERE {quote(labels.arrived)} > $since"
+    sql = f"SELECT count(*) FROM {newly_told(labels, '$since', '$now', table=table)}"
     found = systems.warehouse.query(sql, {"since": since or datetime(1900, 1, 1), "now": now})
     return int(found.column(0)[0].as_py())
 

@@ -26,22 +26,26 @@ def known(labels: Labels, by: str, where: str = "true") -> str:
         where: bounds of time, or a moment after which the last arrival must have come. Nothing else: a condition on
             values would bring the corrected ones back.
     """
-    newest = f"{quote(labels.arrived)} DESC, {quote(labels.value)} DESC NULLS LAST"
-    return f"({_ranked(labels, by, where, newest)} AND {quote(labels.value)} IS NOT NULL) AS l"
+    id_, time, value, arrived = (quote(each) for each in (labels.id, labels.time, labels.value, labels.arrived))
+    chosen = ", ".join(dict.fromkeys((id_, time, value, arrived)))
+    newest = f"{arrived} DESC, {value} DESC NULLS LAST"
+    return f"""(
+        SELECT {chosen} FROM {labels.table} WHERE {arrived} <= {by} AND {where}
+        QUALIFY row_number() OVER (PARTITION BY {id_}, {time} ORDER BY {newest}) = 1 AND {value} IS NOT NULL) AS l"""
 
 
-def first_told(labels: Labels, by: str, where: str = "true", *, table: str | None = None) -> str:
-    """What was told first of each (id, time) by `by`, as the source `l`: when its row came to be labelled.
+def newly_told(labels: Labels, since: str, by: str, *, table: str | None = None) -> str:
+    """The rows first labelled in (`since`, `by`], and when, as the source `l` with the columns id, time and arrived.
 
-    As `known`, but a correction changes nothing, and `where` may only bound the time. `table` is read instead of the
-    labels' own, and has the same columns.
+    A correction of a label that was told before is none of them, and neither is a label of no time. `table` is read
+    instead of the labels' own, and has the same columns.
     """
-    return f"({_ranked(labels, by, where, quote(labels.arrived), table)}) AS l"
-
-
-def _ranked(labels: Labels, by: str, where: str, order: str, table: str | None = None) -> str:
-    id_, time = quote(labels.id), quote(labels.time)
-    chosen = ", ".join(dict.fromkeys((id_, time, quote(labels.value), quote(labels.arrived))))
-    return f"""
-        SELECT {chosen} FROM {table or labels.table} WHERE {quote(labels.arrived)} <= {by} AND {where}
-        QUALIFY row_number() OVER (PARTITION BY {id_}, {time} ORDER BY {order}) = 1"""
+    id_, time, arrived = quote(labels.id), quote(labels.time), quote(labels.arrived)
+    source = table or labels.table
+    first = "" if time == arrived else f", min(n.{arrived}) AS {arrived}"
+    return f"""(
+        SELECT n.{id_}, n.{time}{first} FROM {source} AS n
+        WHERE n.{arrived} > {since} AND n.{arrived} <= {by} AND n.{time} IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM {source} AS o
+                          WHERE o.{arrived} <= {since} AND o.{id_} = n.{id_} AND o.{time} = n.{time})
+        GROUP BY n.{id_}, n.{time}) AS l"""
