@@ -159,7 +159,8 @@ class Shop:
             )
             if failed := next(failures(answers), None):
                 raise SystemDown(f"answered {failed.status}: {failed.error or failed.body}", where="gateway")
-            self.gateway.wait_log_drained()
+            self.gateway.wait_copies_made()  # more of them than its queue holds would be dropped
+        self.gateway.wait_log_drained()
 
     def _reconcile(self, now: datetime) -> None:
         from tools.deploy.tool import advance

@@ -138,12 +138,18 @@ class GatewayProcess:
                 raise SystemDown(f"wrote {written:g} of {rows} rows in {seconds:g} s", where="prediction log")
             time.sleep(0.02)
 
+    def wait_copies_made(self, seconds: float = 10.0) -> None:
+        """Waits until a shadow challenger has answered every copy; as `wait_log_drained`, which waits for more."""
+        self._wait_empty(("guardian_shadow_rows_queued",), seconds)
+
     def wait_log_drained(self, seconds: float = 10.0) -> None:
         """Waits until every answered request and every copy is in the warehouse.
 
         A slow machine may take as long as it needs. Raises SystemDown after `seconds` in which nothing moved.
         """
-        queued = ("guardian_shadow_rows_queued", "guardian_prediction_log_rows_queued")
+        self._wait_empty(("guardian_shadow_rows_queued", "guardian_prediction_log_rows_queued"), seconds)
+
+    def _wait_empty(self, queued: tuple[str, ...], seconds: float) -> None:
         moved = (*queued, "guardian_prediction_log_rows_written")
         before: dict[str, float] = {}
         until = time.monotonic() + seconds
