@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from agent.rendering import facts_of, text_of
 from agent.untrusted import clean
 from policies.errors import GuardianError, PolicyRefusal
-from tools.systems.store import Kind
+from tools.systems.store import Kind, append_audit
 from tools.systems.systems import Systems
 from tools.systems.tables import ActionRow, EvidenceRow
 from tools.systems.tool import Tool
@@ -52,8 +53,8 @@ def carry_out(
     adopted = None if begun is None else _adopted(systems, tool, arguments, model, before)
     outcome = adopted or _run(systems, tool, arguments)
     now = systems.clock.now()
-    systems.store.audit(actor, f"{tool.name} {outcome.status}", {"call": key, "outcome": outcome.text}, at=now)
     with systems.store.writing() as session:
+        append_audit(session, actor, f"{tool.name} {outcome.status}", {"call": key, "outcome": outcome.text}, at=now)
         row = session.get_one(ActionRow, key)
         row.status, row.outcome, row.ended_at = outcome.status, outcome.model_dump(mode="json"), now
     return outcome
@@ -76,14 +77,13 @@ def _intend(
     systems: Systems, tool: Tool, arguments: BaseModel, model: str, key: str, run_id: str, actor: str
 ) -> tuple[ActionRow | None, dict[str, int]]:
     """The row of an earlier attempt (None: this is the first), and the newest evidence when it began."""
-    with systems.store.reading() as session:
-        begun = session.get(ActionRow, key)
-    if begun is not None:
-        return begun, dict((begun.outcome or {}).get("before", {}))
-    before = _newest(systems, model)
     given = arguments.model_dump(mode="json")
     now = systems.clock.now()
     with systems.store.writing() as session:
+        begun = session.get(ActionRow, key)
+        if begun is not None:
+            return begun, dict((begun.outcome or {}).get("before", {}))
+        before = _newest(session, model)
         session.add(
             ActionRow(
                 call_id=key,
@@ -95,15 +95,14 @@ def _intend(
                 started_at=now,
             )
         )
-    systems.store.audit(actor, f"{tool.name} intended", {"call": key, "arguments": given}, at=now)
+        append_audit(session, actor, f"{tool.name} intended", {"call": key, "arguments": given}, at=now)
     return None, before
 
 
-def _newest(systems: Systems, model: str) -> dict[str, int]:
+def _newest(session: Session, model: str) -> dict[str, int]:
     """The highest number of each kind of evidence about a model."""
     query = select(EvidenceRow.kind, func.max(EvidenceRow.number)).where(EvidenceRow.model == model)
-    with systems.store.reading() as session:
-        return {str(kind): int(number) for kind, number in session.execute(query.group_by(EvidenceRow.kind))}
+    return {str(kind): int(number) for kind, number in session.execute(query.group_by(EvidenceRow.kind))}
 
 
 def _adopted(systems: Systems, tool: Tool, arguments: BaseModel, model: str, before: dict[str, int]) -> Outcome | None:

@@ -158,7 +158,7 @@ class Loop:
             return self._end(state, "finished", clean_lines(answer.summary, 2000))
         if isinstance(answer, Unusable):
             return self._refuse(state, answer, "invalid", answer.problem, fault=answer.fault)
-        return self._keep(state, answer=answer.model_dump(mode="json"))
+        return {"answer": answer.model_dump(mode="json")}
 
     def _hand_over(self, state: LoopState, because: str) -> dict[str, Any]:
         note = f"{because}; {self._runbook.name} took over."
