@@ -14,6 +14,7 @@ from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, ROWS_A_DAY, TinyWo
 from tools.check_drift.label_delay import label_delay
 from tools.retrain import evidence, rows
 from tools.systems import datasets
+from tools.systems.labels import newly_told
 from tools.systems.systems import Systems
 
 END, CORRECTED = FIRST + 10 * DAY, FIRST + 20 * DAY
@@ -71,3 +72,18 @@ def test_a_correction_is_no_new_label_and_says_nothing_of_how_late_labels_are(sy
     assert label_delay(systems, MODEL, END + DAY, CORRECTED, 0).delays == ()
     delays = label_delay(systems, MODEL, FIRST, CORRECTED, 0).delays
     assert np.allclose([days for _, days in delays], 2 / 24)
+
+
+def test_a_label_known_at_the_moment_of_its_row_is_new_once(systems: Systems) -> None:
+    labels = systems.operations.model(MODEL).labels.model_copy(update={"arrived": "at"})
+    sql = f"SELECT count(*) FROM {newly_told(labels, '$since', '$by')}"
+    found = systems.warehouse.query(sql, {"since": FIRST + DAY, "by": FIRST + 3 * DAY})
+    assert found.column(0).to_pylist() == [2 * ROWS_A_DAY]
+
+
+def test_a_label_of_no_time_is_none(systems: Systems) -> None:
+    row = systems.warehouse.read("outcomes").slice(0, 1)
+    times = row.schema.get_field_index("at")
+    row = row.set_column(times, row.schema.field(times), pa.nulls(1, row.schema.field(times).type))
+    systems.warehouse.append("outcomes", row, "timeless")
+    assert evidence.labels_since(systems, MODEL, "outcomes", None, CORRECTED) == 10 * ROWS_A_DAY
