@@ -1,8 +1,13 @@
-"""The demo several times with one seed: do all runs decide alike and measure alike, latencies aside?"""
+"""The demo several times with one seed: do all runs decide alike and measure alike, latencies aside?
+
+Each run is the command in a process of its own, as people run it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,20 +23,17 @@ TIMED = ("value", "champion_value", "champion", "challenger", "detail")
 
 def main(arguments: Sequence[str]) -> None:
     """Prints how many values of how many evidence rows were compared, and each that differs."""
-    from evals.demo.run import run_demo
-
     parser = argparse.ArgumentParser(prog="same_seed", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--customers", type=int, default=100_000)
     options = parser.parse_args(arguments)
     seen: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, options.runs + 1):
             directory = Path(folder) / str(number)
-            result = run_demo(directory, options.seed, "runbook", _silent, customers=options.customers)
-            print(f"run {number}: {result.seconds:.0f} s", file=sys.stderr)
-            seen.append(dict(_values("outcome", result.outcome.model_dump(mode="json"))) | _evidence(directory))
+            result = _demo(directory, options.seed)
+            print(f"run {number}: {result['seconds']:.0f} s", file=sys.stderr)
+            seen.append(dict(_values("outcome", result["outcome"])) | _evidence(directory))
     different = [
         (name, [values.get(name) for values in seen])
         for name in sorted(set().union(*seen))
@@ -42,8 +44,22 @@ def main(arguments: Sequence[str]) -> None:
         print(f"  {name}: {values}")
 
 
-def _silent(line: str) -> None:
-    """The demo's own progress would drown the comparison."""
+def _demo(directory: Path, seed: int) -> dict[str, Any]:
+    """What the command prints as JSON; its progress would drown the comparison."""
+    command = [
+        sys.executable,
+        "-c",
+        "from agent.cli import main; main()",
+        "--json",
+        "demo",
+        "--dir",
+        str(directory),
+        "--seed",
+        str(seed),
+    ]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def _evidence(directory: Path) -> dict[str, Any]:
