@@ -83,8 +83,8 @@ class SlackServer:
             return {"ok": False, "error": str(error.args[0])}
 
     def thread(self, channel: str, ts: str) -> list[str]:
-        """The texts of a thread's replies, in order."""
-        return [each["text"] for each in self.messages[channel] if each.get("thread_ts") == ts]
+        """What people read in a thread's replies, in order."""
+        return [_read(each) for each in self.messages[channel] if each.get("thread_ts") == ts]
 
     def _whisper(self, given: dict[str, Any]) -> dict[str, Any]:
         self.whispers.append((given["user"], given["text"]))
@@ -154,6 +154,12 @@ class SlackServer:
             if each["ts"] == ts:
                 return each
         raise LookupError("message_not_found")
+
+
+def _read(message: dict[str, Any]) -> str:
+    """The sections of a message; its text is shown where it has none."""
+    parts = [block["text"]["text"] for block in message.get("blocks") or () if block["type"] == "section"]
+    return "\n".join(parts) or str(message["text"])
 
 
 class _Handler(BaseHTTPRequestHandler):
