@@ -83,7 +83,9 @@ class Turn:
 
     def _briefing(self) -> Briefing:
         known = brief(self._systems, self._model, because=f"{self._asked.by} asks: {clean(self._asked.text, 300)}")
-        parts = [known.text, fenced("briefing", f"Stored evidence:\n{evidence(self._systems, self._model)}")]
+        question = understood(self._asked.text, list(self._systems.operations.models))
+        stored = evidence(self._systems, self._model, question)
+        parts = [known.text, fenced("briefing", f"Stored evidence:\n{stored}")]
         if self._asked.earlier:
             parts.append(fenced("earlier", self._asked.earlier))
         parts.append(fenced("question", self._asked.text))

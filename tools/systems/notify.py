@@ -88,11 +88,11 @@ class Notifications:
         self._notice(to, addresses(to, self._people, (), severity), severity, text, about, facts or {})
 
     def reply(self, to: str, place: str, text: str, *, about: str) -> None:
-        """A notice to `to` in the Slack thread `place` (`CHANNEL/TS`) in which they asked; each text `about` a row once."""
+        """A notice to `to` in the Slack thread `place` (`CHANNEL/TS`) where they asked; a text `about` a row once."""
         self._notice(to, (Address(to, "slack", place),), Severity.ok, text, about, {})
 
     def amend(self, about: str, text: str, facts: Mapping[str, Any]) -> None:
-        """What was said `about` a row is settled: the messages say how, who was paged need not come, nobody is called."""
+        """What was said `about` a row is settled: the messages say how, a page is resolved, and nobody is called."""
         title, _, rest = text.partition("\n")
         told = select(AlertRow).where(
             AlertRow.key.startswith(f"{about} notice ", autoescape=True),

@@ -366,6 +366,27 @@ def test_a_superseded_request_is_redrawn_and_asked_again(card: tuple[World, str,
         )
 
 
+@pytest.mark.parametrize("fault", [None, Fault(error="missing_scope")])
+def test_an_answer_about_a_course_carries_its_picture(people: World, socket: Socket, fault: Fault | None) -> None:
+    for day, value in enumerate((0.12, 0.13, 0.15)):
+        at = people.systems.clock.now() - timedelta(days=3 - day)
+        reading = {"kpi": "churn_rate", "value": value, "target": 0.08, "severity": "warning", "read_at": str(at)}
+        people.systems.store.add(Kind.kpi_reading, "ChurnModel", {"tracker": "ChurnKPIs", "readings": [reading]}, at=at)
+    if fault is not None:
+        socket.slack.fail("files.getUploadURLExternal", fault)
+    with connected(people, socket):
+        thread = socket.mention("which KPIs are off target?")
+        answered(socket, thread, "churn_rate", *(["KPIs over time"] if fault is None else []))
+        answered(socket, socket.mention("status"), "version 1 serves")
+    if fault is None:
+        (file,) = socket.slack.files.values()
+        assert file["body"].startswith(b"\x89PNG") and "value 15.0%, target 8.0%" in file["alt"]
+    else:
+        assert socket.slack.files == {}
+    with people.systems.store.reading() as session:
+        assert all(row.done for row in session.query(SlackEventRow))
+
+
 def test_the_slash_command(people: World, socket: Socket) -> None:
     with connected(people, socket, triage=lambda: "run-7: all is well"):
         for text, part in (

@@ -116,7 +116,7 @@ def test_who_was_paged_for_a_decision_need_not_come_once_it_is_taken(desk: Desk)
         desk.deliver()
     (incident,) = desk.pager.incidents.values()  # the second was decided before anybody was paged
     assert (incident["status"], incident["summary"], desk.pager.paged) == ("resolved", "approval-1 waits for you.", 1)
-    assert [each["text"] for each in desk.slack.shown("#oncall")][0].endswith("approval-1: Denied by anna.")
+    assert desk.slack.shown("#oncall")[0]["text"].endswith("approval-1: Denied by anna.")
 
 
 def test_an_alert_reaches_each_of_the_declared_channels_once(desk: Desk) -> None:
