@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +30,10 @@ from agent.authority import Call, enforce
 from agent.graph import Progress
 from agent.grounds import call_digest
 from agent.planners.choice import choose
+from agent.planners.protocol import Planner
 from agent.planners.runbook import RunbookPlanner
-from agent.runs import Run, RunBusy, claimed
+from agent.runs import RUNNING, Run, RunBusy, claimed, runs_with
+from agent.state import WAITING
 from agent.triage import continue_waiting, tools_of
 from agent.untrusted import clean
 from policies.approval import may_decide
@@ -127,13 +130,19 @@ def answer(
     return Decided(**_line(find(systems, id)).model_dump(), outcome=outcome)
 
 
+def go_on_with_conversations(systems: Systems, toolbox: Mapping[str, Tool] | None = None) -> None:
+    """What somebody asked for in a conversation goes on where nobody decided in time, or who did was cut off."""
+    tools = tools_of(toolbox)
+    for run_id in [*runs_with(systems, WAITING), *runs_with(systems, RUNNING)]:
+        if Run.open(systems, run_id).record.asked is not None:
+            with suppress(RunBusy):
+                continue_waiting(systems, run_id, _planner_of(systems, tools, run_id), tools)
+
+
 def _go_on(systems: Systems, run_id: str, progress: Progress, toolbox: Mapping[str, Tool] | None) -> str:
     """Goes on with the run that waited, in this process; the report, or why it goes on later."""
     tools = tools_of(toolbox)
-    try:
-        planner = choose(systems, tools, Run.open(systems, run_id).record.planner)
-    except InputError:  # its planner is not at hand here
-        planner = RunbookPlanner(systems.operations)
+    planner = _planner_of(systems, tools, run_id)
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -143,7 +152,18 @@ def _go_on(systems: Systems, run_id: str, progress: Progress, toolbox: Mapping[s
                 return f"{run_id} is at work in another process; the next triage goes on with it"
             time.sleep(0.2)
             continue
-        return result.report if result else f"{run_id} is {systems.store.get(run_id).status}"
+        if result is not None:
+            return result.report
+        ended = Run.open(systems, run_id).record.result or {}  # another process was faster
+        return str(ended.get("report") or f"{run_id} is {systems.store.get(run_id).status}")
+
+
+def _planner_of(systems: Systems, tools: Mapping[str, Tool], run_id: str) -> Planner:
+    """The run's own planner, the runbook where that is not at hand here."""
+    try:
+        return choose(systems, tools, Run.open(systems, run_id).record.planner)
+    except InputError:
+        return RunbookPlanner(systems.operations)
 
 
 def _carry_out(systems: Systems, row: Evidence, tools: Mapping[str, Tool]) -> Outcome:

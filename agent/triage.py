@@ -79,7 +79,7 @@ def _triage(
     advance: Advance | None,
     progress: Progress,
 ) -> TriageResult:
-    for run_id in runs_with(systems, WAITING):
+    for run_id in [*runs_with(systems, WAITING), *runs_with(systems, RUNNING)]:
         with suppress(RunBusy):
             continue_waiting(systems, run_id, chosen, tools, advance, progress)
     for run_id in runs_with(systems, RUNNING):
@@ -115,11 +115,14 @@ def continue_waiting(
 ) -> TriageResult | None:
     """Goes on with a run that waited for a person, where one of its approvals was decided or expired; else None.
 
-    Raises RunBusy where another process works on it.
+    So does a conversation's that was cut off while it went on: a triage's is continued by the next triage. Raises
+    RunBusy where another process works on it.
     """
     with claimed(systems, run_id):
         row, run = systems.store.get(run_id), Run.open(systems, run_id)
-        if row.status != WAITING or all(current(systems, id).status == PENDING for id in run.waits_for()):
+        cut_off = row.status == RUNNING and run.record.asked is not None and run.record.resumed_at is not None
+        still_waits = all(current(systems, id).status == PENDING for id in run.waits_for())
+        if not cut_off and (row.status != WAITING or still_waits):
             return None
         progress(f"continuing {run_id}, which waited for a person")
         run.resume()

@@ -17,6 +17,7 @@ class Intent(StrEnum):
     rollout = "rollout"
     approvals = "approvals"
     kpis = "kpis"
+    performance = "performance"
     alerts = "alerts"
     drift = "drift"
     night = "night"
@@ -45,6 +46,7 @@ _TABLE: tuple[tuple[Intent, str], ...] = (
         r"\b(canary|canaries|rollouts?|roll\w* (out|back)|shadow|blue.?green|a/?b.?test|stages?|deploy\w*)\b",
     ),
     (Intent.kpis, r"\b(kpis?|revenue|business|churn rate|targets?|conversion)\b"),
+    (Intent.performance, r"\b(auc|accuracy|performance|perform(s|ing|ed)?|decay(s|ed|ing)?)\b"),
     (Intent.alerts, r"\b(alerts?|incidents?|pag(e|ed|er)|wrong|broken|problems?|issues?)\b"),
     (Intent.why_serving, r"\bwhy\b|\b(evidence|promoted|serving since)\b"),
     (Intent.drift, r"\b(drift\w*|shifted|distributions?|psi|monitors?)\b"),

@@ -10,6 +10,7 @@ from typing import Any
 from agent.conversation.cost import cost_of_checking
 from agent.conversation.intents import Intent, Question
 from agent.deciding import listed
+from agent.report.live import RECENT, recent_auc
 from agent.status import link, model_status
 from agent.untrusted import clean
 from policies.errors import InputError
@@ -21,14 +22,23 @@ HELP = """Ask, for example:
 • why did we retrain last night?
 • how is the canary?
 • what would it cost to check everything now?
-• how are the models? which KPIs are off target? what waits for approval? which alerts are open? what drifts?
+• how are the models? how did the AUC develop? which KPIs are off target? what drifts?
+• what waits for approval? which alerts are open?
 Or say: check MODEL now · retrain MODEL · evaluate MODEL · deploy MODEL version 3
 Every wish goes through the same policies and approvals as the nightly run."""
 
 MOST_LINES = 12
 _LAST_NIGHT = re.compile(r"\b(last night|tonight|yesterday|today)\b", re.IGNORECASE)
 _PER_MODEL = frozenset(
-    {Intent.why_retrained, Intent.why_serving, Intent.rollout, Intent.kpis, Intent.drift, Intent.status}
+    {
+        Intent.why_retrained,
+        Intent.why_serving,
+        Intent.rollout,
+        Intent.kpis,
+        Intent.performance,
+        Intent.drift,
+        Intent.status,
+    }
 )
 
 
@@ -48,9 +58,11 @@ def look_up(systems: Systems, question: Question) -> str:
     return whole[question.intent](systems) if question.intent in whole else HELP
 
 
-def evidence(systems: Systems, model: str) -> str:
+def evidence(systems: Systems, model: str, question: Question) -> str:
     """All that is stored about a model that a question is likely to be about: for a language model to answer from."""
-    kinds = (Intent.status, Intent.why_retrained, Intent.rollout, Intent.drift, Intent.kpis)
+    kinds = [Intent.status, Intent.why_retrained, Intent.rollout, Intent.drift, Intent.kpis]
+    if question.intent is Intent.performance:  # measured in the warehouse: only where it is asked for
+        kinds.append(Intent.performance)
     parts = [_of_model(systems, kind, model) for kind in kinds]
     return "\n".join([*parts, approvals(systems), alerts(systems), night(systems)])
 
@@ -61,6 +73,7 @@ def _of_model(systems: Systems, intent: Intent, model: str) -> str:
         Intent.why_serving: why_serving,
         Intent.rollout: rollout,
         Intent.kpis: kpis,
+        Intent.performance: performance,
         Intent.drift: drift,
         Intent.status: status,
     }
@@ -156,6 +169,17 @@ def kpis(systems: Systems, model: str) -> str:
             f"• {clean(each['kpi'])}: {shown} (target {_short(each.get('target'))}){moved}, {each['severity']}"
         )
     return "\n".join(lines)
+
+
+def performance(systems: Systems, model: str) -> str:
+    """The live AUC of the last weeks."""
+    weeks = recent_auc(systems, model)
+    if not weeks:
+        return f"{model}: no week of the last {RECENT.days // 7} has enough labels yet to tell its AUC."
+    told = [
+        f"• week of {each.week_start}: {_short(each.with_guardian)} ({each.labelled_rows:,} labels)" for each in weeks
+    ]
+    return "\n".join([f"{model}, AUC of what was served, on the labels known by now:", *told])
 
 
 def drift(systems: Systems, model: str) -> str:

@@ -97,7 +97,7 @@ class Thread:
         """What was said so far, oldest first."""
         with self._opened() as (graph, config):
             values = graph.get_state(config).values
-        return [Reply.model_validate(each) for each in values.get("turns", ())]
+        return [Reply.model_validate(self._as_it_stands(each)) for each in values.get("turns", ())]
 
     def ask(self, text: str, person: Person, *, id: str) -> Reply:
         """The answer to `text`. A question `id` that was answered before gets the same answer again."""
@@ -111,7 +111,14 @@ class Thread:
             if known is None:
                 given = {"asked": {**asked, "read_only": not person.may_act}}
                 known = graph.invoke(given, config, durability="sync")["turns"][-1]
-        return Reply.model_validate(known)
+        return Reply.model_validate(self._as_it_stands(known))
+
+    def _as_it_stands(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """A turn that waited for a person, with what came of it since they decided: its run says."""
+        result = Run.open(self._systems, turn["run_id"]).record.result if turn.get("approval") else None
+        if result is None:
+            return turn
+        return {**turn, "text": result["report"], "approval": result["models"][0]["approval"]}
 
     def _hear(self, state: _State) -> dict[str, Any]:
         """What the rows answer by themselves, else the run that is to work on it."""
@@ -126,7 +133,8 @@ class Thread:
             text = f"Which model? {', '.join(models)}." if needs_model else look_up(self._systems, question)
             named = question.models[0] if question.models else model
             return {"asked": {**asked, "answer": text, "model": named}}
-        earlier = "\n".join(f"{each['by']}: {each['question']}\nyou: {each['text']}" for each in turns[-TOLD_AGAIN:])
+        shown = [self._as_it_stands(each) for each in turns[-TOLD_AGAIN:]]
+        earlier = "\n".join(f"{each['by']}: {each['question']}\nyou: {each['text']}" for each in shown)
         row = Asked(
             session=self._session,
             text=asked["text"],

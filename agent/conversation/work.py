@@ -10,6 +10,7 @@ from agent.budget import spent_by_run
 from agent.conversation.intents import understood
 from agent.conversation.lookups import evidence, look_up
 from agent.conversation.planner import EvidencePlanner
+from agent.conversation.telling import tell_asker
 from agent.graph import Loop, Progress
 from agent.planners.choice import choose, default_planner
 from agent.planners.protocol import Briefing, Planner
@@ -67,6 +68,7 @@ class Turn:
             budget=spent_by_run(self._systems.store, self._run.id),
             report=answer,
         )
+        tell_asker(self._systems, self._run, answer)
         self._run.end(ending.status, clean(answer, 400), result.model_dump(mode="json"))
         if ending.status != WAITING:
             trace_run(self._systems, self._run, ending.status, answer)
@@ -81,7 +83,9 @@ class Turn:
 
     def _briefing(self) -> Briefing:
         known = brief(self._systems, self._model, because=f"{self._asked.by} asks: {clean(self._asked.text, 300)}")
-        parts = [known.text, fenced("briefing", f"Stored evidence:\n{evidence(self._systems, self._model)}")]
+        question = understood(self._asked.text, list(self._systems.operations.models))
+        stored = evidence(self._systems, self._model, question)
+        parts = [known.text, fenced("briefing", f"Stored evidence:\n{stored}")]
         if self._asked.earlier:
             parts.append(fenced("earlier", self._asked.earlier))
         parts.append(fenced("question", self._asked.text))

@@ -15,7 +15,7 @@ from agent.daemon.gateways import Gateways
 from agent.daemon.http import StatusServer
 from agent.daemon.page import DaemonState
 from agent.daemon.schedule import is_due, next_tick
-from agent.deciding import listed
+from agent.deciding import go_on_with_conversations, listed
 from agent.runs import TRIAGE, RunBusy, claimed
 from agent.slack.app import Credentials, SlackSurface
 from agent.status import status
@@ -111,6 +111,7 @@ class Daemon:
             parts = [
                 self._part("schedule", LOOK_SECONDS, self._look),
                 self._part("rollouts", RECONCILE_SECONDS, self._reconcile),
+                self._part("conversations", RECONCILE_SECONDS, lambda: go_on_with_conversations(self._systems)),
                 self._part("outbox", LOOK_SECONDS, self._deliver),
             ]
             if self._gateways is not None:

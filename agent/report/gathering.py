@@ -148,7 +148,7 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
     triggering = decisive.get(Kind.drift_report) or _rested_on(systems, training_row)
     latest_report = reading.drift_report(latest, operations) if latest else None
     trigger_report = reading.drift_report(triggering, operations) if triggering and triggering is not latest else None
-    rollout = _rollout(systems, rollout_row)
+    rollout = rollout_as_told(systems, rollout_row)
     shown = trigger_report or latest_report
     disconnect = [r for r in found.of(Kind.kpi_reading) if r.body.get("disconnect") is True]
     past = store.list(Kind.kpi_reading, found.model, limit=400)
@@ -167,7 +167,7 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
         distributions=drifted_distributions(systems, found.model, shown) if shown else (),
         weeks=live_auc(systems, found.model, begins, until),
         markers=_markers(found, rollout),
-        auc_floor=_floor(systems, found.model),
+        auc_floor=auc_floor(systems, found.model),
         auc_deployed=deployed_auc(systems, found.model, begins),
         training=reading.training(training_row) if training_row and training_row.body.get("pipeline") else None,
         evaluation=reading.evaluation(judged, operations) if judged else None,
@@ -182,7 +182,8 @@ def _content(systems: Systems, found: _Rows, *, whole_period: bool) -> ReportCon
     return told(content, skipped=_skipped(found), failures=_failures(found))
 
 
-def _rollout(systems: Systems, row: Evidence | None) -> Rollout | None:
+def rollout_as_told(systems: Systems, row: Evidence | None) -> Rollout | None:
+    """A rollout with its traffic as it was set; None for none."""
     if row is None:
         return None
     changes = [each for each in systems.store.list(Kind.traffic_change, row.model) if each.rests_on == row.id]
@@ -259,7 +260,8 @@ def _shown_status(row: Evidence) -> str:
     return row.status or "" if row.kind is Kind.rollout or row.status in ("unacknowledged", "failed") else ""
 
 
-def _floor(systems: Systems, model: str) -> float | None:
+def auc_floor(systems: Systems, model: str) -> float | None:
+    """The AUC below which a retraining is triggered, None where none is declared."""
     name = systems.operations.pipeline_of(model)
     triggers = systems.operations.retraining_pipelines[name].triggers if name else []
     return next((t.threshold for t in triggers if isinstance(t, DecayTrigger) and t.metric == "auc_roc"), None)

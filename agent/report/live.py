@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from agent.report.model import WeekPoint
@@ -16,6 +16,7 @@ from tools.systems.warehouse import quote
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
+RECENT = timedelta(weeks=8)
 FEWEST_LABELS = 500
 """A week with fewer labelled rows, or fewer than 20 of a class, is not drawn: its AUC would be noise."""
 
@@ -56,6 +57,12 @@ def live_auc(systems: Systems, model: str, start: datetime, as_of: datetime) -> 
         for week in found
         if week["auc"] is not None and week["rows"] >= FEWEST_LABELS and 20 <= week["positives"] <= week["rows"] - 20
     )
+
+
+def recent_auc(systems: Systems, model: str) -> tuple[WeekPoint, ...]:
+    """The live AUC of the last weeks, on the labels known by now."""
+    now = systems.clock.now()
+    return live_auc(systems, model, now - RECENT, now)
 
 
 def deployed_auc(systems: Systems, model: str, start: datetime) -> float | None:

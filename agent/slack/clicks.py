@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.approvals import PENDING, approvers_of, current, read
 from agent.cards import redraw, says
 from agent.deciding import answer
-from agent.runs import Run
 from agent.slack.people import names_of
 from agent.untrusted import clean, clean_lines
 from policies.approval import may_decide
@@ -81,16 +80,8 @@ class Clicks:
             _log.exception("%s could not be carried out", id)
             self._tell_all(place, f"{id} failed unexpectedly ({type(error).__name__}); the log has the details.")
         else:
-            for there in (place, *self._asked_in(decided.run_id)):
-                self._tell_all(there, decided.outcome or f"{id} is {decided.status}.")
+            self._tell_all(place, decided.outcome or f"{id} is {decided.status}.")
         self._send_now()
-
-    def _asked_in(self, run_id: str | None) -> Iterator[dict[str, str]]:
-        """The Slack thread in which somebody asked for what was decided on."""
-        asked = Run.open(self._systems, run_id).record.asked if run_id else None
-        if asked is not None and asked.session.startswith("slack/"):
-            _, channel, thread = asked.session.split("/")
-            yield {"channel": channel, "ts": thread}
 
     def _approver(self, id: str, user: str) -> str:
         """The declared name under which a user decides; the user's id where they have none."""

@@ -45,6 +45,7 @@ class SlackServer:
     panes: set[str] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
     responses: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
     socket_url: Callable[[], str] = lambda: ""
     clock: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -72,6 +73,8 @@ class SlackServer:
             "chat.postEphemeral": self._whisper,
             "views.open": lambda given: self._view(given["trigger_id"], given),
             "views.publish": lambda given: self._view(given["user_id"], given),
+            "files.getUploadURLExternal": self._upload_url,
+            "files.completeUploadExternal": self._uploaded,
             "assistant.threads.setStatus": self._status,
             "assistant.threads.setSuggestedPrompts": self._status,
         }
@@ -83,8 +86,23 @@ class SlackServer:
             return {"ok": False, "error": str(error.args[0])}
 
     def thread(self, channel: str, ts: str) -> list[str]:
-        """The texts of a thread's replies, in order."""
-        return [each["text"] for each in self.messages[channel] if each.get("thread_ts") == ts]
+        """What people read in a thread's replies, in order."""
+        return [_read(each) for each in self.messages[channel] if each.get("thread_ts") == ts]
+
+    def _upload_url(self, given: dict[str, Any]) -> dict[str, Any]:
+        id = f"F{len(self.files):04d}"
+        self.files[id] = {"filename": given["filename"], "length": int(given["length"]), "alt": given.get("alt_txt")}
+        return {"file_id": id, "upload_url": self.url.replace("/api/", f"/upload/{id}")}
+
+    def _uploaded(self, given: dict[str, Any]) -> dict[str, Any]:
+        shared = json.loads(given["files"])
+        for each in shared:
+            kept = self.files.get(each["id"], {})
+            if len(kept.get("body", b"")) != kept.get("length"):
+                raise LookupError("invalid_arguments")
+            kept["title"] = each["title"]
+            self._post({"channel": given["channel_id"], "thread_ts": given["thread_ts"], "text": f"[{each['title']}]"})
+        return {"files": shared}
 
     def _whisper(self, given: dict[str, Any]) -> dict[str, Any]:
         self.whispers.append((given["user"], given["text"]))
@@ -156,6 +174,12 @@ class SlackServer:
         raise LookupError("message_not_found")
 
 
+def _read(message: dict[str, Any]) -> str:
+    """The sections of a message; its text is shown where it has none."""
+    parts = [block["text"]["text"] for block in message.get("blocks") or () if block["type"] == "section"]
+    return "\n".join(parts) or str(message["text"])
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     slack: SlackServer
@@ -170,6 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path == "/respond":
             self.slack.responses.append(json.loads(body))
+            return self._say(200, {"ok": True})
+        if path.startswith("/upload/"):
+            self.slack.files[path.removeprefix("/upload/")]["body"] = body
             return self._say(200, {"ok": True})
         method = path.removeprefix("/api/")
         with self.slack.lock:

@@ -85,21 +85,14 @@ class Notifications:
 
         With a `card` among its `facts` it is shown as one where the channel can (`tools.systems.channels.card`).
         """
-        digest = hashlib.sha256(f"{to}\n{text}".encode()).hexdigest()[:16]
-        key = f"{about or secrets.token_hex(8)} notice {digest}"
-        now = self._clock.now()
-        with self._store.writing() as session:
-            if about and session.scalar(select(AlertRow.id).where(AlertRow.key == key)) is not None:
-                return
-            title, _, rest = text.partition("\n")
-            row = _opened(key, "", severity, title, rest, now, about)
-            row.status, row.facts = AlertStatus.notice.value, dict(facts or {})
-            session.add(row)
-            session.flush()
-            self._called(session, row, {to: addresses(to, self._people, (), severity)}, text, now)
+        self._notice(to, addresses(to, self._people, (), severity), severity, text, about, facts or {})
+
+    def reply(self, to: str, place: str, text: str, *, about: str) -> None:
+        """A notice to `to` in the Slack thread `place` (`CHANNEL/TS`) where they asked; a text `about` a row once."""
+        self._notice(to, (Address(to, "slack", place),), Severity.ok, text, about, {})
 
     def amend(self, about: str, text: str, facts: Mapping[str, Any]) -> None:
-        """What was said `about` a row is no longer how it stands: the messages are changed, and call nobody."""
+        """What was said `about` a row is settled: the messages say how, a page is resolved, and nobody is called."""
         title, _, rest = text.partition("\n")
         told = select(AlertRow).where(
             AlertRow.key.startswith(f"{about} notice ", autoescape=True),
@@ -108,8 +101,9 @@ class Notifications:
         with self._store.writing() as session:
             for row in session.scalars(told):
                 if (row.title, row.text, row.facts) != (title, rest, dict(facts)):
+                    now = self._clock.now()
                     row.title, row.text, row.facts = title, rest, dict(facts)
-                    row.revision, row.changed_at = row.revision + 1, self._clock.now()
+                    row.revision, row.changed_at, row.resolved_at = row.revision + 1, now, row.resolved_at or now
                     _wanted(session, row)
 
     def report(self, incident: Incident, *, seen_in: str) -> Change | None:
@@ -175,6 +169,28 @@ class Notifications:
         with self._store.reading() as session:
             rows = session.scalars(query if model is None else query.where(AlertRow.model == model))
             return [Alert.model_validate(row) for row in rows]
+
+    def _notice(
+        self,
+        to: str,
+        places: Sequence[Address],
+        severity: Severity,
+        text: str,
+        about: str,
+        facts: Mapping[str, Any],
+    ) -> None:
+        digest = hashlib.sha256(f"{to}\n{text}".encode()).hexdigest()[:16]
+        key = f"{about or secrets.token_hex(8)} notice {digest}"
+        now = self._clock.now()
+        with self._store.writing() as session:
+            if about and session.scalar(select(AlertRow.id).where(AlertRow.key == key)) is not None:
+                return
+            title, _, rest = text.partition("\n")
+            row = _opened(key, "", severity, title, rest, now, about)
+            row.status, row.facts = AlertStatus.notice.value, dict(facts)
+            session.add(row)
+            session.flush()
+            self._called(session, row, {to: places}, text, now)
 
     def _called(
         self, session: Session, row: AlertRow, told: Mapping[str, Sequence[Address]], text: str, now: datetime

@@ -125,6 +125,11 @@ class Warehouse:
                 if "altered" not in str(error):
                     raise
                 self._known.clear()  # files of other types came in since the table was first read
+                self._look()
+                found = self._answer(sql, params, most_rows, seconds)
+            except duckdb.CatalogException:
+                if not self._look():
+                    raise
                 found = self._answer(sql, params, most_rows, seconds)
         return within(found, most_rows)
 
@@ -139,6 +144,7 @@ class Warehouse:
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it: its tables, columns, types and parameters. Raises InputError."""
+        self._look()
         with self._faults_named(sql), self._reading() as cursor:
             cursor.execute(f"EXPLAIN {sql}", self._bound(cursor, sql, params))
 
@@ -257,10 +263,20 @@ class Warehouse:
         with self._lock:
             if self._connection is None:
                 self._connection = self._connect()
-            for table in self.tables():
-                if table not in self._known:
-                    self._show(self._connection, table)
             return self._connection.cursor()
+
+    def _look(self) -> bool:
+        """Shows queries the tables that came in since the last look; whether there are such.
+
+        Not before each query: a look at a thousand folders takes as long as a query does.
+        """
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+            new = [table for table in self.tables() if table not in self._known]
+            for table in new:
+                self._show(self._connection, table)
+            return bool(new)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         import duckdb

@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
+from agent.conversation.thread import Thread
+from agent.deciding import answer, go_on_with_conversations
 from agent.doctor import examine
 from agent.slack.app import Credentials, SlackSurface
 from agent.triage import triage
@@ -195,6 +198,76 @@ def test_what_was_asked_for_in_a_thread_is_approved_on_a_card_and_told_in_both(p
     assert people.calls == ["retrain"]
 
 
+@pytest.fixture
+def asked(people: World, socket: Socket) -> tuple[World, str]:
+    """Bob asked in a thread for what Anna must approve: the thread."""
+    declare_approvals(people, retrain={"mode": "approve", "approvers": ["anna"]})
+    with connected(people, socket):
+        thread = socket.mention("retrain ChurnModel", user="U0BOB")
+        answered(socket, thread, "approval-1 waits for anna")
+    outbox(people, socket)()
+    return people, thread
+
+
+def test_a_decision_on_the_command_line_is_told_in_the_thread_that_asked(
+    asked: tuple[World, str], socket: Socket
+) -> None:
+    world, thread = asked
+    answer(world.systems, "approval-1", "anna", approve=True, toolbox=world.toolbox())
+    socket.slack.fail("chat.postMessage", Fault(swallow=True))  # it arrives, and its answer is lost
+    hours = iter((0.0, 3600.0))
+    for _ in range(2):
+        slack = {"slack": SlackChannel(TOKEN, socket.slack.url)}
+        Outbox(world.systems.store, world.systems.clock, slack, lambda: next(hours, 7200.0)).deliver()
+    said = socket.slack.thread("C0ONCALL", thread)
+    assert len(said) == 2  # what it waits for, and what came of it
+    assert "approval-1: retrain pipeline=ChurnRetrain: Approved by anna and carried out" in said[1]
+    assert "train-1" in said[1]
+    assert "Approved by anna and carried out" in shown(socket)
+    turns = Thread(world.systems, f"slack/C0ONCALL/{thread}", toolbox=world.toolbox()).turns()
+    assert "train-1" in turns[0].text and turns[0].approval is None
+
+
+def test_a_denial_and_its_reason_are_told_in_the_thread_that_asked(asked: tuple[World, str], socket: Socket) -> None:
+    world, thread = asked
+    answer(world.systems, "approval-1", "anna", approve=False, why="launch freeze", toolbox=world.toolbox())
+    outbox(world, socket)()
+    assert "Denied by anna: launch freeze" in socket.slack.thread("C0ONCALL", thread)[-1]
+    assert "retrain" not in world.calls
+
+
+def test_that_nobody_decided_is_told_in_the_thread_that_asked(asked: tuple[World, str], socket: Socket) -> None:
+    world, thread = asked
+    go_on_with_conversations(world.systems, world.toolbox())
+    assert world.systems.store.get("run-1").status == "waiting_approval"
+    world.systems.clock.set(world.systems.clock.now() + timedelta(hours=25))  # type: ignore[attr-defined]
+    go_on_with_conversations(world.systems, world.toolbox())
+    outbox(world, socket)()
+    assert "Expired: nobody decided in time" in socket.slack.thread("C0ONCALL", thread)[-1]
+    assert "retrain" not in world.calls
+
+
+def test_what_was_approved_and_cut_off_is_carried_out_and_told_once(asked: tuple[World, str], socket: Socket) -> None:
+    world, thread = asked
+
+    class Killed(BaseException):
+        pass
+
+    def killed(systems: Any, arguments: Any) -> Any:
+        raise Killed
+
+    tools = world.toolbox()
+    with pytest.raises(Killed):
+        dying = {**tools, "retrain": replace(tools["retrain"], run=killed)}
+        answer(world.systems, "approval-1", "anna", approve=True, toolbox=dying)
+    for _ in range(2):
+        go_on_with_conversations(world.systems, tools)
+    outbox(world, socket)()
+    said = socket.slack.thread("C0ONCALL", thread)
+    assert len(said) == 2 and "train-1" in said[1]
+    assert world.calls.count("retrain") == 1
+
+
 def test_a_card_whose_answer_was_lost_is_not_sent_again(people: World, socket: Socket) -> None:
     triage(people.systems, toolbox=people.toolbox())
     socket.slack.fail("chat.postMessage", Fault(swallow=True))
@@ -291,6 +364,27 @@ def test_a_superseded_request_is_redrawn_and_asked_again(card: tuple[World, str,
             lambda: any("approval-2" in json.dumps(m.get("blocks")) for m in socket.slack.messages[channel]),
             "a new card",
         )
+
+
+@pytest.mark.parametrize("fault", [None, Fault(error="missing_scope")])
+def test_an_answer_about_a_course_carries_its_picture(people: World, socket: Socket, fault: Fault | None) -> None:
+    for day, value in enumerate((0.12, 0.13, 0.15)):
+        at = people.systems.clock.now() - timedelta(days=3 - day)
+        reading = {"kpi": "churn_rate", "value": value, "target": 0.08, "severity": "warning", "read_at": str(at)}
+        people.systems.store.add(Kind.kpi_reading, "ChurnModel", {"tracker": "ChurnKPIs", "readings": [reading]}, at=at)
+    if fault is not None:
+        socket.slack.fail("files.getUploadURLExternal", fault)
+    with connected(people, socket):
+        thread = socket.mention("which KPIs are off target?")
+        answered(socket, thread, "churn_rate", *(["KPIs over time"] if fault is None else []))
+        answered(socket, socket.mention("status"), "version 1 serves")
+    if fault is None:
+        (file,) = socket.slack.files.values()
+        assert file["body"].startswith(b"\x89PNG") and "value 15.0%, target 8.0%" in file["alt"]
+    else:
+        assert socket.slack.files == {}
+    with people.systems.store.reading() as session:
+        assert all(row.done for row in session.query(SlackEventRow))
 
 
 def test_the_slash_command(people: World, socket: Socket) -> None:

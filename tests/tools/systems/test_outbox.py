@@ -107,6 +107,18 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     store.close()
 
 
+def test_who_was_paged_for_a_decision_need_not_come_once_it_is_taken(desk: Desk) -> None:
+    for about, told_first in (("approval-1", True), ("approval-2", False)):
+        desk.notifications.notify("oncall", Severity.critical, f"{about} waits for you.", about=about)
+        if told_first:
+            desk.deliver()
+        desk.notifications.amend(about, f"{about}: Denied by anna.", {})
+        desk.deliver()
+    (incident,) = desk.pager.incidents.values()  # the second was decided before anybody was paged
+    assert (incident["status"], incident["summary"], desk.pager.paged) == ("resolved", "approval-1 waits for you.", 1)
+    assert desk.slack.shown("#oncall")[0]["text"].endswith("approval-1: Denied by anna.")
+
+
 def test_an_alert_reaches_each_of_the_declared_channels_once(desk: Desk) -> None:
     assert desk.report("critical", text="tickets are 48 h late") is Change.opened
     assert desk.deliver().sent == 3

@@ -44,10 +44,11 @@ class PagerDutyChannel:
     def send(self, letter: Letter) -> dict[str, Any] | None:
         """Brings the incident there to the alert's state.
 
-        Nobody is paged by good news, by what was over before it was told, nor again by a repetition: who resolved the
-        incident over there has seen it.
+        Nobody is paged by good news, by what was over before it was told (an approval that was decided, say), nor again
+        by a repetition: who resolved the incident over there has seen it.
         """
-        alert, action = letter.alert, _ACTIONS[letter.alert.status]
+        alert = letter.alert
+        action = "resolve" if alert.resolved_at is not None else _ACTIONS[alert.status]
         stands = (letter.place or {}).get("action")
         over_before_told = action == "resolve" and stands is None and not letter.doubtful
         known_there = action == "trigger" and stands in ("trigger", "acknowledge") and letter.calls_sent >= alert.calls

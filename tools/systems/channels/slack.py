@@ -16,7 +16,7 @@ from policies.alerting import AlertStatus
 from policies.declarations import Severity
 from tools.systems.channels.card import card_blocks
 from tools.systems.channels.channel import TIMEOUT_SECONDS, Letter, Undelivered, footer, headline
-from tools.systems.channels.mrkdwn import escaped, section
+from tools.systems.channels.mrkdwn import escaped, section, split
 
 if TYPE_CHECKING:
     from slack_sdk import WebClient
@@ -28,6 +28,8 @@ API_URL = "https://slack.com/api/"
 EVENT = "guardian_alert"
 _SIGNS = {Severity.critical: ":red_circle:", Severity.warning: ":large_yellow_circle:"}
 _PAGES_LOOKED_AT = 5
+MOST_PARTS = 20
+"""Sections of one message."""
 
 
 class SlackChannel:
@@ -44,9 +46,10 @@ class SlackChannel:
         if place is None and letter.doubtful:
             place, told = self._found(letter)
         if place is None:
+            to, thread = _address(letter)
             posted = self._call(
                 lambda client: client.chat_postMessage(
-                    channel=letter.address, metadata=_metadata(letter.token, letter.alert.calls), **_shown(letter)
+                    channel=to, thread_ts=thread, metadata=_metadata(letter.token, letter.alert.calls), **_shown(letter)
                 )
             )
             return {"channel": posted["channel"], "ts": posted["ts"]}
@@ -87,8 +90,10 @@ class SlackChannel:
 
     def _found(self, letter: Letter) -> tuple[dict[str, Any] | None, int]:
         """Where an earlier attempt's message stands and the calls it told of; None where it did not arrive."""
-        channel = self._channel_id(letter.address)
-        found = self._search("conversations.history", {"channel": channel}, letter.token)
+        to, thread = _address(letter)
+        channel = self._channel_id(to)
+        method, where = ("conversations.replies", {"ts": thread}) if thread else ("conversations.history", {})
+        found = self._search(method, {"channel": channel, **where}, letter.token)
         if found is None:
             return None, 0
         return {"channel": channel, "ts": found["ts"]}, int(found["metadata"]["event_payload"]["calls"])
@@ -158,6 +163,12 @@ def _refused(error: Any) -> Undelivered:
     return Undelivered(f"refused: {code}", "slack", doubtful=status >= 500)
 
 
+def _address(letter: Letter) -> tuple[str, str | None]:
+    """The channel or member, and the thread there: `#oncall`, `U0ANNA`, `C0ONCALL/1770000000.000100`."""
+    to, _, thread = letter.address.partition("/")
+    return to, thread or None
+
+
 def _metadata(token: str, calls: int) -> dict[str, Any]:
     return {"event_type": EVENT, "event_payload": {"letter": token, "calls": calls}}
 
@@ -168,9 +179,8 @@ def _shown(letter: Letter) -> dict[str, Any]:
         return {"text": escaped(alert.title), "blocks": card_blocks(card), "unfurl_links": False}
     head = f"{_sign(letter)} *{escaped(headline(alert))}*"
     blocks: list[dict[str, Any]] = [section(head)]
-    body = escaped(alert.text)
-    if body:
-        blocks.append(section(body))
+    if alert.text:
+        blocks += [section(part) for part in split(escaped(alert.text))[:MOST_PARTS]]
     if foot := footer(alert):
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]})
     return {"text": f"{_sign(letter)} {escaped(headline(alert))}", "blocks": blocks, "unfurl_links": False}
