@@ -1,14 +1,17 @@
-"""One model's incidents of a night, told to those whom its declarations name, and taken back when they are over."""
+"""The incidents of a night, told to those whom its declarations name, and taken back when they are over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from agent.findings import Finding, full_report
-from agent.incidents import KPI, Found, incidents, over
+from agent.incidents import KPI, Found, incidents, over, together
+from agent.measuring import NOTHING
 from agent.untrusted import clean, clean_lines
+from policies.alerting import listed
 from policies.declarations import Severity
 from policies.declarations.drift import Alerts
 from tools.systems.notify import Incident
@@ -17,34 +20,59 @@ from tools.systems.systems import Systems
 MOST_FINDINGS = 3
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model at the end of its night: `measured` is None where it failed, `done` what the run did
+    about it, empty where that is told of another model. Of what `ended_early` somebody hears in any case."""
+
+    model: str
+    findings: Sequence[Finding]
+    measured: Mapping[str, list[Any]] | None
+    done: str
+    ended_early: bool = False
+
+
 def tell(
     systems: Systems,
-    model: str,
-    findings: Sequence[Finding],
-    measured: Mapping[str, list[Any]],
+    unit: Sequence[Known],
     *,
-    done: str,
+    measured: Mapping[str, Mapping[str, list[Any]]],
+    shared: Sequence[str],
     run_id: str,
-    ended_early: bool = False,
 ) -> list[str]:
-    """Raises, repeats, worsens and resolves the alerts of `model`; a line for each that calls people or is over.
+    """Raises, repeats, worsens and resolves the alerts of a model, or of those that share a broken source; a line for
+    each that calls people or is over.
 
-    `done` is what the run did about it. Where it ended early (failed, say), somebody hears of it in any case.
+    `measured` is all that the run measured, by model, and `shared` are the keys of all broken sources in it.
     """
-    known = systems.notifications.open(model)
-    reports = [full_report(systems, facts) for facts in measured["drift"]]
-    tonight = incidents(model, reports, findings, known)
+    tonight: dict[str, list[tuple[Known, Found]]] = {}
+    for each in unit:
+        known = systems.notifications.open(each.model)
+        reports = [full_report(systems, facts) for facts in (each.measured or NOTHING)["drift"]]
+        for found in incidents(each.model, reports, each.findings, known):
+            tonight.setdefault(found.key, []).append((each, found))
     lines = []
-    for found in tonight:
-        change = systems.notifications.report(_incident(systems, model, found, done, ended_early), seen_in=run_id)
+    for key, shares in tonight.items():
+        incident = _incident(systems, shares, _elsewhere(systems, key, measured), run_id)
+        change = systems.notifications.report(incident, seen_in=run_id)
         if change is not None and change.calls:
-            lines.append(f"{change.value}: {found.title}")
-    looked = [model, *_looked(reports, measured)]
-    for alert in known:
-        if over(alert, [each.key for each in tonight], looked):
-            systems.notifications.resolve(alert.key, f"Over: {run_id} does not find it any more.")
-            lines.append(f"over: {alert.title}")
+            lines.append(f"{change.value}: {shares[0][1].title}")
+    for each in (each for each in unit if each.measured is not None):
+        for alert in systems.notifications.open(each.model):
+            looked = [name for model in alert.models if model in measured for name in _looked(measured[model])]
+            if over(alert, [*shared, *tonight], [each.model, *looked]):
+                systems.notifications.resolve(alert.key, f"Over: {run_id} does not find it any more.")
+                lines.append(f"over: {alert.title}")
     return lines
+
+
+def _elsewhere(systems: Systems, key: str, measured: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """An open alert's models that were not measured tonight, and who saw it there: for them nothing has changed."""
+    alert = next((each for each in systems.notifications.open() if each.key == key), None)
+    declared = systems.operations.models
+    models = [each for each in alert.models if each in declared and each not in measured] if alert else []
+    theirs = {name for model in models for name in systems.operations.monitors_of(model)}
+    return models, [name for name in alert.facts.get("seen_by", ()) if name in theirs] if alert else []
 
 
 def people_of(systems: Systems, model: str, severity: Severity) -> dict[str, tuple[str, ...]]:
@@ -65,35 +93,52 @@ def _anybody(systems: Systems, model: str) -> dict[str, tuple[str, ...]]:
     )
 
 
-def _incident(systems: Systems, model: str, found: Found, done: str, ended_early: bool) -> Incident:
-    people = people_of(systems, model, found.severity)
-    if not people and ended_early:
-        people = _anybody(systems, model)
-    if found.kind == KPI:
-        channels = tuple(
-            systems.operations.business_kpi_trackers[name].alerts.channel
-            for name in systems.operations.trackers_of(model)
-        )
-        people = dict.fromkeys(people, channels)
-    for owner in found.owners:
-        people.setdefault(owner, next(iter(people.values()), ()))
+def _incident(
+    systems: Systems, shares: Sequence[tuple[Known, Found]], elsewhere: tuple[list[str], list[str]], run_id: str
+) -> Incident:
+    """One incident, in one model or in several that share its source; `elsewhere` are models and monitors of before."""
+    people: dict[str, tuple[str, ...]] = {}
+    for each, found in shares:
+        for person, channels in _people(systems, each, found).items():
+            people[person] = tuple(dict.fromkeys([*people.get(person, ()), *channels]))
+    whole = together([found for _, found in shares])
+    models = [*(each.model for each, _ in shares), *elsewhere[0]]
+    seen_by = dict.fromkeys([*whole.seen_by, *elsewhere[1]])
     by_subject: dict[str, Finding] = {}
-    for each in sorted(found.findings, key=lambda each: -each.severity.rank):
-        by_subject.setdefault(each.subject, each)
+    for finding in sorted(whole.findings, key=lambda each: -each.severity.rank):
+        by_subject.setdefault(finding.subject, finding)
     ordered = list(by_subject.values())
     shown = [f"• {_in_words(each)}" for each in ordered[:MOST_FINDINGS]]
     if len(ordered) > MOST_FINDINGS:
         shown.append(f"• and of {len(ordered) - MOST_FINDINGS} more")
+    done = [f"Done: {each.done}" if len(shares) == 1 else f"Done ({each.model}): {each.done}" for each, _ in shares]
+    done = [said for said, (each, _) in zip(done, shares, strict=True) if each.done]
     return Incident(
-        key=found.key,
-        model=model,
-        severity=found.severity,
-        title=clean(f"{model}: {found.title}", 250),
-        text=clean_lines("\n".join([*shown, done])),
+        key=whole.key,
+        model=models[0],
+        severity=whole.severity,
+        title=clean(f"{listed(models)}: {whole.title}", 250),
+        text=clean_lines("\n".join([*shown, *done, f"More: guardian report {run_id}"])),
         people=people,
-        quiet_period=_quiet(systems, model),
-        facts=found.facts,
+        quiet_period=min(_quiet(systems, each.model) for each, _ in shares),
+        facts={**whole.facts, "seen_by": list(seen_by), "models": models},
     )
+
+
+def _people(systems: Systems, known: Known, found: Found) -> dict[str, tuple[str, ...]]:
+    """Who is told of an incident in one model, and over which channels."""
+    people = people_of(systems, known.model, found.severity)
+    if not people and known.ended_early:
+        people = _anybody(systems, known.model)
+    if found.kind == KPI:
+        channels = tuple(
+            systems.operations.business_kpi_trackers[name].alerts.channel
+            for name in systems.operations.trackers_of(known.model)
+        )
+        people = dict.fromkeys(people, channels)
+    for owner in found.owners:
+        people.setdefault(owner, next(iter(people.values()), ()))
+    return people
 
 
 def _in_words(finding: Finding) -> str:
@@ -113,10 +158,9 @@ def _quiet(systems: Systems, model: str) -> timedelta:
     return min((each.quiet_period for each in _alerts_of(systems, model)), default=Alerts().quiet_period)
 
 
-def _looked(reports: Sequence[Mapping[str, Any]], measured: Mapping[str, list[Any]]) -> list[str]:
+def _looked(measured: Mapping[str, list[Any]]) -> Iterator[str]:
     """Who has measured tonight: monitors that could judge, trackers, and KPIs that had a value."""
-    looked = [str(each.get("monitor")) for each in reports if each.get("status") == "checked"]
+    yield from (str(each.get("monitor")) for each in measured["drift"] if each.get("status") == "checked")
     for facts in measured["kpis"]:
-        looked.append(str(facts.get("tracker")))
-        looked += [str(each["kpi"]) for each in facts.get("readings", ()) if each.get("value") is not None]
-    return looked
+        yield str(facts.get("tracker"))
+        yield from (str(each["kpi"]) for each in facts.get("readings", ()) if each.get("value") is not None)

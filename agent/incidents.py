@@ -1,14 +1,14 @@
 """Findings as incidents: what has one cause is one incident, tonight and on every night that it lasts.
 
-A broken source is one, whatever features and metrics it spoils. A changed world is one, until a further change begins
-after the night that recognised the first. KPIs that worsen while something else is wrong with the model belong to that;
-alone, or with a model that is sound, they are an incident of their own.
+A broken source is one, whatever features, metrics and models it spoils. A changed world is one, until a further change
+begins after the night that recognised the first. KPIs that worsen while something else is wrong with the model belong
+to that; alone, or with a model that is sound, they are an incident of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.findings import Finding
@@ -103,7 +103,7 @@ def _of_drift(
         left = [each for each in left if each not in own]
         yield Found(
             SOURCE,
-            of_source(model, str(source["source"])),
+            _key(source),
             f"the source {source['source']} is broken ({'; '.join(map(str, source['signs'][:2]))})",
             own or [_sign_of(source, report)],
             (str(source["owner"]),) if source.get("owner") else (),
@@ -113,9 +113,13 @@ def _of_drift(
         changed = {subject for alert in _worlds(known) for subject in alert.facts.get("subjects", ())}
         spoiled = [each for each in left if each.subject not in changed]
         left = [each for each in left if each.subject in changed]
-        yield Found(SOURCE, of_source(model, str(broken[0]["source"])), "", spoiled, (), monitor)
+        yield Found(SOURCE, _key(broken[0]), "", spoiled, (), monitor)
     if left:
         yield from _of_world(model, left, diagnosis.get("first_seen"), monitor, known)
+
+
+def _key(source: Mapping[str, Any]) -> str:
+    return of_source(str(source["source"]), str(source.get("owner")))
 
 
 def _sign_of(source: Mapping[str, Any], report: Mapping[str, Any]) -> Finding:
@@ -165,9 +169,15 @@ def _of_kpis(model: str, findings: list[Finding]) -> Found:
 def _merge(found: dict[str, Found], new: Found) -> None:
     """Two monitors that see one cause see one incident."""
     there = found.get(new.key)
-    if there is None:
-        found[new.key] = new
-        return
-    there.findings += new.findings
-    there.owners = tuple(dict.fromkeys([*there.owners, *new.owners]))
-    there.seen_by = tuple(dict.fromkeys([*there.seen_by, *new.seen_by]))
+    found[new.key] = new if there is None else together([there, new])
+
+
+def together(shares: Sequence[Found]) -> Found:
+    """One incident as several monitors, or models, see it; its title is the first's."""
+    first = shares[0]
+    return replace(
+        first,
+        findings=[finding for each in shares for finding in each.findings],
+        owners=tuple(dict.fromkeys(owner for each in shares for owner in each.owners)),
+        seen_by=tuple(dict.fromkeys(name for each in shares for name in each.seen_by)),
+    )

@@ -7,11 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
-from typing import Any
 
 from agent.account import outcome_of
-from agent.actions import begun, carry_out
-from agent.alerts import tell
+from agent.alerts import Known, tell
 from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
@@ -19,16 +17,17 @@ from agent.checkpoints import prune
 from agent.findings import Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
 from agent.incidents import all_known
+from agent.measuring import measure
 from agent.planners.protocol import Briefing, Planner
-from agent.rendering import facts_of, headline
+from agent.rendering import headline
 from agent.runs import RUNNING, Run
+from agent.sharing import SharedSources, shared_sources
 from agent.state import WAITING, Ending
 from agent.tracing import trace_run
 from agent.triage_result import Action, ModelTriage, TriageResult
 from agent.untrusted import clean
 from policies.declarations import Severity, worst
 from policies.errors import GuardianError
-from tools.check_drift.schedule import due_checks, last_report
 from tools.deploy.permission import unfinished
 from tools.evaluate.begun import settle
 from tools.retrain.settle import close
@@ -43,8 +42,6 @@ WORKERS = max(2, os.cpu_count() or 1)
 """Models at work at a time: measuring keeps a core busy each, an agent run mostly waits."""
 
 ENDED_EARLY = ("budget_exhausted", "stopped", "failed")
-NOTHING: Mapping[str, list[Any]] = {"drift": [], "kpis": [], "failures": []}
-"""What is known of a model that was not measured."""
 
 
 class Night:
@@ -65,6 +62,8 @@ class Night:
         self._toolbox = toolbox
         self._advance = advance
         self._progress = progress
+        self._shared = SharedSources()
+        self._unmeasured: dict[str, Exception] = {}
         self._loop = Loop(systems, toolbox, planner, fixed={"at": run.record.at}, progress=progress, saved=run.saved)
 
     def work(self) -> TriageResult:
@@ -72,8 +71,11 @@ class Night:
         advanced = self._advance_rollouts()
         models = self._run.record.models
         left = [model for model in models if model not in self._run.record.done]
-        found = dict(self._in_parallel(left, lambda model: self._guarded(model, advanced.get(model, []))))
-        found |= {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
+        self._measure_all(left)
+        self._shared = shared_sources(self._systems, self._run.record.measured, models)
+        found = {model: ModelTriage.model_validate(each) for model, each in self._run.record.done.items()}
+        for parts in self._in_parallel(self._shared.together(left), lambda unit: self._unit(unit, advanced)):
+            found |= {part.model: part for part in parts}
         parts = [found[model] for model in models]
         result = TriageResult(
             run_id=self._run.id,
@@ -90,20 +92,37 @@ class Night:
         prune(self._systems, (RUNNING, WAITING))
         return result
 
-    def _in_parallel(
-        self, models: Sequence[str], work: Callable[[str], ModelTriage]
-    ) -> Iterator[tuple[str, ModelTriage]]:
-        """The models' parts as they end, several at work at a time; what ends for good is saved at once."""
-        with ThreadPoolExecutor(min(WORKERS, len(models)) or 1, "triage") as pool:
-            working = {pool.submit(work, model): model for model in models}
+    def _measure_all(self, models: Sequence[str]) -> None:
+        """Every model is measured before anything is decided: only then is it known what they share."""
+
+        def measured(model: str) -> None:
             try:
-                for ended, future in enumerate(as_completed(working), 1):
-                    model, part = working[future], future.result()
-                    if part.status != WAITING:
-                        self._run.done(model, part.model_dump(mode="json"))
-                    if len(models) > 1:
-                        self._progress(f"{ended} of {len(models)} models are done; {model}: {part.status}")
-                    yield model, part
+                measure(self._systems, self._run, self._toolbox, model, self._progress)
+            except Exception as error:
+                self._unmeasured[model] = error
+
+        if models:
+            with ThreadPoolExecutor(min(WORKERS, len(models)), "measure") as pool:
+                list(pool.map(measured, models))
+
+    def _in_parallel(
+        self, units: Sequence[Sequence[str]], work: Callable[[Sequence[str]], list[ModelTriage]]
+    ) -> Iterator[list[ModelTriage]]:
+        """The parts of each unit's models as they end, several units at work at a time; what ends for good is saved
+        at once."""
+        of, ended = sum(map(len, units)), 0
+        with ThreadPoolExecutor(min(WORKERS, len(units)) or 1, "triage") as pool:
+            working = [pool.submit(work, unit) for unit in units]
+            try:
+                for future in as_completed(working):
+                    parts = future.result()
+                    for part in parts:
+                        ended += 1
+                        if part.status != WAITING:
+                            self._run.done(part.model, part.model_dump(mode="json"))
+                        if of > 1:
+                            self._progress(f"{ended} of {of} models are done; {part.model}: {part.status}")
+                    yield parts
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -140,6 +159,16 @@ class Night:
                 ]
         return actions
 
+    def _unit(self, models: Sequence[str], advanced: Mapping[str, list[Action]]) -> list[ModelTriage]:
+        """One model, or those that share a broken source: each is examined, and what they share is told once."""
+        parts = [self._guarded(model, advanced.get(model, [])) for model in models]
+        try:
+            self._tell(parts)
+        except Exception as error:
+            parts = [self._failed(part.model, error, part.actions) for part in parts]
+            self._tell(parts)
+        return parts
+
     def _guarded(self, model: str, actions: list[Action]) -> ModelTriage:
         try:
             part = self._examine(model, actions)
@@ -147,44 +176,55 @@ class Night:
                 self._progress(f"{model}: {run} was killed and is given up")
             for evaluation in settle(self._systems, model):
                 self._progress(f"{model}: {evaluation} was killed and has failed")
-            self._tell(part, self._measure(model))
             return part
         except Exception as error:
-            _log.exception("triage of %s failed", model)
-            detail = clean(error if isinstance(error, GuardianError) else repr(error), 400)
-            self._progress(f"{model}: failed: {detail}")
-            finding = Finding(kind="failure", subject=model, severity=Severity.critical, detail=detail)
-            part = ModelTriage(
-                model=model,
-                severity=finding.severity,
-                findings=[finding],
-                actions=actions,
-                status="failed",
-                outcome=f"failed: {detail}",
-                account=f"{model}: failed: {detail}",
-            )
-            self._tell(part, NOTHING)
-            return part
+            return self._failed(model, error, actions)
 
-    def _tell(self, part: ModelTriage, measured: Mapping[str, list[Any]]) -> None:
-        """Alerts of what was found, and of what is over."""
-        if part.outcome == NOTHING_NEW:
+    def _failed(self, model: str, error: Exception, actions: list[Action]) -> ModelTriage:
+        _log.error("triage of %s failed", model, exc_info=error)
+        detail = clean(error if isinstance(error, GuardianError) else repr(error), 400)
+        self._progress(f"{model}: failed: {detail}")
+        finding = Finding(kind="failure", subject=model, severity=Severity.critical, detail=detail)
+        return ModelTriage(
+            model=model,
+            severity=finding.severity,
+            findings=[finding],
+            actions=actions,
+            status="failed",
+            outcome=f"failed: {detail}",
+            account=f"{model}: failed: {detail}",
+        )
+
+    def _tell(self, parts: Sequence[ModelTriage]) -> None:
+        """Alerts of what was found, and of what is over. Of models that share a source also what was done before."""
+        if all(part.outcome == NOTHING_NEW for part in parts):
             return
-        done = f"Done: {part.outcome}\nMore: guardian report {self._run.id}"
+        unit = {model for part in parts for model in self._shared.with_(part.model)}
+        earlier = [ModelTriage.model_validate(part) for model, part in self._run.record.done.items() if model in unit]
         told = tell(
             self._systems,
-            part.model,
-            part.findings,
-            measured,
-            done=done,
+            [self._known(part) for part in {part.model: part for part in [*earlier, *parts]}.values()],
+            measured=self._run.record.measured,
+            shared=self._shared.keys,
             run_id=self._run.id,
-            ended_early=part.status in ENDED_EARLY,
         )
         for line in told:
-            self._progress(f"{part.model}: told: {line}")
+            self._progress(f"{', '.join(part.model for part in parts)}: told: {line}")
+
+    def _known(self, part: ModelTriage) -> Known:
+        lost = any(each.kind == "failure" and each.subject == part.model for each in part.findings)
+        return Known(
+            model=part.model,
+            findings=part.findings,
+            measured=None if lost else self._run.record.measured[part.model],
+            done="" if self._shared.leader(part.model, part.findings) else part.outcome,
+            ended_early=part.status in ENDED_EARLY,
+        )
 
     def _examine(self, model: str, advanced: list[Action]) -> ModelTriage:
-        measured = self._measure(model)
+        if model in self._unmeasured:
+            raise self._unmeasured[model]
+        measured = self._run.record.measured[model]
         findings = list(findings_of(self._systems, measured))
         rollout = unfinished(self._systems, model)
         part = ModelTriage(
@@ -209,9 +249,13 @@ class Night:
             and all_known(findings, self._systems.notifications.open(model))
         ):
             return _standing(part, NOTHING_NEW)
+        shared = self._shared.leader(model, findings)
+        if shared is not None and not self._begun(model):
+            said = f"{shared.cause}, as for {shared.lead}: what is done about it is told there"
+            return part.model_copy(update={"status": "finished", "outcome": said, "account": f"{part.account}; {said}"})
 
         def briefing() -> Briefing:
-            because = f"nightly triage found {in_words(findings)}"
+            because = f"nightly triage found {in_words(findings)}{self._shared.led_by(model)}"
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)
@@ -224,59 +268,6 @@ class Night:
                 "approval": ending.approval,
             }
         )
-
-    def _measure(self, model: str) -> dict[str, list[Any]]:
-        """Every monitor and tracker of a model, once a run: compact facts, and what could not be measured."""
-        if model in self._run.record.measured:
-            return self._run.record.measured[model]
-        operations = self._systems.operations
-        measured: dict[str, list[Any]] = {kind: [] for kind in NOTHING}
-        asked = [("drift", "check_drift", {"monitor": name}) for name in operations.monitors_of(model)]
-        asked += [("kpis", "track_kpis", {"tracker": name}) for name in operations.trackers_of(model)]
-        for kind, name, given in asked:
-            tool = self._toolbox[name]
-            subject = next(iter(given.values()))
-            key = f"{self._thread(model)}/{name}/{subject}"
-            standing = None
-            if kind == "drift" and not begun(self._systems, key):
-                standing = self._standing_report(tool, subject)
-            if standing is not None:
-                measured[kind].append(standing)
-                self._progress(f"{model}: {subject} is not due; {headline(standing)} stands")
-                continue
-            arguments = tool.arguments.model_validate({**given, "at": self._run.record.at})
-            outcome = carry_out(
-                self._systems,
-                tool,
-                arguments,
-                model=model,
-                key=key,
-                run_id=self._run.id,
-                actor=f"{self._run.id} triage",
-            )
-            if outcome.status == "done":
-                measured[kind].append(outcome.facts)
-                self._progress(f"{model}: {name} {subject}: {headline(outcome.facts)}")
-            else:
-                measured["failures"].append(f"{subject}: {outcome.text}")
-                self._progress(f"{model}: {outcome.text}")
-        self._run.measured(model, measured)
-        return measured
-
-    def _standing_report(self, tool: Tool, monitor: str) -> dict[str, Any] | None:
-        """The facts of a monitor's last report where none of its checks is due; None where it is to run.
-
-        After a report that could not judge it runs, due or not.
-        """
-        record = self._run.record
-        if not record.due_only or record.at is not None:
-            return None
-        if due_checks(self._systems, monitor, self._systems.clock.now()):
-            return None
-        row = last_report(self._systems, monitor)
-        if row is None or row.body.get("status") != "checked":
-            return None
-        return facts_of(tool.result.model_validate({**row.body, "report_id": row.id}))
 
     def _report(self, parts: list[ModelTriage]) -> str:
         spent = spent_by_run(self._systems.store, self._run.id)

@@ -39,9 +39,15 @@ class Change(StrEnum):
         return self in (Change.opened, Change.worse, Change.reminded)
 
 
-def of_source(model: str, source: str) -> str:
-    """The key of the incident that a model's `source` is broken: the same for whoever notices it."""
-    return f"{model}/source {source}"
+def of_source(source: str, owner: str) -> str:
+    """The key of the incident that a declared source is broken: the same whoever notices it, in whichever model."""
+    return f"source {source} of {owner}"
+
+
+def listed(models: Sequence[str], most: int = 5) -> str:
+    """`A, B and C`; of many the first ones and how many more."""
+    shown = list(models) if len(models) <= most else [*models[: most - 1], f"{len(models) - most + 1} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class EndState(BaseModel):
     models: dict[str, ModelEnd]
     messages: list[Message]
     incidents: int = 0
+    conversations: int = 0
     reports: list[str] = []
     approvals: list[str]
     runs: list[str]
@@ -57,7 +58,8 @@ def read_end(systems: Systems) -> EndState:
         models={model: _model_end(systems, model) for model in systems.operations.models},
         messages=_messages(systems),
         incidents=_incidents(systems),
-        reports=_reports(systems),
+        conversations=sum(len(run.conversations) for run in _runs(systems)),
+        reports=[str(run.result["report"]) for run in _runs(systems) if run.result is not None],
         approvals=[row.status or "" for row in reversed(systems.store.list(Kind.approval))],
         runs=[row.status or "" for row in reversed(systems.store.list(Kind.run))],
         calls=_calls(systems),
@@ -98,9 +100,9 @@ def _incidents(systems: Systems) -> int:
         return session.scalar(query) or 0
 
 
-def _reports(systems: Systems) -> list[str]:
-    runs = (RunRecord.model_validate(row.body) for row in reversed(systems.store.list(Kind.run)))
-    return [str(run.result["report"]) for run in runs if run.result is not None]
+def _runs(systems: Systems) -> list[RunRecord]:
+    """All runs, oldest first."""
+    return [RunRecord.model_validate(row.body) for row in reversed(systems.store.list(Kind.run))]
 
 
 def _calls(systems: Systems) -> list[MadeCall]:

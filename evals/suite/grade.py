@@ -39,8 +39,12 @@ def end_state(scenario: Scenario, end: EndState) -> list[str]:
     found += [f"nobody was told of {words!r}" for words in golden.says if words not in everything]
     reports = "\n".join(end.reports)
     found += [f"no report says {words!r}" for words in golden.reported if words not in reports]
-    if golden.incidents not in (None, end.incidents):
-        found.append(f"{end.incidents} incidents were opened, wanted {golden.incidents}")
+    counted = {
+        "incidents opened": (end.incidents, golden.incidents),
+        "messages": (len(end.messages), golden.messages),
+        "conversations with the planner": (end.conversations, golden.conversations),
+    }
+    found += [f"{was} {name}, wanted {should}" for name, (was, should) in counted.items() if should not in (None, was)]
     if not end.audit_sound:
         found.append("the audit log's chain is broken")
     return found

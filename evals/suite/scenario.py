@@ -127,7 +127,8 @@ class ModelEnd(Part):
 
 class End(Part):
     """The golden end. `told` and `not_told` are people; `says` are words that a message to people contains, `reported`
-    those that a run's report does; `incidents` is how many alerts were opened."""
+    those that a run's report does. `incidents` is how many alerts were opened, `messages` how often anybody was called,
+    `conversations` how often the planner was woken."""
 
     models: dict[str, ModelEnd] = {}
     told: list[str] = []
@@ -135,6 +136,8 @@ class End(Part):
     says: list[str] = []
     reported: list[str] = []
     incidents: int | None = None
+    messages: int | None = None
+    conversations: int | None = None
     approvals: list[str] | None = None
     runs: list[str] | None = None
 

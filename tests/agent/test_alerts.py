@@ -126,9 +126,9 @@ def test_a_source_is_one_incident_whatever_it_spoils(launch: Found) -> None:
     findings = drifted("nps_score", "crm_loaded_at", "score", "auc_roc", "login_trend_30d")
     broken = {**report("2026-01-24"), "diagnosis": {"kind": "pipeline", "sources": [crm]}}
     (alone,) = incidents(MODEL, [broken], findings, [])
-    assert (alone.key, len(alone.findings)) == ("ChurnModel/source crm", 5)
+    assert (alone.key, len(alone.findings)) == ("source crm of data-team", 5)
     apart = incidents(MODEL, [broken], findings, [opened(launch, datetime(2026, 1, 8))])
-    assert {each.key: len(each.findings) for each in apart} == {"ChurnModel/source crm": 4, launch.key: 1}
+    assert {each.key: len(each.findings) for each in apart} == {"source crm of data-team": 4, launch.key: 1}
 
 
 def report(onset: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 from agent import night
 from agent.runs import claimed
 from agent.triage import TriageResult, triage
+from policies.alerting import AlertStatus
+from tests.agent.test_alerts import calls as told
 from tests.agent.world import MODEL, World
 from tools.systems.store import Kind
 
@@ -114,3 +116,59 @@ def test_a_report_is_acted_on_once_and_its_incident_stays_open(world: World) -> 
     later(world, 24)
     assert [action.tool for action in run(world, due_only=True).models[0].actions] == ["retrain"]
     assert len(world.systems.store.list(Kind.drift_report)) == 2
+
+
+def test_a_broken_source_of_three_models_is_one_incident_told_once(world: World) -> None:
+    with_more_models(world)
+    world.drift, world.broken = False, True
+    result = run(world)
+    assert [part.outcome.partition(",")[0] for part in result.models[1:]] == ["the source crm is broken"] * 2
+    (conversation,) = world.systems.store.get(result.run_id).body["conversations"].values()
+    assert "for FraudModel and PriceModel too" in conversation["briefing"]["text"]
+    (alert,) = world.systems.notifications.open("PriceModel")
+    assert alert.title.startswith("ChurnModel, FraudModel and PriceModel: the source crm is broken")
+    assert [each.partition(":")[0] for each in told(world)] == ["oncall", "data-team"]
+
+
+def test_a_shared_incident_is_over_when_it_is_over_in_every_model(world: World) -> None:
+    with_more_models(world)
+    world.drift, world.broken = False, True
+    run(world)
+    world.broken = False
+    later(world, 24)
+    run(world, model="ChurnModel")
+    (alert,) = world.systems.notifications.open()
+    assert (alert.status, alert.models) == (AlertStatus.open, [MODEL, *OTHERS])
+    later(world, 24)
+    run(world)
+    assert world.systems.notifications.open() == []
+    assert len(told(world)) == 2
+
+
+def test_what_else_is_wrong_with_a_model_stays_its_own(world: World) -> None:
+    with_more_models(world)
+
+    def check_drift(systems: Any, arguments: Any) -> BaseModel:
+        world.broken = True
+        world.drift = arguments.monitor == "FraudModelDrift"
+        found = world.check_drift(systems, arguments)
+        kind = "world" if world.drift else "pipeline"  # sound features drift there too
+        changed = found.model_copy(update={"diagnosis": {**found.diagnosis, "kind": kind}})
+        systems.store.update(found.report_id, body=changed)
+        return changed
+
+    result = run(world, one_at_a_time(check_drift))
+    threads = list(world.systems.store.get(result.run_id).body["conversations"])
+    assert sorted(each.partition("/")[2] for each in threads) == [MODEL, "FraudModel"]
+    alerts = {each.facts["kind"]: each.models for each in world.systems.notifications.open()}
+    assert alerts == {"source": [MODEL, *OTHERS], "world": ["FraudModel"]}
+
+
+def one_at_a_time(check_drift: Callable[..., BaseModel]) -> Callable[..., BaseModel]:
+    turn = threading.Lock()
+
+    def alone(systems: Any, arguments: Any) -> BaseModel:
+        with turn:
+            return check_drift(systems, arguments)
+
+    return alone

@@ -48,6 +48,7 @@ def looks_first() -> Script:
 SCRIPTS: dict[str, Script] = {
     "price_change": follow_the_book,
     "crm_lag": in_turn(Say("The crm source is 52 hours late, allowed are 24. No retraining; data-team owns it.")),
+    "three_models": in_turn(Say("crm is late for all three models. No retraining of any; data-team owns it.")),
     "column_renamed": in_turn(Say("email_open_rate is missing, renamed it seems. No retraining; data-team owns web.")),
     "prediction_drift": scores_alone,
     "known_issue": knows_the_issue,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from policies.alerting import of_source
+from policies.alerting import listed, of_source
 from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, ScheduledTrigger, Trigger
 from policies.errors import InputError
@@ -121,14 +121,21 @@ class Case:
         sources = self.systems.operations.model(self.model).sources
         for name, broken in evidence.broken_sources(self.systems, self.model, findings).items():
             owners = [sources[name].owner] if name else self._called()
+            key = of_source(name, owners[0]) if name else f"{self.model}/table"
+            known = next((each for each in self.systems.notifications.open() if each.key == key), None)
+            told = known.models if known else []
+            if self.model in told:
+                continue
+            models = [*told, self.model]
+            facts = known.facts if known else {"kind": "source", "subjects": [], "seen_by": []}
             incident = Incident(
-                key=of_source(self.model, name or "unknown"),
-                model=self.model,
+                key=key,
+                model=models[0],
                 severity=Severity.critical,
-                title=f"{self.model}: {f'the source {name} is broken' if name else 'its table is broken'}",
+                title=f"{listed(models)}: {f'the source {name} is broken' if name else 'its table is broken'}",
                 text=f"{self.model} is not retrained until its data are mended. {'; '.join(broken)}",
                 people=dict.fromkeys(owners, ()),
-                facts={"kind": "source", "subjects": [], "seen_by": []},
+                facts={**facts, "models": models},
             )
             self.systems.notifications.report(incident, seen_in=f"{self.name} {self.now:%Y-%m-%d %H:%M}")
 

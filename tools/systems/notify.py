@@ -33,9 +33,9 @@ OPEN = (AlertStatus.open.value, AlertStatus.acknowledged.value)
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that is not as it should be, until it is over. `key` names its model and cause and stays the same from
-    night to night; `title` is a line, `text` what was found and done; `people` maps a name to the declared channels.
-    `facts` are kept with the alert, to know the incident again by."""
+    """Something that is not as it should be, until it is over. `key` names its cause and stays the same from night to
+    night; `title` is a line, `text` what was found and done; `people` maps a name to the declared channels. `facts` are
+    kept with the alert, to know the incident again by; of one that several models have, `models` are all of them."""
 
     key: str
     model: str
@@ -68,6 +68,11 @@ class Alert(BaseModel):
     called_at: datetime
     changed_at: datetime
     resolved_at: datetime | None
+
+    @property
+    def models(self) -> list[str]:
+        """Whose incident it is."""
+        return [str(each) for each in self.facts.get("models", ())] or [self.model]
 
 
 class Notifications:
@@ -164,11 +169,11 @@ class Notifications:
             return Alert.model_validate(row)
 
     def open(self, model: str | None = None) -> list[Alert]:
-        """Open alerts, oldest first."""
+        """Open alerts, of a model or all, oldest first."""
         query = select(AlertRow).where(AlertRow.status.in_(OPEN)).order_by(AlertRow.id)
         with self._store.reading() as session:
-            rows = session.scalars(query if model is None else query.where(AlertRow.model == model))
-            return [Alert.model_validate(row) for row in rows]
+            found = [Alert.model_validate(row) for row in session.scalars(query)]
+        return [each for each in found if model is None or model in each.models]
 
     def _notice(
         self,

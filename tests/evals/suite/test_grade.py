@@ -65,7 +65,7 @@ def test_incidents_and_reports_are_compared_too() -> None:
     assert failures(scenario(end=golden), ended(incidents=1, reports=["down; runbook took over."])) == []
     assert failures(scenario(end=golden), ended(incidents=3)) == [
         "end: no report says 'runbook took over'",
-        "end: 3 incidents were opened, wanted 1",
+        "end: 3 incidents opened, wanted 1",
     ]
 
 
