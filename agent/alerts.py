@@ -39,7 +39,7 @@ def tell(
         change = systems.notifications.report(_incident(systems, model, found, done, ended_early), seen_in=run_id)
         if change is not None and change.calls:
             lines.append(f"{change.value}: {found.title}")
-    looked = [model, *_looked(reports, measured)]
+    looked = [model, *_looked(reports, [full_report(systems, facts) for facts in measured["kpis"]])]
     for alert in known:
         if over(alert, [each.key for each in tonight], looked):
             systems.notifications.resolve(alert.key, f"Over: {run_id} does not find it any more.")
@@ -113,10 +113,10 @@ def _quiet(systems: Systems, model: str) -> timedelta:
     return min((each.quiet_period for each in _alerts_of(systems, model)), default=Alerts().quiet_period)
 
 
-def _looked(reports: Sequence[Mapping[str, Any]], measured: Mapping[str, list[Any]]) -> list[str]:
+def _looked(reports: Sequence[Mapping[str, Any]], kpis: Sequence[Mapping[str, Any]]) -> list[str]:
     """Who has measured tonight: monitors that could judge, trackers, and KPIs that had a value."""
     looked = [str(each.get("monitor")) for each in reports if each.get("status") == "checked"]
-    for facts in measured["kpis"]:
-        looked.append(str(facts.get("tracker")))
-        looked += [str(each["kpi"]) for each in facts.get("readings", ()) if each.get("value") is not None]
+    for report in kpis:
+        looked.append(str(report.get("tracker")))
+        looked += [str(each["kpi"]) for each in report.get("readings", ()) if each.get("value") is not None]
     return looked

@@ -31,7 +31,8 @@ class Finding(BaseModel):
 def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator[Finding]:
     """The findings in compact facts: `drift` reports, `kpis`, and `failures` to measure. Warnings and worse.
 
-    A report that had too little to judge is one too, `unknown`: nobody is woken, and nobody is told that all is well.
+    A report that had too little to judge is one too, and a KPI that could not be read, `unknown`: nobody is woken, and
+    nobody is told that all is well.
     """
     for facts in measured["drift"]:
         for check in full_report(systems, facts).get("checks", ()):
@@ -50,7 +51,7 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
         if facts.get("status") == "insufficient_data":
             yield _unjudged(str(facts.get("monitor")), full_report(systems, facts))
     for facts in measured["kpis"]:
-        for reading in facts.get("readings", ()):
+        for reading in full_report(systems, facts).get("readings", ()):
             if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
                 yield Finding(
                     kind="kpi",
@@ -59,6 +60,13 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
                     value=reading.get("value"),
                     threshold=reading.get("target"),
                     detail=clean(reading.get("detail") or f"changed by {reading.get('change_pct')}%"),
+                )
+            elif reading.get("value") is None:
+                yield Finding(
+                    kind="insufficient_data",
+                    subject=clean(reading["kpi"]),
+                    severity=Severity.unknown,
+                    detail=clean(reading.get("detail") or "it could not be read", 300),
                 )
         if facts.get("disconnect"):
             yield Finding(
@@ -87,10 +95,11 @@ def to_act_on(findings: Sequence[Finding]) -> bool:
 
 
 def full_report(systems: Systems, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The stored report behind compact facts, the facts themselves where it is not stored."""
+    """The stored report, of drift or of KPIs, behind compact facts; the facts themselves where it is not stored."""
+    key = "report_id" if "report_id" in facts else "kpi_id"
     try:
-        row = systems.store.get(str(facts.get("report_id")))
-        return {**row.body, "report_id": row.id}
+        row = systems.store.get(str(facts.get(key)))
+        return {**row.body, key: row.id}
     except InputError:
         return facts
 

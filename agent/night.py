@@ -163,7 +163,10 @@ class Night:
                 outcome=f"failed: {detail}",
                 account=f"{model}: failed: {detail}",
             )
-            self._tell(part, NOTHING)
+            try:
+                self._tell(part, NOTHING)
+            except Exception:  # it is in the report all the same, and the other models are still to be told of
+                _log.exception("nobody could be told of %s", model)
             return part
 
     def _tell(self, part: ModelTriage, measured: Mapping[str, list[Any]]) -> None:
