@@ -12,10 +12,12 @@ from policies.declarations import Severity
 from policies.errors import InputError
 from tools.systems.systems import Systems
 
+UNREAD = "unread_kpi"
+
 
 class Finding(BaseModel):
     """Something that is not as it should be. `kind` is a type of drift, `kpi`, `disconnect` (the model is sound and
-    its KPIs worsen), or `failure` (not measurable)."""
+    its KPIs worsen), `unread_kpi` (its query failed or gave no number), or `failure` (not measurable)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,7 +65,7 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
                 )
             elif reading.get("value") is None:
                 yield Finding(
-                    kind="insufficient_data",
+                    kind=UNREAD,
                     subject=clean(reading["kpi"]),
                     severity=Severity.unknown,
                     detail=clean(reading.get("detail") or "it could not be read", 300),
@@ -90,7 +92,7 @@ def to_act_on(findings: Sequence[Finding]) -> bool:
     """Whether the planner is woken: not for what could only not be measured or judged, nor for KPIs that worsen while
     the model is sound, which is for people."""
     apart = any(each.kind == "disconnect" for each in findings)
-    idle = ("failure", "insufficient_data", *(("disconnect", "kpi") if apart else ()))
+    idle = ("failure", "insufficient_data", UNREAD, *(("disconnect", "kpi") if apart else ()))
     return any(each.kind not in idle for each in findings)
 
 

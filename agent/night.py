@@ -16,7 +16,7 @@ from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
 from agent.checkpoints import prune
-from agent.findings import Finding, findings_of, in_words, to_act_on
+from agent.findings import UNREAD, Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
 from agent.incidents import all_known
 from agent.planners.protocol import Briefing, Planner
@@ -214,7 +214,7 @@ class Night:
             return _standing(part, NOTHING_NEW)
 
         def briefing() -> Briefing:
-            because = f"nightly triage found {in_words(findings)}"
+            because = f"nightly triage found {in_words([each for each in findings if each.kind != UNREAD])}"
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)

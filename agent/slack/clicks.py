@@ -127,8 +127,9 @@ class Clicks:
 
     def _tell_all(self, user: str, place: dict[str, str], text: str) -> None:
         """An answer in the card's thread."""
-        there = {"channel": place["channel"], "thread_ts": place["ts"] or None}
-        self._say(user, text, partial(self._client.chat_postMessage, unfurl_links=False, **there))
+        channel, thread = place["channel"], place["ts"] or None
+        post = partial(self._client.chat_postMessage, channel=channel, thread_ts=thread, unfurl_links=False)
+        self._say(user, text, post)
 
     def _say(self, user: str, text: str, send: Callable[..., object]) -> None:
         """Where the bot may not speak (a card can be asked for in any channel), who clicked is told directly.
