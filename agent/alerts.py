@@ -59,7 +59,7 @@ def tell(
             lines.append(f"{change.value}: {shares[0][1].title}")
     for each in (each for each in unit if each.measured is not None):
         for alert in systems.notifications.open(each.model):
-            looked = [name for model in alert.models if model in measured for name in _looked(measured[model])]
+            looked = [name for model in alert.models if model in measured for name in _looked(systems, measured[model])]
             if over(alert, [*shared, *tonight], [each.model, *looked]):
                 systems.notifications.resolve(alert.key, f"Over: {run_id} does not find it any more.")
                 lines.append(f"over: {alert.title}")
@@ -158,9 +158,10 @@ def _quiet(systems: Systems, model: str) -> timedelta:
     return min((each.quiet_period for each in _alerts_of(systems, model)), default=Alerts().quiet_period)
 
 
-def _looked(measured: Mapping[str, list[Any]]) -> Iterator[str]:
+def _looked(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator[str]:
     """Who has measured tonight: monitors that could judge, trackers, and KPIs that had a value."""
     yield from (str(each.get("monitor")) for each in measured["drift"] if each.get("status") == "checked")
     for facts in measured["kpis"]:
-        yield str(facts.get("tracker"))
-        yield from (str(each["kpi"]) for each in facts.get("readings", ()) if each.get("value") is not None)
+        report = full_report(systems, facts)
+        yield str(report.get("tracker"))
+        yield from (str(each["kpi"]) for each in report.get("readings", ()) if each.get("value") is not None)

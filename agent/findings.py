@@ -12,10 +12,12 @@ from policies.declarations import Severity
 from policies.errors import InputError
 from tools.systems.systems import Systems
 
+UNREAD = "unread_kpi"
+
 
 class Finding(BaseModel):
     """Something that is not as it should be. `kind` is a type of drift, `kpi`, `disconnect` (the model is sound and
-    its KPIs worsen), or `failure` (not measurable)."""
+    its KPIs worsen), `unread_kpi` (its query failed or gave no number), or `failure` (not measurable)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,7 +33,8 @@ class Finding(BaseModel):
 def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator[Finding]:
     """The findings in compact facts: `drift` reports, `kpis`, and `failures` to measure. Warnings and worse.
 
-    A report that had too little to judge is one too, `unknown`: nobody is woken, and nobody is told that all is well.
+    A report that had too little to judge is one too, and a KPI that could not be read, `unknown`: nobody is woken, and
+    nobody is told that all is well.
     """
     for facts in measured["drift"]:
         for check in full_report(systems, facts).get("checks", ()):
@@ -50,7 +53,7 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
         if facts.get("status") == "insufficient_data":
             yield _unjudged(str(facts.get("monitor")), full_report(systems, facts))
     for facts in measured["kpis"]:
-        for reading in facts.get("readings", ()):
+        for reading in full_report(systems, facts).get("readings", ()):
             if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
                 yield Finding(
                     kind="kpi",
@@ -59,6 +62,13 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
                     value=reading.get("value"),
                     threshold=reading.get("target"),
                     detail=clean(reading.get("detail") or f"changed by {reading.get('change_pct')}%"),
+                )
+            elif reading.get("value") is None:
+                yield Finding(
+                    kind=UNREAD,
+                    subject=clean(reading["kpi"]),
+                    severity=Severity.unknown,
+                    detail=clean(reading.get("detail") or "it could not be read", 300),
                 )
         if facts.get("disconnect"):
             yield Finding(
@@ -82,15 +92,16 @@ def to_act_on(findings: Sequence[Finding]) -> bool:
     """Whether the planner is woken: not for what could only not be measured or judged, nor for KPIs that worsen while
     the model is sound, which is for people."""
     apart = any(each.kind == "disconnect" for each in findings)
-    idle = ("failure", "insufficient_data", *(("disconnect", "kpi") if apart else ()))
+    idle = ("failure", "insufficient_data", UNREAD, *(("disconnect", "kpi") if apart else ()))
     return any(each.kind not in idle for each in findings)
 
 
 def full_report(systems: Systems, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The stored report behind compact facts, the facts themselves where it is not stored."""
+    """The stored report, of drift or of KPIs, behind compact facts; the facts themselves where it is not stored."""
+    key = "report_id" if "report_id" in facts else "kpi_id"
     try:
-        row = systems.store.get(str(facts.get("report_id")))
-        return {**row.body, "report_id": row.id}
+        row = systems.store.get(str(facts.get(key)))
+        return {**row.body, key: row.id}
     except InputError:
         return facts
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.findings import Finding
+from agent.findings import UNREAD, Finding
 from policies.alerting import of_source
 from policies.declarations import Severity, worst
 from tools.systems.notify import Alert
@@ -55,7 +55,7 @@ def incidents(
     model: str, reports: Sequence[Mapping[str, Any]], findings: Sequence[Finding], known: Sequence[Alert]
 ) -> list[Found]:
     """The incidents behind a model's `findings`: `reports` are its full drift reports, `known` its open alerts."""
-    left = [each for each in findings if each.kind not in ("kpi", "disconnect", "failure")]
+    left = [each for each in findings if each.kind not in ("kpi", "disconnect", "failure", UNREAD)]
     found: dict[str, Found] = {}
     for report in reports:
         of_report = [each for each in left if each.evidence == report.get("report_id")]
@@ -78,7 +78,7 @@ def all_known(findings: Sequence[Finding], known: Sequence[Alert]) -> bool:
     """Whether `findings` are those of reports that open alerts told of already: no monitor has looked since."""
     reports = {report for alert in known for report in alert.facts.get("reports", ())}
     subjects = {subject for alert in known for subject in alert.facts.get("subjects", ())}
-    findings = [each for each in findings if each.kind != "insufficient_data"]
+    findings = [each for each in findings if each.kind not in ("insufficient_data", UNREAD)]
     reported = [each for each in findings if each.evidence is not None]
     others = [each for each in findings if each.evidence is None]
     told = all(each.evidence in reports for each in reported) and all(each.subject in subjects for each in others)

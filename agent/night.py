@@ -14,7 +14,7 @@ from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
 from agent.checkpoints import prune
-from agent.findings import Finding, findings_of, in_words, to_act_on
+from agent.findings import UNREAD, Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
 from agent.incidents import all_known
 from agent.measuring import measure
@@ -166,7 +166,10 @@ class Night:
             self._tell(parts)
         except Exception as error:
             parts = [self._failed(part.model, error, part.actions) for part in parts]
-            self._tell(parts)
+            try:
+                self._tell(parts)
+            except Exception:  # it is in the report all the same, and the other models are still to be told of
+                _log.exception("nobody could be told of %s", ", ".join(models))
         return parts
 
     def _guarded(self, model: str, actions: list[Action]) -> ModelTriage:
@@ -255,7 +258,8 @@ class Night:
             return part.model_copy(update={"status": "finished", "outcome": said, "account": f"{part.account}; {said}"})
 
         def briefing() -> Briefing:
-            because = f"nightly triage found {in_words(findings)}{self._shared.led_by(model)}"
+            found = in_words([each for each in findings if each.kind != UNREAD])
+            because = f"nightly triage found {found}{self._shared.led_by(model)}"
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)

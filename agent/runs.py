@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.errors import GuardianError
 from tools.systems.locks import acquire
-from tools.systems.store import Kind
+from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
 RUNNING = "running"
@@ -20,6 +20,9 @@ RUNNING = "running"
 
 TRIAGE = "triage"
 """What a triage claims: there is one at a time."""
+
+NIGHTLY = "nightly triage"
+"""Why a triage runs, as its row says."""
 
 
 class RunBusy(GuardianError):
@@ -119,6 +122,11 @@ class Run:
         with self._lock:
             self.record = self.record.model_copy(update=changes)
             self._systems.store.update(self.id, body=self.record, status=status)
+
+
+def triages(systems: Systems, *, since: datetime | None = None, limit: int) -> list[Evidence]:
+    """The newest triages, newest first: however many questions people asked since."""
+    return systems.store.list(Kind.run, said={"because": NIGHTLY}, since=since, limit=limit)
 
 
 def runs_with(systems: Systems, status: str) -> list[str]:

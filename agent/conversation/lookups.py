@@ -11,6 +11,7 @@ from agent.conversation.cost import cost_of_checking
 from agent.conversation.intents import Intent, Question
 from agent.deciding import listed
 from agent.report.live import RECENT, recent_auc
+from agent.runs import triages
 from agent.status import link, model_status
 from agent.untrusted import clean
 from policies.errors import InputError
@@ -222,7 +223,7 @@ def alerts(systems: Systems) -> str:
 
 def night(systems: Systems) -> str:
     """The newest triage: each model's outcome."""
-    row = next((row for row in systems.store.list(Kind.run, limit=50) if row.body.get("asked") is None), None)
+    row = next(iter(triages(systems, limit=1)), None)
     if row is None:
         return "No triage has run yet."
     result = row.body.get("result") or {}
@@ -244,9 +245,9 @@ def _not_lately(systems: Systems, question: Question, models: list[str]) -> list
 
 def _skipped(systems: Systems, model: str, since: datetime | None) -> str:
     """`: run-4 …`, what the newest triage after `since` said of the model; empty where there was none."""
-    for row in systems.store.list(Kind.run, limit=20, since=since):
+    for row in triages(systems, since=since, limit=20):
         for part in (row.body.get("result") or {}).get("models", ()):
-            if part["model"] == model and row.body.get("asked") is None and not _retrained_in(part):
+            if part["model"] == model and not _retrained_in(part):
                 return f": {row.id} of {_time(row.created_at)} says: {clean(part['outcome']).rstrip('.')}"
     return ""
 

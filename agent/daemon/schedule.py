@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from agent.runs import RUNNING
+from agent.runs import RUNNING, triages
 from policies.errors import InputError
 from policies.monitoring import last_tick
-from tools.systems.store import Evidence, Kind
+from tools.systems.store import Evidence
 from tools.systems.systems import Systems
 
 NIGHTLY = "0 2 * * *"
@@ -29,8 +29,8 @@ def cron(text: str) -> str:
 def last_triage(systems: Systems) -> Evidence | None:
     """The newest triage over every model, None where there was none."""
     everything = list(systems.operations.models)
-    rows = systems.store.list(Kind.run, limit=_RUNS_READ)
-    return next((r for r in rows if r.body.get("asked") is None and r.body.get("models") == everything), None)
+    rows = triages(systems, limit=_RUNS_READ)
+    return next((row for row in rows if row.body.get("models") == everything), None)
 
 
 def is_due(systems: Systems, expression: str, since: datetime) -> bool:

@@ -76,6 +76,7 @@ class SlackSurface:
         self._clicks = Clicks(systems, self._client, toolbox=toolbox, send_now=send_now)
         self._commands = Commands(systems, triage)
         self._workers = ThreadPoolExecutor(WORKERS, "slack")
+        self._answers = ThreadPoolExecutor(WORKERS, "slack answers")  # long work: a click never waits behind it
         self._at_work: set[str] = set()
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -95,7 +96,8 @@ class SlackSurface:
             self._connector.join(RECONNECT_SECONDS)
         if self._socket is not None:  # it waits some seconds for its own threads; nobody else need
             threading.Thread(target=self._socket.close, name="slack close", daemon=True).start()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._workers, self._answers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def app(self) -> App | None:
@@ -114,7 +116,7 @@ class SlackSurface:
     def answer_what_is_left(self) -> None:
         """Answers messages that an earlier process or attempt left; those at work are left alone."""
         for event_id in self._speaker.inbox.unanswered():
-            self._workers.submit(self._answer, event_id)
+            self._answers.submit(self._answer, event_id)
 
     def _connect(self) -> None:
         while not self._ending.is_set():
@@ -168,7 +170,7 @@ class SlackSurface:
 
     def _message(self, body: dict[str, Any]) -> None:
         if heard(body["event"]) is not None:
-            self._answer(str(body["event_id"]))
+            self._answers.submit(self._answer, str(body["event_id"]))
 
     def _answer(self, event_id: str) -> None:
         with self._lock:

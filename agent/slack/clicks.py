@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from agent.approvals import PENDING, approvers_of, current, read
 from agent.cards import redraw, says
 from agent.deciding import answer
 from agent.slack.people import names_of
-from agent.untrusted import clean, clean_lines
+from agent.untrusted import clean, clean_lines, redact
 from policies.approval import may_decide
 from policies.errors import GuardianError
 from tools.systems.channels.card import APPROVE
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REASON = "guardian_deny_reason"
+_NOT_THERE = ("not_in_channel", "channel_not_found", "user_not_in_channel", "is_archived")
 
 
 class Clicks:
@@ -46,24 +48,43 @@ class Clicks:
 
     def clicked(self, body: Mapping[str, Any]) -> None:
         """A button of a card."""
-        action, user = body["actions"][0], str(body["user"]["id"])
-        place = _place(body)
+        action, user, place = body["actions"][0], str(body["user"]["id"]), _place(body)
         id = str(action["value"])
-        if action["action_id"] == APPROVE:
-            self._decide(id, user, place, approve=True, why=None)
-        elif (refused := self._refused(id, user)) is not None:
-            self._tell(user, place, refused)
-        else:
-            asked = read(current(self._systems, id)).what
-            view = _reason_view(id, asked, place)
-            self._client.views_open(trigger_id=str(body["trigger_id"]), view=view)
+        with self._answered(id, user, place):
+            if action["action_id"] == APPROVE:
+                self._decide(id, user, place, approve=True, why=None)
+            elif (refused := self._refused(id, user)) is not None:
+                self._tell(user, place, refused)
+            else:
+                self._ask_why(id, user, place, str(body["trigger_id"]))
 
     def reasoned(self, body: Mapping[str, Any]) -> None:
         """The reason of a denial was entered."""
         view = body["view"]
         kept = json.loads(view["private_metadata"])
         why = clean(view["state"]["values"]["why"]["why"]["value"] or "", 500)
-        self._decide(kept["approval"], str(body["user"]["id"]), kept["place"], approve=False, why=why)
+        id, user, place = kept["approval"], str(body["user"]["id"]), kept["place"]
+        with self._answered(id, user, place):
+            self._decide(id, user, place, approve=False, why=why)
+
+    @contextmanager
+    def _answered(self, id: str, user: str, place: dict[str, str]) -> Iterator[None]:
+        """Whatever fails within: who clicked is told."""
+        try:
+            yield
+        except Exception as error:
+            _log.exception("a click on %s failed", id)
+            self._tell(user, place, f"{id} failed unexpectedly ({type(error).__name__}); the log has the details.")
+
+    def _ask_why(self, id: str, user: str, place: dict[str, str], trigger: str) -> None:
+        from slack_sdk.errors import SlackClientError
+
+        asked = read(current(self._systems, id)).what
+        try:
+            self._client.views_open(trigger_id=trigger, view=_reason_view(id, asked, place))
+        except SlackClientError as error:  # Slack takes a click for a form within three seconds only
+            _log.warning("the question for a reason was not taken: %s", clean(repr(error), 300))
+            self._tell(user, place, f"{id}: the form did not open; click again, or: guardian deny {id} --why …")
 
     def _decide(self, id: str, user: str, place: dict[str, str], *, approve: bool, why: str | None) -> None:
         if (refused := self._refused(id, user)) is not None:
@@ -71,16 +92,13 @@ class Clicks:
             return
         person = self._approver(id, user)
         word = "approves" if approve else "denies"
-        self._tell_all(place, f"{person} {word} {id}" + (f": {why}" if why else "") + ".")
+        self._tell_all(user, place, f"{person} {word} {id}" + (f": {why}" if why else "") + ".")
         try:
             decided = answer(self._systems, id, person, approve=approve, why=why, toolbox=self._toolbox)
         except GuardianError as error:
-            self._tell_all(place, f"{id}: {clean(error, 600)}")
-        except Exception as error:
-            _log.exception("%s could not be carried out", id)
-            self._tell_all(place, f"{id} failed unexpectedly ({type(error).__name__}); the log has the details.")
+            self._tell_all(user, place, f"{id}: {clean(error, 600)}")
         else:
-            self._tell_all(place, decided.outcome or f"{id} is {decided.status}.")
+            self._tell_all(user, place, decided.outcome or f"{id} is {decided.status}.")
         self._send_now()
 
     def _approver(self, id: str, user: str) -> str:
@@ -105,23 +123,32 @@ class Clicks:
 
     def _tell(self, user: str, place: dict[str, str], text: str) -> None:
         """An answer that only who clicked sees."""
-        self._sent(lambda: self._client.chat_postEphemeral(channel=place["channel"], user=user, text=escaped(text)))
+        self._say(user, text, partial(self._client.chat_postEphemeral, channel=place["channel"], user=user))
 
-    def _tell_all(self, place: dict[str, str], text: str) -> None:
+    def _tell_all(self, user: str, place: dict[str, str], text: str) -> None:
         """An answer in the card's thread."""
         channel, thread = place["channel"], place["ts"] or None
+        post = partial(self._client.chat_postMessage, channel=channel, thread_ts=thread, unfurl_links=False)
+        self._say(user, text, post)
+
+    def _say(self, user: str, text: str, send: Callable[..., object]) -> None:
+        """Where the bot may not speak (a card can be asked for in any channel), who clicked is told directly.
+
+        A message that Slack does not take keeps nobody from deciding: the card shows it, once Slack is back.
+        """
+        from slack_sdk.errors import SlackApiError, SlackClientError
+
+        direct = partial(self._client.chat_postMessage, channel=user)
         for part in split(escaped(clean_lines(text, 12_000))):
-            message: dict[str, Any] = {"channel": channel, "thread_ts": thread, "text": part, "unfurl_links": False}
-            self._sent(partial(self._client.chat_postMessage, **message))
-
-    def _sent(self, send: Callable[[], object]) -> None:
-        """A message that Slack does not take keeps nobody from deciding: the card shows it, once Slack is back."""
-        from slack_sdk.errors import SlackClientError
-
-        try:
-            send()
-        except (SlackClientError, OSError) as error:
-            _log.warning("an answer to a click was not taken: %s", clean(repr(error), 300))
+            try:
+                try:
+                    send(text=part)
+                except SlackApiError as error:
+                    if error.response.get("error") not in _NOT_THERE:
+                        raise
+                    direct(text=part)
+            except (SlackClientError, OSError) as error:
+                _log.warning("an answer to a click was not taken: %s", clean(redact(repr(error)), 300))
 
 
 def _place(body: Mapping[str, Any]) -> dict[str, str]:

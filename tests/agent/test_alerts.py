@@ -11,13 +11,14 @@ import pytest
 from agent.doctor import examine
 from agent.findings import Finding
 from agent.incidents import Found, incidents
-from agent.triage import triage
+from agent.triage import ModelTriage, triage
 from policies.alerting import AlertStatus
 from policies.declarations import Severity
-from tests.agent.world import MODEL, World
+from tests.agent.world import MODEL, Readings, World
 from tools.systems.channels.slack import SlackChannel
 from tools.systems.notify import Alert, Notifications
 from tools.systems.outbox import Outbox
+from tools.systems.store import Kind
 
 
 def night(world: World, **found: object) -> None:
@@ -91,6 +92,45 @@ def test_kpis_that_worsen_with_a_sound_model_go_to_people_and_wake_no_planner(wo
     (said,) = calls(world)
     assert "data-team: ChurnModel: churn_rate: worse while the model is sound" in said
     assert world.calls == ["check_drift", "track_kpis"]
+
+
+def kpi_night(world: World, *readings: dict[str, Any]) -> ModelTriage:
+    """A quiet night but for what the KPI tracker reads."""
+    tools = world.toolbox()
+    world.drift = False
+    now = world.systems.clock.now() + timedelta(days=1)
+    world.systems.clock.set(now)  # type: ignore[attr-defined]
+    report = Readings(tracker="ChurnKPIs", readings=list(readings), disconnect=False)
+    row = world.systems.store.add(Kind.kpi_reading, MODEL, report, at=now)
+    found = Stored(kpi_id=row.id, **report.model_dump())
+    tools["track_kpis"] = replace(tools["track_kpis"], result=Stored, run=lambda systems, arguments: found)
+    (part,) = triage(world.systems, toolbox=tools).models
+    return part
+
+
+class Stored(Readings):
+    kpi_id: str
+
+
+def test_a_kpi_that_cannot_be_read_is_said_and_calls_nobody(world: World) -> None:
+    unread = {"kpi": "churn_rate", "value": None, "severity": "unknown", "detail": "gave NULL: no rows match yet"}
+    part = kpi_night(world, unread)
+    assert (part.status, part.severity.value) == ("quiet", "unknown")
+    assert "churn_rate: gave NULL" in part.outcome
+    assert calls(world) == []
+
+
+def test_of_many_kpis_each_is_told_and_each_recovers(world: World) -> None:
+    """More than fit into the compact facts that a planner reads."""
+    names = [f"kpi_{number}" for number in range(9)]
+
+    def reading(name: str, severity: str) -> dict[str, Any]:
+        return {"kpi": name, "value": 1.0, "target": 2.0, "severity": severity, "detail": "as declared " * 9}
+
+    part = kpi_night(world, *(reading(name, "warning") for name in names))
+    assert {each.subject for each in part.findings} == set(names)
+    kpi_night(world, *(reading(name, "ok") for name in names))
+    assert world.systems.notifications.open() == []
 
 
 def test_doctor_says_why_an_alert_does_not_arrive(world: World) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from agent import night
@@ -16,6 +17,7 @@ from agent.triage import TriageResult, triage
 from policies.alerting import AlertStatus
 from tests.agent.test_alerts import calls as told
 from tests.agent.world import MODEL, World
+from tools.systems.notify import Alert, Notifications
 from tools.systems.store import Kind
 
 OTHERS = ["FraudModel", "PriceModel"]
@@ -69,6 +71,24 @@ def test_a_model_that_cannot_be_checked_does_not_keep_the_others(world: World) -
 
     result = run(world, check_drift)
     assert [[each.kind for each in part.findings] for part in result.models] == [[], ["failure"], []]
+
+
+def test_a_model_of_which_nobody_can_be_told_does_not_keep_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_more_models(world)
+    known = world.systems.notifications
+
+    class Deaf(Notifications):
+        def open(self, model: str | None = None) -> list[Alert]:
+            if model == "FraudModel":
+                raise ZeroDivisionError
+            return known.open(model)
+
+    monkeypatch.setattr(world.systems, "notifications", Deaf(world.systems.store, world.systems.clock))
+    world.drift = False
+    result = run(world)
+    assert [part.status for part in result.models] == ["quiet", "failed", "quiet"]
 
 
 def test_a_second_triage_says_so_and_leaves(world: World) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from agent.conversation.lookups import night
 from agent.daemon.daemon import Daemon, Settings
 from agent.daemon.job import TriageJob
 from agent.daemon.schedule import NIGHTLY, cron, is_due
@@ -114,6 +115,17 @@ def test_without_a_night_before_the_first_tick_is_waited_for_and_an_interrupted_
     body = {"planner": "runbook", "because": "nightly triage", "models": [MODEL]}
     world.systems.store.add(Kind.run, MODEL, body, at=world.systems.clock.now(), status="running")
     assert is_due(world.systems, NIGHTLY, NIGHT)
+
+
+def test_a_night_is_not_forgotten_over_many_questions(world: World) -> None:
+    world.drift = False
+    triage(world.systems, toolbox=world.toolbox())
+    asked = {"session": "slack/C/1.1", "text": "?", "by": "anna", "read_only": False}
+    for _ in range(120):
+        body = {"planner": "runbook", "because": "asked in slack/C/1.1", "models": [MODEL], "asked": asked}
+        world.systems.store.add(Kind.run, MODEL, body, at=world.systems.clock.now(), status="finished")
+    assert not is_due(world.systems, NIGHTLY, NIGHT - timedelta(days=9))
+    assert "run-1 of" in night(world.systems)
 
 
 def test_a_cron_expression_that_is_none_is_said(world: World) -> None:

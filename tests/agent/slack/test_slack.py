@@ -298,6 +298,39 @@ def test_a_strangers_click_is_refused_and_answered(card: tuple[World, str, str],
     assert socket.slack.views == {}
 
 
+@pytest.mark.parametrize("button", [APPROVE, DENY])
+def test_a_click_where_the_bot_may_not_speak_is_answered_directly(
+    card: tuple[World, str, str], socket: Socket, button: str
+) -> None:
+    """A card of /guardian approvals stands in whatever channel it was asked for in."""
+    world, _, ts = card
+    absent = [Fault(error="not_in_channel")] * 3
+    socket.slack.fail("chat.postEphemeral", *absent)
+    socket.slack.fail("views.open", Fault(error="expired_trigger_id"))
+    with connected(world, socket):
+        if button == APPROVE:
+            socket.slack.fail("chat.postMessage", absent[0])
+        socket.click(button, "approval-1", channel="C0ELSEWHERE", ts=ts)
+        said = "anna approves approval-1" if button == APPROVE else "guardian deny approval-1 --why"
+        until(lambda: said in "".join(each["text"] for each in socket.slack.messages["D0ANNA"]), "a direct message")
+        stands = "used" if button == APPROVE else "pending"
+        until(lambda: world.systems.store.get("approval-1").status == stands, stands)
+
+
+def test_a_click_does_not_wait_behind_long_answers(card: tuple[World, str, str], socket: Socket) -> None:
+    world, channel, ts = card
+    held = threading.Event()
+    with connected(world, socket) as surface:
+        surface._speaker.answer = lambda event_id: held.wait(60)  # type: ignore[method-assign,assignment,return-value]
+        for _ in range(10):
+            socket.mention("retrain ChurnModel")
+        began = time.monotonic()
+        socket.click(APPROVE, "approval-1", channel=channel, ts=ts)
+        answered(socket, ts, "rollout-1", channel=channel)
+        assert time.monotonic() - began < 30
+        held.set()
+
+
 def test_a_double_click_decides_once_and_both_are_answered(card: tuple[World, str, str], socket: Socket) -> None:
     world, channel, ts = card
     with connected(world, socket):

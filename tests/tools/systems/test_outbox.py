@@ -167,7 +167,10 @@ def test_worse_calls_who_is_named_for_it_and_recovery_resolves_everywhere(desk: 
     assert desk.report("critical", run=desk.night(3)) is Change.reopened
     desk.deliver()
     assert "CRITICAL" in desk.slack.shown("#oncall")[0]["text"]
-    assert len(desk.slack.shown("#oncall")) == 1
+    assert (len(desk.slack.shown("#oncall")), desk.pager.paged) == (1, 1)
+    assert desk.report("critical", run=desk.night(8)) is Change.reminded
+    desk.deliver()
+    assert desk.pager.paged == 2
 
 
 def test_what_is_taken_by_a_person_is_acknowledged_and_reminds_nobody(desk: Desk) -> None:

@@ -45,13 +45,13 @@ class PagerDutyChannel:
         """Brings the incident there to the alert's state.
 
         Nobody is paged by good news, by what was over before it was told (an approval that was decided, say), nor again
-        by a repetition: who resolved the incident over there has seen it.
+        by a repetition or by what comes back within its quiet period: a trigger of what is resolved would page.
         """
         alert = letter.alert
         action = "resolve" if alert.resolved_at is not None else _ACTIONS[alert.status]
         stands = (letter.place or {}).get("action")
         over_before_told = action == "resolve" and stands is None and not letter.doubtful
-        known_there = action == "trigger" and stands in ("trigger", "acknowledge") and letter.calls_sent >= alert.calls
+        known_there = action == "trigger" and stands is not None and letter.calls_sent >= alert.calls
         if is_information(alert) or over_before_told or known_there:
             return letter.place
         event: dict[str, Any] = {

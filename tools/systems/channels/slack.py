@@ -28,8 +28,9 @@ API_URL = "https://slack.com/api/"
 EVENT = "guardian_alert"
 _SIGNS = {Severity.critical: ":red_circle:", Severity.warning: ":large_yellow_circle:"}
 _PAGES_LOOKED_AT = 5
-MOST_PARTS = 20
-"""Sections of one message."""
+MOST_PARTS = 4
+"""Sections of one message: `chat.postMessage` takes about 13,200 characters of blocks, whatever each may hold
+(https://github.com/slackapi/bolt-js/issues/2509)."""
 
 
 class SlackChannel:
