@@ -13,7 +13,7 @@ from evals.simshop import World as SimShop
 from evals.suite import base
 from evals.suite.asking import answer
 from evals.suite.base import DAY
-from evals.suite.faults import FaultyWarehouse
+from evals.suite.faults import FaultyWarehouse, replace_artifact
 from evals.suite.scenario import DAY_OF_DEPLOYMENT, Scenario
 from evals.suite.traffic import Traffic
 from policies.errors import GuardianError
@@ -111,6 +111,8 @@ class Stage:
             for each in self._scenario.answers:
                 if self._now - row.created_at < timedelta(hours=each.after_hours):
                     continue
+                if self._scenario.broken.replaced is not None:
+                    replace_artifact(self._systems, self._scenario.broken.replaced)
                 try:
                     decide(self._systems, row.id, each.by, approve=each.says == "approve", why=each.why)
                 except GuardianError:
