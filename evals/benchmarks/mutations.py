@@ -23,7 +23,7 @@ TOUCHED: Mapping[str, Sequence[Play]] = {
         ("denied", "runbook"),
         ("gate_off", "runbook"),
     ],
-    "_gate_faults": [("gate_fails", "promotes_always"), ("artifact_replaced", "runbook")],
+    "_gate_faults": [("gate_fails", "promotes_always"), ("denied", "runbook"), ("artifact_replaced", "runbook")],
     "may_promote_unasked": [("by_hand", "runbook")],
     "not_serving_already": [("canary_fails", "runbook")],
     "due": [("not_due", "runbook"), ("ingestion", "runbook")],
