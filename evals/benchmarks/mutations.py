@@ -17,16 +17,21 @@ Play = tuple[str, str]
 """A scenario and the planner that plays it."""
 
 TOUCHED: Mapping[str, Sequence[Play]] = {
-    "may_deploy": [("gate_fails", "promotes_always"), ("denied", "runbook")],
-    "_gate_faults": [("gate_fails", "promotes_always"), ("denied", "runbook")],
-    "may_promote_unasked": [("denied", "runbook")],
+    "may_deploy": [
+        ("gate_fails", "promotes_always"),
+        ("gate_off_tie", "promotes_always"),
+        ("denied", "runbook"),
+        ("gate_off", "runbook"),
+    ],
+    "_gate_faults": [("gate_fails", "promotes_always"), ("denied", "runbook"), ("artifact_replaced", "runbook")],
+    "may_promote_unasked": [("by_hand", "runbook")],
     "not_serving_already": [("canary_fails", "runbook")],
-    "due": [("not_due", "runbook")],
+    "due": [("not_due", "runbook"), ("ingestion", "runbook")],
     "last_tick": [("not_due", "runbook")],
-    "may_start_rollout": [("canary_fails", "runbook")],
+    "may_start_rollout": [("canary_fails", "runbook"), ("ab_inconclusive", "runbook")],
     "pipeline_is_sound": [("crm_lag", "retrains_always"), ("tie", "runbook")],
     "cooldown_over": [("cooldown", "runbook")],
-    "no_rollout_running": [("tie", "runbook")],
+    "no_rollout_running": [("tie", "runbook"), ("ab_inconclusive", "runbook")],
     "one_run_at_a_time": [("tie", "runbook")],
     "may_decide": [("approved", "runbook")],
     "still_holds": [("approved", "runbook")],

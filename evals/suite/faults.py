@@ -1,4 +1,5 @@
-"""What a scenario breaks in the warehouse: columns renamed on the way in, labels that stop, wrong scores, an outage."""
+"""What a scenario breaks: columns renamed on the way in, labels and rows that stop, wrong scores, an outage of the
+warehouse, and an artifact replaced in the registry."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ import pyarrow.compute as pc
 from evals.simshop.tables import FEATURES_TABLE, LABELS_TABLE, PREDICTIONS_TABLE
 from evals.suite.scenario import Broken
 from policies.errors import SystemDown
+from tools.systems.registry import DIGEST_TAG
+from tools.systems.systems import Systems
 from tools.systems.warehouse import Warehouse
 
 
@@ -39,6 +42,8 @@ class FaultyWarehouse(Warehouse):
             for scaled in self._broken.scaled:
                 if day >= scaled.since:
                     data = _with(data, scaled.column, pc.multiply(data[scaled.column], scaled.times))
+            if self._broken.rows_stop is not None and day >= self._broken.rows_stop:
+                data = data.slice(0, 0)
         elif table == LABELS_TABLE and name.startswith("arrived-") and self._broken.labels_stop is not None:
             if date.fromisoformat(name.removeprefix("arrived-")) >= self._broken.labels_stop:
                 data = data.slice(0, 0)
@@ -47,6 +52,12 @@ class FaultyWarehouse(Warehouse):
             wrong = pc.if_else(pc.greater_equal(data["scored_at"], since), pc.sqrt(data["score"]), data["score"])
             data = _with(data, "score", wrong)
         return super().append(table, data, name)
+
+
+def replace_artifact(systems: Systems, version: str) -> None:
+    """The registry holds another artifact of that version, for every model that has the version."""
+    for binding in systems.operations.models.values():
+        systems.registry.tag(binding.registry_name, version, DIGEST_TAG, "0" * 64)
 
 
 def _with(data: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:

@@ -13,7 +13,7 @@ from evals.simshop import World as SimShop
 from evals.suite import base
 from evals.suite.asking import answer
 from evals.suite.base import DAY
-from evals.suite.faults import FaultyWarehouse
+from evals.suite.faults import FaultyWarehouse, replace_artifact
 from evals.suite.scenario import DAY_OF_DEPLOYMENT, Scenario
 from evals.suite.traffic import Traffic
 from policies.errors import GuardianError
@@ -25,6 +25,8 @@ from tools.systems.systems import Systems
 HOUR = timedelta(hours=1)
 LONGEST_ROLLOUT = timedelta(days=5)
 """After the last night, a rollout that has not ended by then is left as it is."""
+
+YOUNG = timedelta(hours=6)
 
 Choose = Callable[[Systems], Planner]
 
@@ -85,7 +87,7 @@ class Stage:
             pending = self._answerable()
             if not rollouts and not pending and until_idle:
                 return
-            hours = 1 if pending else min((_hours(row) for row in rollouts), default=1)
+            hours = 1 if pending else min((_hours(row, self._now) for row in rollouts), default=1)
             end = min(self._now + hours * HOUR, until) if rollouts or pending else until
             for row in rollouts:
                 self._traffic[row.model].serve(self._now, end)
@@ -111,6 +113,8 @@ class Stage:
             for each in self._scenario.answers:
                 if self._now - row.created_at < timedelta(hours=each.after_hours):
                     continue
+                if self._scenario.broken.replaced is not None:
+                    replace_artifact(self._systems, self._scenario.broken.replaced)
                 try:
                     decide(self._systems, row.id, each.by, approve=each.says == "approve", why=each.why)
                 except GuardianError:
@@ -119,11 +123,11 @@ class Stage:
                 break
 
 
-def _hours(rollout: Evidence) -> int:
-    """How often the daemon's step is played: what needs hours by the hour, an experiment of weeks by the day."""
+def _hours(rollout: Evidence, now: datetime) -> int:
+    """How often the daemon's step is played: by the hour while a rollout is young, an A/B test's by the day."""
     if (rollout.body.get("declared") or {}).get("type") == "ab_test":
         return 24
-    return 1 if rollout.body["traffic_pct"] <= 10 else 6
+    return 1 if rollout.body["traffic_pct"] <= 10 and now - rollout.created_at < YOUNG else 6
 
 
 def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:

@@ -55,14 +55,18 @@ class Broken(Part):
     """What is wrong besides the causes in the world.
 
     `warehouse_down` lists nights (from 1) on which the warehouse answers nobody; `labels_stop` is the day from which
-    no label arrives; `scores_from` the day from which the scoring job writes the square root of every score.
+    no label arrives, `rows_stop` that from which no row of features does; `scores_from` the day from which the scoring
+    job writes the square root of every score. `replaced` is a version whose registered artifact is another one by the
+    time people answer.
     """
 
     columns: list[Column] = []
     scaled: list[Scaled] = []
     labels_stop: date | None = None
+    rows_stop: date | None = None
     scores_from: date | None = None
     warehouse_down: list[int] = []
+    replaced: str | None = None
     provider: Literal["down"] | None = None
     challenger: ServingFault | None = None
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.approval import may_decide
 from policies.errors import PolicyRefusal
 from policies.promotion import Decision, GateEvidence, may_deploy, may_promote_unasked, may_start_rollout
-from policies.retraining import cooldown_over, no_rollout_running, pipeline_is_sound
+from policies.retraining import cooldown_over, no_rollout_running, one_run_at_a_time, pipeline_is_sound
 
 NOW = datetime(2026, 2, 3)
 WEEK = timedelta(days=7)
@@ -103,6 +104,16 @@ def test_one_rollout_at_a_time() -> None:
     assert may_start_rollout("M", None).allowed
     assert not may_start_rollout("M", "rollout-1").allowed
     assert not no_rollout_running("rollout-1").allowed
+
+
+def test_one_training_at_a_time_and_the_refusal_names_the_other() -> None:
+    assert one_run_at_a_time(None).reasons == ()
+    assert one_run_at_a_time("train-1").reasons == ("train-1 is still running",)
+
+
+def test_who_may_not_decide_hears_who_may() -> None:
+    assert "; oncall, lead may decide" in may_decide("mallory", ["oncall", "lead"]).reasons[0]
+    assert "; nobody may decide" in may_decide("mallory", []).reasons[0]
 
 
 def test_broken_data_is_no_reason_to_retrain() -> None:

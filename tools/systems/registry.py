@@ -27,7 +27,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 RUN_TAG = "guardian.run"
-_DIGEST_TAG = "guardian.digest"
+DIGEST_TAG = "guardian.digest"
 _SIZE_TAG = "guardian.size_mb"
 
 
@@ -124,7 +124,7 @@ class Registry:
             metrics=dict(run.data.metrics),
             tags=dict(found.tags),
             aliases=tuple(found.aliases),
-            digest=found.tags.get(_DIGEST_TAG, ""),
+            digest=found.tags.get(DIGEST_TAG, ""),
             size_mb=float(found.tags.get(_SIZE_TAG, "nan")),
         )
 
@@ -195,7 +195,7 @@ class Registry:
         path = self._download(info.model_uri)
         try:
             file = next(path.glob("model.pkl"))
-            about = {_DIGEST_TAG: digest_file(file), _SIZE_TAG: f"{file.stat().st_size / 1e6:.6f}"}
+            about = {DIGEST_TAG: digest_file(file), _SIZE_TAG: f"{file.stat().st_size / 1e6:.6f}"}
         finally:
             shutil.rmtree(path, ignore_errors=True)
         # The last step, with everything it needs at once: a version that is there is whole.
@@ -215,7 +215,7 @@ class Registry:
                     raise InputError(f"version {version} of {name!r} is not {wanted}", where="model registry")
                 file = path / "model.pkl"
                 self.tag(name, found.version, _SIZE_TAG, f"{file.stat().st_size / 1e6:.6f}")
-                self.tag(name, found.version, _DIGEST_TAG, digest_file(file))
+                self.tag(name, found.version, DIGEST_TAG, digest_file(file))
             finally:
                 shutil.rmtree(path, ignore_errors=True)
         self.set_alias(name, CHAMPION, found.version)
