@@ -37,7 +37,7 @@ def compile_onnx(pipeline: Any, schema: FeatureSchema) -> ArrayPath:
 def import_runtime() -> None:
     """Imports what a load needs while there is time for it; where the extra is not installed, nothing."""
     with suppress(ImportError):
-        import onnx
+        import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
 
 
