@@ -18,11 +18,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 def compile_onnx(pipeline: Any, schema: FeatureSchema) -> ArrayPath:
     """The path of a fitted pipeline. Raises NotConvertible with the reason, also where the extra is not installed."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        raise NotConvertible("the extra onnx is not installed") from None
+    require_onnx()
     converter = Converter(pipeline, schema)
     session = open_session(converter.matrix_graph())
 
@@ -34,11 +30,19 @@ def compile_onnx(pipeline: Any, schema: FeatureSchema) -> ArrayPath:
     return ArrayPath(schema, converter.columns(), final)
 
 
-def import_runtime() -> None:
-    """Imports what a load needs while there is time for it; where the extra is not installed, nothing."""
-    with suppress(ImportError):
+def require_onnx() -> None:
+    """Raises NotConvertible where the extra is not installed."""
+    try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
+    except ImportError:
+        raise NotConvertible("the extra onnx is not installed: pip install 'mlops-guardian[onnx]'") from None
+
+
+def import_runtime() -> None:
+    """Imports what a load needs while there is time for it; where the extra is not installed, nothing."""
+    with suppress(NotConvertible):
+        require_onnx()
 
 
 def open_session(model: Any) -> Any:

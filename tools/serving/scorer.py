@@ -8,29 +8,20 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from tools.serving.array_path import UNKNOWN, ArrayPath, Column, Scores, compile_array_path
+from tools.serving.array_path import ArrayPath, Column, Scores, compile_array_path
 from tools.serving.features import FeatureSchema, Values
-
-PARITY = 1e-9
-"""Largest allowed difference between a compiled path's score and the pipeline's."""
-PARITY_ROWS = 128
+from tools.serving.parity import Row, ScoringPath, compare, probes
 
 log = logging.getLogger("guardian.gateway")
-Row = tuple[Any, ...]
 PathName = Literal["onnx", "trees", "array", "pipeline"]
 
 
 class ScoringFailed(Exception):
     """The model raised, or gave something that is not a probability."""
-
-
-class _Path(Protocol):
-    def encode(self, values: Values) -> Row: ...
-    def score(self, rows: Sequence[Row]) -> Scores: ...
 
 
 class PipelinePath:
@@ -64,7 +55,12 @@ class Scorer:
     """
 
     def __init__(
-        self, version: str, schema: FeatureSchema, path: _Path, path_name: PathName, why_not_onnx: str | None = None
+        self,
+        version: str,
+        schema: FeatureSchema,
+        path: ScoringPath,
+        path_name: PathName,
+        why_not_onnx: str | None = None,
     ) -> None:
         self.version = version
         self.schema = schema
@@ -94,17 +90,17 @@ def build_scorer(pipeline: Any, schema: FeatureSchema, version: str) -> Scorer:
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     paths, why_not_onnx = compile_paths(pipeline, schema)
     columns = list(paths.values())[-1].columns if paths else ()
-    schema = _understood_nulls(pipeline, schema, columns)
+    schema = understood_nulls(pipeline, schema, columns)
     original = PipelinePath(pipeline, schema)
     instances = probes(pipeline, schema, columns) if paths else []
     scorer = Scorer(version, schema, original, "pipeline", why_not_onnx)
     for name, path in paths.items():
-        differs = difference(path, original, instances)
-        if differs is None:
+        found = compare(path, original, instances)
+        if found.holds:
             scorer = Scorer(version, schema, path, name, why_not_onnx)
             break
         if name == "onnx":
-            scorer.why_not_onnx = why_not_onnx = differs
+            scorer.why_not_onnx = why_not_onnx = str(found)
     reason = f", not by onnx: {why_not_onnx}" if why_not_onnx else ""
     log.info("version %s is scored by its %s path%s", version, scorer.path_name, reason)
     return scorer
@@ -138,56 +134,7 @@ def load_scorer(folder: Path) -> Scorer:
     return build_scorer(load_local(folder), FeatureSchema.of(manifest["features"]), str(manifest["version"]))
 
 
-def probes(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> list[Values]:
-    """Instances for the parity check: at the trees' own thresholds and a hair above, nulls, unknown categories."""
-    rng = np.random.default_rng(0)
-    known: dict[str, list[Any]] = {}
-    for column in columns:
-        if column.codes is not None:
-            taken = [value for value in column.codes if value is not None or schema.null_strings]
-            known[column.feature] = [*taken, *([UNKNOWN] if column.unknown is not None else [])]
-    numbers = rng.normal(size=(PARITY_ROWS, len(schema.numeric))) * 10.0 ** rng.uniform(-1, 4, (PARITY_ROWS, 1))
-    for i, thresholds in _thresholds(pipeline, schema, columns).items():
-        at = rng.choice(thresholds, PARITY_ROWS // 2)
-        at[::2] = np.nextafter(at[::2], np.inf)
-        numbers[: PARITY_ROWS // 2, i] = at
-    missing = rng.random(numbers.shape) < (0.1 if schema.null_numbers else 0.0)
-    rows: list[Values] = []
-    for row, gaps in zip(numbers.tolist(), missing.tolist(), strict=True):
-        strings = tuple(known.get(name, [""])[rng.integers(len(known.get(name, [""])))] for name in schema.categorical)
-        rows.append((tuple(None if gap else x for x, gap in zip(row, gaps, strict=True)), strings))
-    return rows
-
-
-def _thresholds(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> dict[int, Any]:
-    estimator = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
-    mapper, mask = getattr(estimator, "_bin_mapper", None), getattr(estimator, "is_categorical_", None)
-    if mapper is None or len(mapper.bin_thresholds_) != len(columns):
-        return {}
-    order = list(columns)
-    if mask is not None:
-        order = [order[i] for i in np.argsort(~mask, kind="stable")]  # categorical ones first, as it was fitted
-    pairs = zip(order, mapper.bin_thresholds_, strict=True)
-    numeric = schema.numeric
-    return {numeric.index(c.feature): t for c, t in pairs if c.feature in numeric and len(t)}
-
-
-def difference(path: _Path, original: _Path, instances: list[Values]) -> str | None:
-    """How a path's answers differ from the original's by more than PARITY or in a label; None where they do not."""
-    try:
-        ours = path.score([path.encode(values) for values in instances])
-        theirs = original.score([original.encode(values) for values in instances])
-        alone = path.score([path.encode(instances[0])])
-    except Exception as error:
-        return f"the rows of the parity check fail: {type(error).__name__}: {error}"
-    most = max(float(np.max(np.abs(ours - theirs))), abs(float(alone[0] - ours[0])))
-    flips = int(np.sum((ours >= 0.5) != (theirs >= 0.5)))
-    if most <= PARITY and not flips:
-        return None
-    return f"its scores differ by up to {most:.2g} and {flips} of {len(instances)} labels"
-
-
-def _understood_nulls(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> FeatureSchema:
+def understood_nulls(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> FeatureSchema:
     """The schema with what the pipeline itself does of nulls: many models raise on a missing number or category."""
     coded = {column.feature: column.codes for column in columns if column.codes}
     some = tuple(next(iter(coded.get(name, {""}))) for name in schema.categorical)
@@ -202,7 +149,7 @@ def _understood_nulls(pipeline: Any, schema: FeatureSchema, columns: Sequence[Co
     )
 
 
-def _scores(path: _Path, values: Values) -> bool:
+def _scores(path: ScoringPath, values: Values) -> bool:
     try:
         path.score([path.encode(values)])
     except Exception:
