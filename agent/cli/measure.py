@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,6 +90,19 @@ def score(
     session.emit(result, render.scoring)
 
 
+def export(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder.")],
+    version: Annotated[str | None, typer.Option("--version", metavar="V", help="The champion unless told.")] = None,
+) -> None:
+    """Writes a model for the edge: ONNX, what it takes, and its parity with the registered one."""
+    from tools.serving.edge import export as write
+
+    session: Session = context.obj
+    session.emit(write(session.systems, model, version, to), render.export)
+
+
 Planner = Annotated[
     str | None,
     typer.Option("--planner", metavar="P", help="openai or runbook; openai where a key is set, else runbook."),
@@ -122,5 +136,6 @@ COMMANDS = {
     "evaluate": evaluate,
     "kpis": kpis,
     "score": score,
+    "export": export,
     "triage": triage,
 }

@@ -235,3 +235,13 @@ def scoring(result: Any) -> str:
         f"{result.partition_end:%Y-%m-%d %H:%M} scored by {result.model} version {result.version} into {result.output} "
         f"in {result.seconds:.1f} s{before}{where}"
     )
+
+
+def export(result: Any) -> str:
+    """One edge export."""
+    parity = result.parity
+    return (
+        f"{result.model} version {result.version} is in {result.folder}: model.onnx, manifest.json, parity.json\n"
+        f"  on {parity.holdout_rows:,} rows of the holdout and {parity.generated_rows:,} made for the check its scores "
+        f"differ by at most {parity.max_difference:.1g}, {parity.label_flips} labels"
+    )

@@ -2,7 +2,8 @@
 
 A model of 20 features (100 boosted trees, behind scaling or alone), one row a request as JSON, one core for the server
 with all its processes, another for the client. The gateway validates each request and logs each answer; *routed* gives
-half of the requests to a challenger in its own process on the same core. 8 and 32 connections keep sending (closed
+half of the requests to a challenger in its own process on the same core. Both models are scored by ONNX, and again
+where the extra `onnx` is not installed. 8 and 32 connections keep sending (closed
 loop); the p99 is of 500 requests a second offered whatever the answers take (open loop).
 """
 
@@ -67,10 +68,17 @@ def measure(server: Server, seconds: float) -> Measured:
 
 
 @contextmanager
-def gateway(home: Path, core: int) -> Iterator[tuple[GatewayProcess, Server]]:
-    """Our gateway, on one core with its challengers."""
+def gateway(home: Path, core: int, *, onnx: bool) -> Iterator[tuple[GatewayProcess, Server]]:
+    """Our gateway, on one core with its challengers; as where the extra `onnx` is installed, or is not."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    if not onnx:
+        hidden = home / "without_onnx"
+        hidden.mkdir(exist_ok=True)
+        (hidden / "onnxruntime.py").write_text("raise ImportError\n")
+        paths.insert(0, str(hidden))
     with on_one_core(core):
-        process = GatewayProcess(home / "operations.yaml", MODEL).start()
+        environment = {"PYTHONPATH": os.pathsep.join(paths)}
+        process = GatewayProcess(home / "operations.yaml", MODEL, environment=environment).start()
     try:
         yield process, Server(process.predict_url, "features")
     finally:
@@ -90,12 +98,13 @@ def main(arguments: Sequence[str]) -> None:
     found: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as folder, registered(Path(folder)) as systems, _client_core() as core:
         home = Path(folder)
-        with gateway(home, core) as (process, server):
-            for champion, challenger in (SCALED, BARE):
-                for routed in (False, True):
-                    share(systems, champion, challenger if routed else None)
-                    path = process.readiness()["path"]
-                    found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = measure(server, options.seconds)
+        for onnx in (True, False):
+            with gateway(home, core, onnx=onnx) as (process, server):
+                for name, (champion, challenger) in (("scaled", SCALED), ("bare", BARE)):
+                    for routed in (False, True):
+                        share(systems, champion, challenger if routed else None)
+                        path = f"{process.readiness()['path']}, {name}"
+                        found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = measure(server, options.seconds)
         example = dict.fromkeys(frame(1).columns, 0.0)
         for name in chosen:
             try:
@@ -121,13 +130,13 @@ def _client_core() -> Iterator[int]:
 def _table(found: Mapping[str, Measured]) -> str:
     base = found.get(MLFLOW)
     head = "".join(f"{f'req/s at {n}':>14}{'ratio':>8}" for n in CONNECTIONS)
-    lines = [f"{'server':<34}{head}{'p99 at 500/s':>15}{'held':>8}{'failed':>8}"]
+    lines = [f"{'server':<38}{head}{'p99 at 500/s':>15}{'held':>8}{'failed':>8}"]
     for name, each in found.items():
         cells = ""
         for n in CONNECTIONS:
             ratio = f"{each.rates[n] / base.rates[n]:.1f}x" if base else "--"
             cells += f"{each.rates[n]:>14,.0f}{ratio:>8}"
-        lines.append(f"{name:<34}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
+        lines.append(f"{name:<38}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
     for alone in [name for name in found if name.endswith(DIRECT)]:
         routed = found[alone.removesuffix(DIRECT) + ROUTED]
         kept = " and ".join(f"{routed.rates[n] / found[alone].rates[n]:.2f} at {n}" for n in CONNECTIONS)

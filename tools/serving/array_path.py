@@ -115,7 +115,7 @@ def _transformed(transformer: Any, schema: FeatureSchema) -> list[Column] | None
     """The columns a fitted ColumnTransformer puts out, in its order."""
     columns: list[Column] = []
     for _, part, selected in transformer.transformers_:
-        names = _names(selected, [str(name) for name in getattr(transformer, "feature_names_in_", schema.order)])
+        names = column_names(selected, [str(name) for name in getattr(transformer, "feature_names_in_", schema.order)])
         if isinstance(part, str) and part == "drop":
             continue
         added = _plain(part, names, schema)
@@ -125,7 +125,8 @@ def _transformed(transformer: Any, schema: FeatureSchema) -> list[Column] | None
     return columns
 
 
-def _names(selected: Any, available: list[str]) -> list[str]:
+def column_names(selected: Any, available: list[str]) -> list[str]:
+    """The columns that a ColumnTransformer's part is given, by any of its ways to say so."""
     if isinstance(selected, str):
         return [selected]
     if isinstance(selected, slice):

@@ -27,6 +27,7 @@ from typing import Any
 
 from tools.serving.features import InvalidInstance
 from tools.serving.frames import FrameReader, pack
+from tools.serving.onnx_path import import_runtime
 from tools.serving.scorer import Scorer, ScoringFailed, load_scorer
 
 _RECEIVE = 1 << 18
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     _die_with_parent(int(arguments[1]))
     for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while there is time
+    import_runtime()
     gc.collect()
     gc.freeze()  # a full collection over the libraries' objects would take longer than the deadline
     with socket.socket(fileno=int(arguments[0])) as connection:

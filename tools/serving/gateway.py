@@ -25,6 +25,7 @@ from tools.serving.app import GatewayApp
 from tools.serving.challenger import DEADLINE_SECONDS, deadline_of
 from tools.serving.contract import Contract
 from tools.serving.metrics import Metrics
+from tools.serving.onnx_path import import_runtime
 from tools.serving.prediction_log import PredictionLog
 from tools.serving.reloader import Reloader
 from tools.serving.router import Router
@@ -82,6 +83,7 @@ class Gateway:
             "split": split.number if split is not None else None,
             "champion": split.champion if split is not None else None,
             "path": serving.champion.path_name if serving is not None else None,
+            "why_not_onnx": serving.champion.why_not_onnx if serving is not None else None,
             "challenger": challenger.version if challenger is not None else None,
             "challenger_pct": split.challenger_pct if split is not None else 0.0,
             "mirrored": serving is not None and serving.mirror is not None,
@@ -183,6 +185,7 @@ def _prepare() -> None:
     sys.setswitchinterval(0.0005)
     for module in ("pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while no request waits
+    import_runtime()
     gc.collect()
     gc.freeze()  # half a million objects of the libraries, which every full collection would walk through: 200 ms
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from tools.serving.array_path import UNKNOWN, ArrayPath, Scores, compile_array_path
+from tools.serving.array_path import ArrayPath, Column, Scores, compile_array_path
 from tools.serving.features import FeatureSchema, Values
+from tools.serving.parity import Row, ScoringPath, compare, probes
 
-PARITY = 1e-9
-"""Largest allowed difference between a compiled path's score and the pipeline's."""
-PARITY_ROWS = 128
-
-Row = tuple[Any, ...]
-PathName = Literal["trees", "array", "pipeline"]
+log = logging.getLogger("guardian.gateway")
+PathName = Literal["onnx", "trees", "array", "pipeline"]
 
 
 class ScoringFailed(Exception):
     """The model raised, or gave something that is not a probability."""
-
-
-class _Path(Protocol):
-    def encode(self, values: Values) -> Row: ...
-    def score(self, rows: Sequence[Row]) -> Scores: ...
 
 
 class PipelinePath:
@@ -56,12 +49,23 @@ class PipelinePath:
 
 
 class Scorer:
-    """Scores instances of one model version: the probability of the positive class."""
+    """Scores instances of one model version: the probability of the positive class.
 
-    def __init__(self, version: str, schema: FeatureSchema, path: _Path, path_name: PathName) -> None:
+    `why_not_onnx`: where its path is not the ONNX one, what kept it from that.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        schema: FeatureSchema,
+        path: ScoringPath,
+        path_name: PathName,
+        why_not_onnx: str | None = None,
+    ) -> None:
         self.version = version
         self.schema = schema
         self.path_name = path_name
+        self.why_not_onnx = why_not_onnx
         self._path = path
 
     def encode(self, values: Values) -> Row:
@@ -81,21 +85,45 @@ class Scorer:
 
 
 def build_scorer(pipeline: Any, schema: FeatureSchema, version: str) -> Scorer:
-    """The fastest path that passes the parity check: bare trees, then the array path, then the pipeline itself."""
-    from tools.serving.boosting import compile_trees
-
+    """The fastest path that passes the parity check: ONNX, bare trees, the array path, else the pipeline itself."""
     # The estimator may have been fitted with column names, and would warn on every call that an array has none.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
-    schema = _understood_nulls(pipeline, schema)
+    paths, why_not_onnx = compile_paths(pipeline, schema)
+    columns = list(paths.values())[-1].columns if paths else ()
+    schema = understood_nulls(pipeline, schema, columns)
     original = PipelinePath(pipeline, schema)
+    instances = probes(pipeline, schema, columns) if paths else []
+    scorer = Scorer(version, schema, original, "pipeline", why_not_onnx)
+    for name, path in paths.items():
+        found = compare(path, original, instances)
+        if found.holds:
+            scorer = Scorer(version, schema, path, name, why_not_onnx)
+            break
+        if name == "onnx":
+            scorer.why_not_onnx = why_not_onnx = str(found)
+    reason = f", not by onnx: {why_not_onnx}" if why_not_onnx else ""
+    log.info("version %s is scored by its %s path%s", version, scorer.path_name, reason)
+    return scorer
+
+
+def compile_paths(pipeline: Any, schema: FeatureSchema) -> tuple[dict[PathName, ArrayPath], str | None]:
+    """The paths that understand the pipeline, the fastest first; and why the ONNX path does not."""
+    from tools.serving.boosting import compile_trees
+    from tools.serving.onnx_path import compile_onnx
+    from tools.serving.onnx_trees import NotConvertible
+
+    paths: dict[PathName, ArrayPath] = {}
+    why_not_onnx = None
+    try:
+        paths["onnx"] = compile_onnx(pipeline, schema)
+    except NotConvertible as reason:
+        why_not_onnx = str(reason)
     array = compile_array_path(pipeline, schema)
     if array is not None:
         trees = compile_trees(array, pipeline)
-        candidates: list[tuple[PathName, ArrayPath]] = [("trees", trees)] if trees is not None else []
-        for name, path in [*candidates, ("array", array)]:
-            if _agrees(path, original, probes(pipeline, array)):
-                return Scorer(version, schema, path, name)
-    return Scorer(version, schema, original, "pipeline")
+        paths |= {"trees": trees} if trees is not None else {}
+        paths["array"] = array
+    return paths, why_not_onnx
 
 
 def load_scorer(folder: Path) -> Scorer:
@@ -106,54 +134,9 @@ def load_scorer(folder: Path) -> Scorer:
     return build_scorer(load_local(folder), FeatureSchema.of(manifest["features"]), str(manifest["version"]))
 
 
-def probes(pipeline: Any, path: ArrayPath) -> list[Values]:
-    """Instances for the parity check: at the trees' own thresholds where there are any, nulls, unknown categories."""
-    rng = np.random.default_rng(0)
-    schema = path.schema
-    known: dict[str, list[Any]] = {}
-    for column in path.columns:
-        if column.codes is not None:
-            known[column.feature] = [*column.codes, *([UNKNOWN] if column.unknown is not None else [])]
-    numbers = rng.normal(size=(PARITY_ROWS, len(schema.numeric))) * 10.0 ** rng.uniform(-1, 4, (PARITY_ROWS, 1))
-    for i, thresholds in _thresholds(pipeline, path).items():
-        numbers[: PARITY_ROWS // 2, i] = rng.choice(thresholds, PARITY_ROWS // 2)
-    missing = rng.random(numbers.shape) < (0.1 if schema.null_numbers else 0.0)
-    rows: list[Values] = []
-    for row, gaps in zip(numbers.tolist(), missing.tolist(), strict=True):
-        strings = tuple(known.get(name, [""])[rng.integers(len(known.get(name, [""])))] for name in schema.categorical)
-        rows.append((tuple(None if gap else x for x, gap in zip(row, gaps, strict=True)), strings))
-    return rows
-
-
-def _thresholds(pipeline: Any, path: ArrayPath) -> dict[int, Any]:
-    estimator = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
-    mapper, mask = getattr(estimator, "_bin_mapper", None), getattr(estimator, "is_categorical_", None)
-    if mapper is None or len(mapper.bin_thresholds_) != len(path.columns):
-        return {}
-    order = list(path.columns)
-    if mask is not None:
-        order = [order[i] for i in np.argsort(~mask, kind="stable")]  # categorical ones first, as it was fitted
-    pairs = zip(order, mapper.bin_thresholds_, strict=True)
-    numeric = path.schema.numeric
-    return {numeric.index(c.feature): t for c, t in pairs if c.feature in numeric and len(t)}
-
-
-def _agrees(path: _Path, original: _Path, instances: list[Values]) -> bool:
-    try:
-        ours = path.score([path.encode(values) for values in instances])
-        theirs = original.score([original.encode(values) for values in instances])
-        alone = path.score([path.encode(instances[0])])
-    except Exception:
-        return False
-    same_labels = np.array_equal(ours >= 0.5, theirs >= 0.5)
-    close = np.max(np.abs(ours - theirs)) <= PARITY and abs(alone[0] - ours[0]) <= PARITY
-    return bool(same_labels and close)
-
-
-def _understood_nulls(pipeline: Any, schema: FeatureSchema) -> FeatureSchema:
+def understood_nulls(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> FeatureSchema:
     """The schema with what the pipeline itself does of nulls: many models raise on a missing number or category."""
-    array = compile_array_path(pipeline, schema)
-    coded = {column.feature: column.codes for column in (array.columns if array is not None else ()) if column.codes}
+    coded = {column.feature: column.codes for column in columns if column.codes}
     some = tuple(next(iter(coded.get(name, {""}))) for name in schema.categorical)
     zeros, no_numbers, no_strings = (0.0,) * len(schema.numeric), (None,) * len(schema.numeric), (None,) * len(some)
     original = PipelinePath(pipeline, schema)
@@ -166,7 +149,7 @@ def _understood_nulls(pipeline: Any, schema: FeatureSchema) -> FeatureSchema:
     )
 
 
-def _scores(path: _Path, values: Values) -> bool:
+def _scores(path: ScoringPath, values: Values) -> bool:
     try:
         path.score([path.encode(values)])
     except Exception:

@@ -1,0 +1,137 @@
+"""scikit-learn's steps over numbers, and its classifiers, as ONNX nodes in double precision.
+
+Each does the operations of the step's own `transform` or `predict_proba` in their order, so that not a bit differs but
+where sums are taken in another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tools.serving.onnx_trees import NotConvertible, Tree, ensemble, histogram_trees, plain_tree
+
+
+class Graph:
+    """Nodes and constants, added one after the other; every call gives the name of what it adds."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, values: Any) -> str:
+        """A fixed array."""
+        from onnx import numpy_helper
+
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, domain: str = "", output: str | None = None, **attributes: Any) -> str:
+        """A node; arrays among its attributes become tensors."""
+        from onnx import helper, numpy_helper
+
+        name = output or f"n{len(self.nodes)}"
+        tensors = {
+            key: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            for key, value in attributes.items()
+        }
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], domain=domain, **tensors))
+        return name
+
+
+def steps_of(pipeline: Any) -> list[Any]:
+    """The steps of a pipeline and of those inside it, in order; [None] where they do nothing."""
+    steps = [step for _, step in pipeline.steps] if type(pipeline).__name__ == "Pipeline" else [pipeline]
+    nested = [inner for step in steps for inner in (steps_of(step) if type(step).__name__ == "Pipeline" else [step])]
+    return [step for step in nested if step is not None and step != "passthrough"] or [None]
+
+
+def over_numbers(graph: Graph, matrix: str, steps: Sequence[Any]) -> str:
+    """The matrix after steps over numbers alone, each with the operations of its `transform`, in their order."""
+    for step in [inner for outer in steps for inner in steps_of(outer)]:
+        match type(step).__name__:
+            case "NoneType":
+                continue
+            case "FunctionTransformer" if step.func is None:
+                continue
+            case "SimpleImputer":
+                matrix = _imputed(graph, matrix, step)
+            case "StandardScaler":
+                matrix = _by(graph, matrix, ("Sub", step.mean_ if step.with_mean else None), ("Div", step.scale_))
+            case "RobustScaler":
+                matrix = _by(graph, matrix, ("Sub", step.center_), ("Div", step.scale_))
+            case "MinMaxScaler" if not step.clip:
+                matrix = _by(graph, matrix, ("Mul", step.scale_), ("Add", step.min_))
+            case other:
+                raise NotConvertible(f"{step if isinstance(step, str) else other} is not understood")
+    return matrix
+
+
+def _by(graph: Graph, matrix: str, *operations: tuple[str, Any]) -> str:
+    for operator, values in operations:
+        if values is not None:
+            matrix = graph.add(operator, matrix, graph.constant(np.asarray(values, dtype=np.float64)))
+    return matrix
+
+
+def _imputed(graph: Graph, matrix: str, step: Any) -> str:
+    filled = np.asarray(step.statistics_, dtype=np.float64)
+    missing = step.missing_values
+    if step.add_indicator or np.isnan(filled).any() or not (isinstance(missing, float) and np.isnan(missing)):
+        raise NotConvertible("a SimpleImputer with an indicator, an empty column, or of something else than NaN")
+    return graph.add("Where", graph.add("IsNaN", matrix), graph.constant(filled), matrix)
+
+
+def _ensemble(graph: Graph, matrix: str, trees: Sequence[Tree]) -> str:
+    return graph.add("TreeEnsemble", matrix, domain="ai.onnx.ml", aggregate_function=1, **ensemble(trees))  # the sum
+
+
+def _in_single_precision(graph: Graph, matrix: str) -> str:
+    """As these estimators read their input; their thresholds are double."""
+    return graph.add("Cast", graph.add("Cast", matrix, to=1), to=11)  # float, double
+
+
+def _histogram_boosting(graph: Graph, matrix: str, estimator: Any) -> str:
+    raw = _ensemble(graph, matrix, histogram_trees(estimator))
+    return graph.add("Sigmoid", graph.add("Add", raw, graph.constant(np.asarray(estimator._baseline_prediction))))
+
+
+def _boosting(graph: Graph, matrix: str, estimator: Any) -> str:
+    trees = [plain_tree(each.tree_, estimator.learning_rate) for each in estimator.estimators_[:, 0]]
+    if estimator.loss != "log_loss":
+        raise NotConvertible(f"the loss {estimator.loss} of GradientBoostingClassifier")
+    start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))
+    if estimator.init not in (None, "zero"):
+        raise NotConvertible("a GradientBoostingClassifier that starts from another estimator")
+    raw = _ensemble(graph, _in_single_precision(graph, matrix), trees)
+    return graph.add("Sigmoid", graph.add("Add", raw, graph.constant(np.asarray(start, dtype=np.float64))))
+
+
+def _forest(graph: Graph, matrix: str, estimator: Any) -> str:
+    trees = [plain_tree(each.tree_) for each in estimator.estimators_]
+    raw = _ensemble(graph, _in_single_precision(graph, matrix), trees)
+    return graph.add("Div", raw, graph.constant(np.float64(len(trees))))
+
+
+def _one_tree(graph: Graph, matrix: str, estimator: Any) -> str:
+    return _ensemble(graph, _in_single_precision(graph, matrix), [plain_tree(estimator.tree_)])
+
+
+def _logistic(graph: Graph, matrix: str, estimator: Any) -> str:
+    product = graph.add("MatMul", matrix, graph.constant(np.asarray(estimator.coef_.T, dtype=np.float64)))
+    start = np.asarray(estimator.intercept_, dtype=np.float64).reshape(1, 1)
+    return graph.add("Sigmoid", graph.add("Add", product, graph.constant(start)))
+
+
+ESTIMATORS: Mapping[str, Callable[[Graph, str, Any], str]] = {
+    "HistGradientBoostingClassifier": _histogram_boosting,
+    "GradientBoostingClassifier": _boosting,
+    "RandomForestClassifier": _forest,
+    "ExtraTreesClassifier": _forest,
+    "DecisionTreeClassifier": _one_tree,
+    "LogisticRegression": _logistic,
+}
+"""By class: adds the probability of the second class, (rows, 1), given a matrix."""
