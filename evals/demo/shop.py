@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tools.serving.batch import score_window
 from tools.serving.client import failures, send
 from tools.serving.process import GatewayProcess
 from tools.systems.clock import VirtualClock
+from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
@@ -73,9 +75,13 @@ class Shop:
         from tools.check_drift.tool import start_monitor
         from tools.retrain.tool import train_first_champion
 
+        registered = self.systems.operations.model(MODEL).registry_name
         self.set_time(DEPLOYED)
         self._say("building SimShop: 24 months of 100,000 registered customers …")
-        self.world.build_history(self.systems.warehouse)
+        with ThreadPoolExecutor(1) as beside:  # MLflow takes seconds to import, and to make its tables
+            registry = beside.submit(self.systems.registry.alias, registered, CHAMPION)
+            self.world.build_history(self.systems.warehouse)
+            registry.result()
         self._say("training the first champion on the rolling 12 months before its holdout …")
         first = train_first_champion(self.systems, MODEL, DEPLOYED)
         assert first.version is not None

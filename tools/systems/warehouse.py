@@ -210,13 +210,18 @@ class Warehouse:
 
     def append(self, table: str, data: pa.Table, name: str) -> Path:
         """Adds `data` as the file `name`.parquet, replacing a file of that name; readers see all of it or nothing."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         folder = self.folder(table)
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{name}.{secrets.token_hex(4)}.partial"
         try:
-            pq.write_table(data, partial, compression="zstd", compression_level=1, row_group_size=65_536)
+            # Texts repeat and numbers do not: to look for repeated numbers takes half as long again to write.
+            texts = [field.name for field in data.schema if not pa.types.is_primitive(field.type)]
+            pq.write_table(
+                data, partial, compression="zstd", compression_level=1, row_group_size=65_536, use_dictionary=texts
+            )
             final = folder / f"{name}.parquet"
             partial.replace(final)
         finally:
