@@ -103,6 +103,7 @@ class Warehouse:
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._known: set[str] = set()
+        self._shown = 0  # so often was a table shown
         self._unreadable: dict[str, str] = {}
 
     def query(
@@ -119,6 +120,7 @@ class Warehouse:
         import duckdb
 
         with self._faults_named(sql):
+            seen = self._shown
             try:
                 found = self._answer(sql, params, most_rows, seconds)
             except duckdb.BinderException as error:
@@ -128,7 +130,8 @@ class Warehouse:
                 self._look()
                 found = self._answer(sql, params, most_rows, seconds)
             except duckdb.CatalogException:
-                if not self._look():
+                self._look()
+                if self._shown == seen:  # nor has another thread looked meanwhile
                     raise
                 found = self._answer(sql, params, most_rows, seconds)
         return within(found, most_rows)
@@ -270,8 +273,8 @@ class Warehouse:
                 self._connection = self._connect()
             return self._connection.cursor()
 
-    def _look(self) -> bool:
-        """Shows queries the tables that came in since the last look; whether there are such.
+    def _look(self) -> None:
+        """Shows queries the tables that came in since the last look.
 
         Not before each query: a look at a thousand folders takes as long as a query does.
         """
@@ -281,7 +284,7 @@ class Warehouse:
             new = [table for table in self.tables() if table not in self._known]
             for table in new:
                 self._show(self._connection, table)
-            return bool(new)
+            self._shown += len(new)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         import duckdb

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -134,3 +136,19 @@ def test_ctrl_c_within_a_query_is_a_ctrl_c(warehouse: Warehouse) -> None:
         time.sleep(0.5)
         asking.send_signal(signal.SIGINT)
         assert asking.communicate(timeout=30)[0] == "RuntimeError\n"
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_table_that_came_in_is_found_by_all_threads_at_once(tmp_path: Path, number: int) -> None:
+    (tmp_path / "warehouse").mkdir()
+    fresh = Warehouse(tmp_path / "warehouse")
+    fresh.append("ml.t", pa.table({"x": [number]}), "first")
+    together = threading.Barrier(8)
+
+    def ask(_: int) -> object:
+        together.wait()
+        return fresh.query("SELECT x FROM ml.t").column(0).to_pylist()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(8))) == [[number]] * 8
+    fresh.close()
