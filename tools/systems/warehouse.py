@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -141,9 +142,13 @@ class Warehouse:
     ) -> pa.Table:
         with self._reading() as cursor:
             bound = self._bound(cursor, sql, params)
-            with _interrupted_after(seconds, cursor):
+
+            def run() -> pa.Table:
                 relation = cursor.sql(sql, params=bound)
                 return (relation if most_rows is None else relation.limit(most_rows + 1)).to_arrow_table()
+
+            with _interrupted_after(seconds, cursor):
+                return _interruptible(run, cursor)
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it: its tables, columns, types and parameters. Raises InputError."""
@@ -178,7 +183,7 @@ class Warehouse:
 
     @contextmanager
     def _faults_named(self, sql: str) -> Iterator[None]:
-        """DuckDB's errors as ours, and a Ctrl-C, which it makes a RuntimeError of, as a Ctrl-C."""
+        """DuckDB's errors as ours."""
         import duckdb
 
         try:
@@ -194,10 +199,6 @@ class Warehouse:
             raise SystemDown(_first_line(error), where="warehouse") from error
         except duckdb.Error as error:
             raise InputError(_first_line(error), where="query") from error
-        except RuntimeError as error:
-            if str(error) == "Query interrupted":
-                raise KeyboardInterrupt from error
-            raise
 
     def read(
         self,
@@ -353,6 +354,19 @@ def _interrupted_after(seconds: float | None, cursor: duckdb.DuckDBPyConnection)
         yield
     finally:
         timer.cancel()
+
+
+def _interruptible(run: Callable[[], pa.Table], cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+    """What `run` gives, where a Ctrl-C ends it: DuckDB looks for one only between its tasks, which may be long."""
+    if threading.current_thread() is not threading.main_thread():
+        return run()
+    with ThreadPoolExecutor(1) as beside:
+        answer = beside.submit(run)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            cursor.interrupt()
+            raise
 
 
 def quote(name: str) -> str:

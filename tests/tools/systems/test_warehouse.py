@@ -122,8 +122,8 @@ warehouse.query("SELECT 1")
 print("asking", flush=True)
 try:
     warehouse.query("SELECT sum(sin(a.range * b.range)) FROM range(1000000) a, range(1000000) b")
-except KeyboardInterrupt as interrupted:
-    print(type(interrupted.__cause__).__name__)
+except KeyboardInterrupt:
+    print("interrupted")
 """
 
 
@@ -135,7 +135,7 @@ def test_ctrl_c_within_a_query_is_a_ctrl_c(warehouse: Warehouse) -> None:
         assert asking.stdout.readline() == "asking\n"
         time.sleep(0.5)
         asking.send_signal(signal.SIGINT)
-        assert asking.communicate(timeout=30)[0] == "RuntimeError\n"
+        assert asking.communicate(timeout=30)[0] == "interrupted\n"
 
 
 @pytest.mark.parametrize("number", range(10))
