@@ -21,7 +21,7 @@ RUNNING = "running"
 TRIAGE = "triage"
 """What a triage claims: there is one at a time."""
 
-NIGHTLY = "nightly triage"
+TRIAGE_BECAUSE = "nightly triage"
 """Why a triage runs, as its row says."""
 
 
@@ -126,7 +126,7 @@ class Run:
 
 def triages(systems: Systems, *, since: datetime | None = None, limit: int) -> list[Evidence]:
     """The newest triages, newest first: however many questions people asked since."""
-    return systems.store.list(Kind.run, said={"because": NIGHTLY}, since=since, limit=limit)
+    return systems.store.list(Kind.run, said={"because": TRIAGE_BECAUSE}, since=since, limit=limit)
 
 
 def runs_with(systems: Systems, status: str) -> list[str]:

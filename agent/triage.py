@@ -13,7 +13,7 @@ from agent.graph import Progress
 from agent.night import Night
 from agent.planners.choice import choose
 from agent.planners.protocol import Planner
-from agent.runs import NIGHTLY, RUNNING, TRIAGE, Run, RunBusy, RunRecord, claimed, runs_with
+from agent.runs import RUNNING, TRIAGE, TRIAGE_BECAUSE, Run, RunBusy, RunRecord, claimed, runs_with
 from agent.state import WAITING
 from agent.triage_result import Action, ModelTriage, TriageResult
 from policies.declarations.base import show_duration
@@ -61,7 +61,7 @@ def triage(
             asked = RunRecord(
                 planner=chosen.name,
                 about=dict(chosen.about),
-                because=NIGHTLY,
+                because=TRIAGE_BECAUSE,
                 models=models,
                 at=at,
                 due_only=due_only,

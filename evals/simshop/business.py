@@ -25,6 +25,19 @@ ACCEPTS: Final = 0.6
 """Share of those about to leave whom an offer in time keeps."""
 COST: Final = {"contact": 25.0, "offer": 20.0}
 """Cost in dollars of contacting a customer, and of the discount for whoever takes it."""
+MONEY: Final = pa.decimal128(12, 2)
+CAMPAIGNS: Final = pa.schema(
+    [
+        ("week", pa.date32()),
+        ("model_version", pa.string()),
+        ("customer_id", pa.int64()),
+        ("contacted_at", TIMESTAMP),
+        ("outcome", pa.string()),
+        ("retained_arr", MONEY),
+        ("intervention_cost", MONEY),
+    ]
+)
+"""The table of retention campaigns: a row a customer contacted."""
 
 
 @dataclass(frozen=True)
@@ -144,15 +157,16 @@ def run_campaign(
     week -= timedelta(days=week.weekday())
     count = len(wanted)
     table = pa.table(
-        {
-            "week": pa.array([week] * count, pa.date32()),
-            "model_version": pa.array([model_version] * count, pa.string()),
-            "customer_id": pa.array(wanted),
-            "contacted_at": pa.array(np.full(count, at_us)).view(TIMESTAMP),
-            "outcome": pa.array(outcome.astype(object), pa.string()),
-            "retained_arr": _money(retained_arr),
-            "intervention_cost": _money(cost),
-        }
+        [
+            pa.array([week] * count, pa.date32()),
+            pa.array([model_version] * count, pa.string()),
+            pa.array(wanted),
+            pa.array(np.full(count, at_us)).view(TIMESTAMP),
+            pa.array(outcome.astype(object), pa.string()),
+            _money(retained_arr),
+            _money(cost),
+        ],
+        schema=CAMPAIGNS,
     )
     return table, CampaignCounts(
         contacted=count,
@@ -181,4 +195,4 @@ def _lot(seed: int, ids: npt.NDArray[np.int64], week: int) -> npt.NDArray[np.flo
 
 def _money(amounts: npt.NDArray[np.float64]) -> pa.Array:
     """Whole cents as decimals: a sum of them is the same in whatever order an engine adds."""
-    return pa.array([Decimal(int(cents)).scaleb(-2) for cents in np.round(amounts * 100)], pa.decimal128(12, 2))
+    return pa.array([Decimal(int(cents)).scaleb(-2) for cents in np.round(amounts * 100)], MONEY)

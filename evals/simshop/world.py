@@ -93,6 +93,7 @@ class World:
         while arrived < LIVE_FROM.date():
             self._write_labels(warehouse, arrived, micros(LIVE_FROM.date()))
             arrived += _ONE_DAY
+        warehouse.append(CAMPAIGNS_TABLE, business.CAMPAIGNS.empty_table(), "none-yet")
         self._finish(warehouse, LIVE_FROM, since=LIVE_FROM.date() - timedelta(days=7))
 
     def advance(self, warehouse: TableWriter, until: datetime) -> None:

@@ -62,14 +62,15 @@ class Material:
         import pyarrow.compute as pc
 
         time = self.binding.time
-        if "rows" not in self._kept:
-            self._require_times()
-            where, params = self._since(self.at - self.reach)
-            self._kept["rows"] = self.systems.warehouse.read(self.binding.table, None, where, params)
-        rows: pa.Table = self._kept["rows"]
+        rows: pa.Table = self.kept("rows", self._read_rows)
         if start <= self.at - self.reach:
             return rows
         return rows.filter(pc.greater_equal(rows.column(time), pa.scalar(start, rows.schema.field(time).type)))
+
+    def _read_rows(self) -> pa.Table:
+        self._require_times()
+        where, params = self._since(self.at - self.reach)
+        return self.systems.warehouse.read(self.binding.table, None, where, params)
 
     def _since(self, start: datetime) -> tuple[str, dict[str, object]]:
         """The condition for rows from `start` up to now, and its parameters."""
@@ -106,38 +107,36 @@ class Material:
 
     def current(self, start: datetime) -> Profile:
         """Profile of the features in the window, comparable with the baseline's."""
-        key = f"current {start}"
-        if key not in self._kept:
-            table, names = self.binding.table, self.binding.features.names
-            present = self.systems.warehouse.columns(table)
-            if not (there := [name for name in names if name in present]):
-                raise InputError("holds none of the model's features", where=table)
-            if computes_inside(self.systems.warehouse):
-                self._require_times()
-                where, params = self._since(start)
-                self._kept[key] = profile_inside(
-                    self.systems.warehouse, table, where, params, there, like=self.baseline()
-                )
-            else:
-                self._kept[key] = profile(self.rows(start).select(there), like=self.baseline())
-        found: Profile = self._kept[key]
+        found: Profile = self.kept(f"current {start}", lambda: self._profiled(start))
         return found
+
+    def _profiled(self, start: datetime) -> Profile:
+        table, names = self.binding.table, self.binding.features.names
+        present = self.systems.warehouse.columns(table)
+        if not (there := [name for name in names if name in present]):
+            raise InputError("holds none of the model's features", where=table)
+        if not computes_inside(self.systems.warehouse):
+            return profile(self.rows(start).select(there), like=self.baseline())
+        self._require_times()
+        where, params = self._since(start)
+        return profile_inside(self.systems.warehouse, table, where, params, there, like=self.baseline())
 
     def baseline(self) -> Profile:
         """Profile of the baseline's features, computed once and stored."""
-        if "baseline" not in self._kept:
-            path = self.stored("features", ".npz")
-            try:
-                self._kept["baseline"] = Profile.load(path)
-            except InputError:
-                found = self._profiled_baseline()
-                if not found.rows:
-                    raise InputError("the baseline has no rows", where=str(self.reference())) from None
-                if self.keeps:
-                    found.save(path)
-                self._kept["baseline"] = found
-        kept: Profile = self._kept["baseline"]
+        kept: Profile = self.kept("baseline", self._stored_baseline)
         return kept
+
+    def _stored_baseline(self) -> Profile:
+        path = self.stored("features", ".npz")
+        try:
+            return Profile.load(path)
+        except InputError:
+            found = self._profiled_baseline()
+            if not found.rows:
+                raise InputError("the baseline has no rows", where=str(self.reference())) from None
+            if self.keeps:
+                found.save(path)
+            return found
 
     def _profiled_baseline(self) -> Profile:
         features, reference = self.binding.features, self.reference()
@@ -169,30 +168,30 @@ class Material:
 
     def reference(self) -> Reference:
         """What the window is compared with; the declared baseline where no version serves yet."""
-        if "reference" not in self._kept:
-            try:
-                champion = self.champion()
-            except InputError:
-                champion = ""
-            self._kept["reference"] = reference_for(self.systems, self.monitor, champion, self.at, self.reach)
-        found: Reference = self._kept["reference"]
+        found: Reference = self.kept("reference", self._reference)
         return found
+
+    def _reference(self) -> Reference:
+        try:
+            champion = self.champion()
+        except InputError:
+            champion = ""
+        return reference_for(self.systems, self.monitor, champion, self.at, self.reach)
 
     def champion(self) -> str:
         """The version that served at the time looked back from; of a model served elsewhere the last one recorded.
 
         Raises InputError where there is none.
         """
-        if "champion" not in self._kept and self.elsewhere:
-            self._kept["champion"] = self._recorded_version()
-        if "champion" not in self._kept:
-            split = self.systems.traffic.split(self.monitor.model, self.at)
-            name = self.binding.registry_name
-            version = split.champion if split else self.systems.registry.alias(name, CHAMPION)
-            if version is None:
-                raise InputError(f"no version of {name!r} is champion", where="model registry")
-            self._kept["champion"] = version
-        return str(self._kept["champion"])
+        return str(self.kept("champion", self._recorded_version if self.elsewhere else self._serving_version))
+
+    def _serving_version(self) -> str:
+        split = self.systems.traffic.split(self.monitor.model, self.at)
+        name = self.binding.registry_name
+        version = split.champion if split else self.systems.registry.alias(name, CHAMPION)
+        if version is None:
+            raise InputError(f"no version of {name!r} is champion", where="model registry")
+        return version
 
     @property
     def elsewhere(self) -> bool:
@@ -306,9 +305,7 @@ class Material:
             return found
 
     def _baseline_rows(self) -> pa.Table:
-        if "baseline rows" not in self._kept:
-            self._kept["baseline rows"] = self.reference().read(self.systems)
-        rows: pa.Table = self._kept["baseline rows"]
+        rows: pa.Table = self.kept("baseline rows", lambda: self.reference().read(self.systems))
         return rows
 
     def baseline_frame(self) -> pd.DataFrame:
@@ -321,19 +318,19 @@ class Material:
 
     def scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
         """The baseline's id, time and target, and what the champion says of it: once a version, and stored."""
-        if "scored" not in self._kept:
-            if self.elsewhere:
-                return self._recorded_of_baseline()
-            path = self.stored("scored", f"-v{self.champion()}.npz")
-            try:
-                predicted = Predicted.load(path)
-            except (OSError, ValueError, KeyError):
-                predicted = self.predict(self._baseline_rows().to_pandas())
-                if self.keeps:
-                    predicted.save(path)
-            self._kept["scored"] = (self.baseline_frame(), predicted)
-        scored: tuple[pd.DataFrame, Predicted] = self._kept["scored"]
+        scored: tuple[pd.DataFrame, Predicted]
+        scored = self.kept("scored", self._recorded_of_baseline if self.elsewhere else self._scored_baseline)
         return scored
+
+    def _scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
+        path = self.stored("scored", f"-v{self.champion()}.npz")
+        try:
+            predicted = Predicted.load(path)
+        except (OSError, ValueError, KeyError):
+            predicted = self.predict(self._baseline_rows().to_pandas())
+            if self.keeps:
+                predicted.save(path)
+        return self.baseline_frame(), predicted
 
     def _recorded_of_baseline(self) -> tuple[pd.DataFrame, Predicted]:
         """The baseline's rows that have a recorded prediction, of whatever version, and that prediction."""
@@ -347,9 +344,7 @@ class Material:
         names = [binding.id, binding.time, SCORE, *([LABEL] if binding.task == "multiclass" else [])]
         said = self.systems.warehouse.read(str(binding.predictions), names, where, params).to_pandas()
         both = rows.merge(said, on=[binding.id, binding.time])
-        self._kept["scored"] = (both[rows.columns], self.as_recorded(pa.Table.from_pandas(both, preserve_index=False)))
-        found: tuple[pd.DataFrame, Predicted] = self._kept["scored"]
-        return found
+        return both[rows.columns], self.as_recorded(pa.Table.from_pandas(both, preserve_index=False))
 
     @property
     def keeps(self) -> bool:
@@ -366,13 +361,13 @@ class Material:
 
         A window of the live table is known by its dates: that table gets a file a day.
         """
-        if "digest" not in self._kept:
-            reference = self.reference()
-            files = [] if reference.spans else self.systems.warehouse.fingerprint(reference.table)
-            binding = self.binding
-            content = [self.monitor.model, str(reference), files, binding.features.model_dump(), binding.task]
-            self._kept["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-        return str(self._kept["digest"])
+        return str(self.kept("digest", self._digest))
+
+    def _digest(self) -> str:
+        reference, binding = self.reference(), self.binding
+        files = [] if reference.spans else self.systems.warehouse.fingerprint(reference.table)
+        content = [self.monitor.model, str(reference), files, binding.features.model_dump(), binding.task]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def stored(self, what: str, ending: str) -> Path:
         """Where a summary of the baseline is kept; its name changes with the baseline."""

@@ -90,7 +90,7 @@ def test_what_becomes_of_a_customer_depends_on_no_one_else(world, shelf):
     everyone = scored_last_week(shelf, now).customer_id.tolist()
     world.campaign(shelf, everyone, "1", now)
     world.campaign(shelf, [str(each) for each in reversed(everyone[:400])], "2", now)
-    files = shelf.files[CAMPAIGNS_TABLE]
+    files = {name: table for name, table in shelf.files[CAMPAIGNS_TABLE].items() if len(table)}
     assert sorted(files) == ["2026-01-13T000000-v1", "2026-01-13T000000-v2"]
     all_rows, some = (files[name].to_pandas().set_index("customer_id") for name in sorted(files))
     assert some.outcome.equals(all_rows.outcome.loc[some.index])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from sqlalchemy import text
+
+from tests.postgres import database_url
 from tools.systems.locks import acquire
 from tools.systems.store import Store
 
@@ -62,17 +66,22 @@ def test_a_killed_holder_lets_go(store_url: str, tmp_path: Path) -> None:
     raise AssertionError("a dead process still holds the lock")
 
 
-def test_a_released_name_is_free_at_once(store_url: str, tmp_path: Path) -> None:
-    ours = systems(store_url, tmp_path)
-    for _ in range(20):
-        with ours.store.connect(), ours.store.connect():  # both are then at hand in the pool
-            pass
-        first = acquire(ours, "triage")
-        assert first is not None
-        first.release()
-        again = acquire(ours, "triage")
-        assert again is not None, "it was let go"
-        again.release()
+def test_a_name_is_free_when_release_returns(postgres: Path, tmp_path: Path) -> None:
+    """Unlocked by a statement: its session lives on. One that is only closed the server notices later."""
+    ours = systems(database_url(postgres), tmp_path)
+    with ours.store.connect() as other:
+        held = (
+            "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND d.datname = current_database()"
+        )
+        alive = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        lock = acquire(ours, "triage")
+        assert lock is not None
+        (holder,) = other.exec_driver_sql(held).scalars()
+        lock.release()
+        assert other.exec_driver_sql(held).all() == []
+        time.sleep(0.3)
+        assert other.scalar(alive, {"pid": holder}) == 1
 
 
 def test_waiting_for_a_name_has_an_end(store_url: str, tmp_path: Path) -> None:
