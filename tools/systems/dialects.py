@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
@@ -12,26 +13,43 @@ if TYPE_CHECKING:
 
 DIALECTS = ("duckdb", "postgres", "spark", "databricks", "snowflake", "bigquery")
 _BOUND = {"postgres": "%({})s", "snowflake": "%({})s", "bigquery": "@{}", "spark": ":{}", "databricks": ":{}"}
+_SPARKS = ("spark", "databricks")
 _MARK = "\ufdd0"
 
 
 def translated(
-    sql: str, params: Mapping[str, object] | None, dialect: str, *, written_for: str = "duckdb"
+    sql: str,
+    params: Mapping[str, object] | None,
+    dialect: str,
+    *,
+    written_for: str = "duckdb",
+    named: Callable[[str], str | None] = lambda table: None,
 ) -> tuple[str, dict[str, object]]:
     """One SELECT for `dialect`, with its `$name` parameters in the driver's style, and those of `params` it names.
 
-    Raises InputError for anything but a single SELECT, and for a parameter without a value.
+    `named` says what the engine calls a table, where that is another name. Raises InputError for anything but a single
+    SELECT, and for a parameter without a value.
     """
     tree = _only_select(sql, written_for)
+    _rename(tree, named)
     wanted = sorted({str(each.this if each.this else each.name) for each in _parameters(tree)})
     bound = {name: value for name, value in (params or {}).items() if name in wanted}
     if missing := [name for name in wanted if name not in bound]:
         raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
+    if dialect == "spark":
+        bound = _timed(tree, bound)
     return written(tree, dialect, adapted=dialect != written_for), bound
+
+
+def rewritten(sql: str, dialect: str) -> str:
+    """One SELECT written for DuckDB as `dialect` writes it, to be part of a statement written for that."""
+    return written(_only_select(sql, "duckdb"), dialect)
 
 
 def explained(sql: str, dialect: str, *, written_for: str = "duckdb") -> str:
     """A query as `dialect` would be asked it, over several lines; one written for another engine alone as it is."""
+    if written_for in _SPARKS and dialect in _SPARKS:
+        written_for = dialect
     if written_for not in ("duckdb", dialect):
         theirs = explained(sql, written_for, written_for=written_for)
         return f"-- asked of {written_for} only; elsewhere these columns are read\n{theirs}"
@@ -49,6 +67,8 @@ def written(tree: exp.Expr, dialect: str, *, pretty: bool = False, adapted: bool
     tree = tree.copy()
     if dialect == "postgres" and adapted:
         tree = tree.transform(_for_postgres)
+    if dialect in _SPARKS and adapted:
+        tree = tree.transform(_for_spark)
     for each in list(_parameters(tree)):
         each.replace(exp.Var(this=f"{_MARK}{each.this if each.this else each.name}{_MARK}"))
     try:
@@ -115,3 +135,56 @@ def _for_postgres(node: exp.Expr) -> exp.Expr:
         )
         return exp.paren(exp.Add(this=hashed, expression=exp.Literal.number("9223372036854775808")))
     return node
+
+
+def _for_spark(node: exp.Expr) -> exp.Expr:
+    """What sqlglot writes otherwise than Spark reads it, or less exactly."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.PercentileCont):
+        return exp.Anonymous(this="percentile", expressions=[node.this.copy(), node.expression.copy()])
+    if isinstance(node, exp.TimeToUnix):
+        inner = node.this
+        if isinstance(inner, exp.Sub):  # of an interval
+            return exp.paren(exp.Sub(this=_seconds(inner.this), expression=_seconds(inner.expression)))
+        return _seconds(inner)
+    if isinstance(node, (exp.DateDiff, exp.TimestampDiff)) and str(node.args.get("unit")).upper() == "SECOND":
+        later, earlier = (exp.func("floor", _seconds(each)) for each in (node.this, node.expression))
+        return exp.paren(exp.Sub(this=later, expression=earlier))
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "hash":
+        hashed = exp.Anonymous(this="xxhash64", expressions=[each.copy() for each in node.expressions])
+        wide = exp.cast(hashed, "decimal(20, 0)")
+        return exp.paren(exp.Add(this=wide, expression=exp.Literal.number("9223372036854775808")))
+    return node
+
+
+def _seconds(time: exp.Expr) -> exp.Expr:
+    """A time as seconds since 1970, to the microsecond."""
+    from sqlglot import exp
+
+    micros = exp.Anonymous(this="unix_micros", expressions=[exp.cast(time.copy(), "timestamptz")])
+    return exp.paren(exp.Div(this=exp.cast(micros, "double"), expression=exp.Literal.number("1e6"), typed=True))
+
+
+def _timed(tree: exp.Expr, bound: dict[str, object]) -> dict[str, object]:
+    """Times are bound as texts that the query reads as times without a zone: Spark would take them for local ones."""
+    from sqlglot import exp
+
+    times = {name: value for name, value in bound.items() if isinstance(value, datetime)}
+    for each in list(_parameters(tree)):
+        if str(each.this if each.this else each.name) in times:
+            each.replace(exp.Cast(this=each.copy(), to=exp.DataType.build("timestamp_ntz", dialect="spark")))
+    return bound | {name: value.isoformat(" ") for name, value in times.items()}
+
+
+def _rename(tree: exp.Expr, named: Callable[[str], str | None]) -> None:
+    """Puts the engine's names in the place of tables' names, each of which goes on to be called as before."""
+    from sqlglot import exp
+
+    own = {each.alias_or_name for each in tree.find_all(exp.CTE)}
+    for table in list(tree.find_all(exp.Table)):
+        if not isinstance(table.this, exp.Identifier) or (not table.db and table.name in own):
+            continue
+        if (name := named(f"{table.db}.{table.name}" if table.db else table.name)) is not None:
+            alias = table.alias or table.name
+            table.replace(exp.alias_(exp.to_table(name), alias, table=True))

@@ -107,9 +107,19 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
         from tools.systems.postgres import PostgresWarehouse
 
         return PostgresWarehouse(url)
+    if url.startswith(("spark:", "sc://")):
+        try:
+            import pyspark  # noqa: F401
+            import sqlglot  # noqa: F401
+        except ImportError as error:
+            wanted = "pip install 'mlops-guardian[spark]'"
+            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        from tools.systems.spark import SparkWarehouse
+
+        return SparkWarehouse(url, home)
     path = url.removeprefix("file://")
     if "://" in path:
         kind = path.partition("://")[0]
-        allowed = "a folder of Parquet files, or postgresql://…"
+        allowed = "a folder of Parquet files, postgresql://…, spark:MASTER or sc://…"
         raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
     return Warehouse(home / path)

@@ -1,0 +1,317 @@
+"""A Spark warehouse: the Guardian's queries, translated, run inside it; only answers travel, and no query hangs.
+
+Tables are those of the session's catalog, or with `folder` a folder of Parquet, one folder a table, as DuckDB reads it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl
+
+from policies.errors import GuardianError, InputError, SystemDown
+from tools.systems.dialects import translated
+from tools.systems.warehouse import Warehouse, quote, require_name, within
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+_SECONDS = 600.0
+"""After so long a query is given up, and its jobs are ended."""
+
+_LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "8",
+}
+_CONFIGURED = {
+    "spark.app.name": "guardian",
+    "spark.log.level": "ERROR",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
+    "spark.sql.runSQLOnFiles": "false",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+
+LOAD = "_load"
+"""The column, and the partition, that says which load of ours a row came with: a load written again replaces itself."""
+
+_T = TypeVar("_T")
+
+
+class SparkWarehouse:
+    """Tables `schema.table` of Spark, by `spark:MASTER`, `spark://host:port` or, of Spark Connect, `sc://host:port`.
+
+    `?folder=…` names a folder of Parquet that all of its machines see; other words behind the `?` that begin with
+    `spark.` are settings of the session. Times with a zone are read as UTC without one. Raises SystemDown where Spark
+    cannot be started or reached or gives up, InputError for a faulty query.
+    """
+
+    dialect = "spark"
+
+    def __init__(self, url: str, home: Path) -> None:
+        address, _, asked = url.partition("?")
+        given = dict(parse_qsl(asked))
+        folder = given.pop("folder", None)
+        if unknown := [name for name in given if not name.startswith("spark.")]:
+            raise InputError(f"{unknown[0]!r} is no setting: folder, or spark.…", where="systems.warehouse")
+        self._remote = address if address.startswith("sc://") else None
+        self._master = address if address.startswith("spark://") else address.removeprefix("spark:") or "local[*]"
+        self._settings = given
+        self._files = Warehouse(home / folder) if folder is not None else None
+        self._lock = threading.Lock()
+        self._session: SparkSession | None = None
+        self._shown: dict[str, object] = {}
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        dialect: str = "duckdb",
+        most_rows: int | None = None,
+        seconds: float | None = None,
+    ) -> pa.Table:
+        """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
+        text, bound = translated(sql, params, self.dialect, written_for=dialect, named=self._name)
+
+        def run(session: SparkSession) -> pa.Table:
+            frame = session.sql(text, args=bound)
+            return _plain((frame if most_rows is None else frame.limit(most_rows + 1)).toArrow())
+
+        return within(self._run(run, seconds), most_rows)
+
+    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
+        """Plans one SELECT without running it. Raises InputError."""
+        text, bound = translated(sql, params, self.dialect, named=self._name)
+        self._run(lambda session: session.sql(text, args=bound).schema)
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> pa.Table:
+        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
+        chosen = ", ".join(map(quote, columns or self.columns(table)))
+        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
+
+    def append(self, table: str, data: pa.Table, name: str) -> None:
+        """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
+        require_name(table)
+        if self._files is not None:
+            self._files.append(table, data, name)
+            return
+        self.append_frame(table, lambda session: session.createDataFrame(data), name)
+
+    def append_frame(self, table: str, made: Callable[[SparkSession], DataFrame], name: str) -> None:
+        """Adds rows that are Spark's already as the load `name`: they are not brought here.
+
+        In a folder of Parquet the load is a folder of files there.
+        """
+        from pyspark.sql import functions as F
+
+        schema = require_name(table).rpartition(".")[0]
+
+        def run(session: SparkSession) -> None:
+            frame = made(session).withColumn(LOAD, F.lit(name))
+            if schema:
+                session.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            if not session.catalog.tableExists(table):
+                frame.limit(0).write.partitionBy(LOAD).format("parquet").saveAsTable(table)
+            columns = ", ".join(_quoted(each) for each in frame.columns if each != LOAD)
+            literal = name.replace("\\", "\\\\").replace("'", "\\'")
+            chosen = f"INSERT OVERWRITE TABLE {table} PARTITION ({LOAD} = '{literal}') ({columns})"
+            session.sql(f"{chosen} SELECT {columns} FROM {{rows}}", rows=frame)
+
+        self._run(run)
+
+    def withdraw(self, table: str, name: str) -> None:
+        """Takes the load `name` away again, and the table where nothing else is in it."""
+        if self._files is not None:
+            self._files.withdraw(table, name)
+            return
+        if not self.exists(table):
+            return
+        literal = name.replace("\\", "\\\\").replace("'", "\\'")
+
+        def run(session: SparkSession) -> None:
+            session.sql(f"ALTER TABLE {table} DROP IF EXISTS PARTITION ({LOAD} = '{literal}')")
+            if session.table(table).isEmpty():
+                session.sql(f"DROP TABLE {table}")
+
+        self._run(run)
+
+    def tables(self) -> list[str]:
+        """Names of all tables and views of the session's catalog, or of the folder."""
+        if self._files is not None:
+            return self._files.tables()
+
+        def run(session: SparkSession) -> list[str]:
+            schemas = [each[0] for each in session.sql("SHOW SCHEMAS").collect()]
+            found = []
+            for schema in schemas:
+                for row in session.sql(f"SHOW TABLES IN {_quoted(schema)}").collect():
+                    if not row["isTemporary"]:
+                        found.append(row["tableName"] if schema == "default" else f"{schema}.{row['tableName']}")
+            return sorted(found)
+
+        return self._run(run)
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column names and Spark's types of a table. Raises InputError where there is none."""
+        if not self.exists(table):
+            there = ", ".join(self.tables()) or "none"
+            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+        name = self._name(table) or table
+        fields = self._run(lambda session: session.table(name).schema.fields)
+        return {field.name: field.dataType.simpleString() for field in fields if field.name != LOAD}
+
+    def exists(self, table: str) -> bool:
+        """Whether there is a table or view of that name."""
+        require_name(table)
+        if self._files is not None:
+            return self._files.exists(table)
+        return self._run(lambda session: session.catalog.tableExists(table))
+
+    def fingerprint(self, table: str) -> object:
+        """What changes with the table's rows: of files their names, sizes and times, else a sum of the rows' hashes."""
+        require_name(table)
+        if self._files is not None:
+            return self._files.fingerprint(table)
+        hashed = "coalesce(sum(CAST(xxhash64(*) AS DECIMAL(38, 0))), 0)"
+        sql = f"SELECT concat(CAST(count(*) AS STRING), ' ', CAST({hashed} AS STRING)) AS f FROM {table}"
+        return self.query(sql, dialect="spark")["f"][0].as_py()
+
+    def close(self) -> None:
+        """Lets go of the session; the next query opens another. The Spark of this process stays up."""
+        with self._lock:
+            if self._session is not None and self._remote is not None:
+                self._session.stop()
+            self._session, self._shown = None, {}
+
+    def frame(self, sql: str, params: Mapping[str, object] | None = None) -> DataFrame:
+        """The answer to one SELECT where it is, for Spark to go on with."""
+        text, bound = translated(sql, params, self.dialect, named=self._name)
+        frame: DataFrame = self._run(lambda session: session.sql(text, args=bound))
+        return frame
+
+    def _name(self, table: str) -> str | None:
+        """The view that shows a table of the folder as it is now; None for one of the catalog. Raises InputError."""
+        if self._files is None:
+            return None
+        if not self._files.exists(table):
+            there = ", ".join(self._files.tables()) or "none"
+            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+        view, files = f"guardian_{table.replace('.', '__')}", self._files.fingerprint(table)
+        if self._shown.get(view) != files:
+            pattern = str(self._files.folder(table).resolve() / "*.parquet")
+
+            def show(session: SparkSession) -> None:
+                session.read.option("mergeSchema", "true").parquet(pattern).createOrReplaceTempView(view)
+
+            self._run(show)
+            self._shown[view] = files
+        return view
+
+    def _run(self, work: Callable[[SparkSession], _T], seconds: float | None = None) -> _T:
+        """What `work` gives, in a thread of its own, whose jobs are ended when its time is over or at a Ctrl-C."""
+        session = self._opened()
+        tag = f"guardian-{threading.get_ident()}-{id(work)}"
+
+        def tagged() -> _T:
+            session.addTag(tag)
+            try:
+                return work(session)
+            finally:
+                session.removeTag(tag)
+
+        beside = ThreadPoolExecutor(1, "spark")
+        answer = beside.submit(tagged)
+        try:
+            return answer.result(seconds or _SECONDS)
+        except TookTooLong as error:
+            session.interruptTag(tag)
+            if seconds is None:
+                raise SystemDown(f"gave up a query after {_SECONDS:g} s", where="warehouse") from error
+            raise InputError("took longer than it may, and was interrupted", where="query") from error
+        except KeyboardInterrupt:
+            session.interruptTag(tag)
+            raise
+        except GuardianError:
+            raise
+        except Exception as error:
+            raise _named(error) from error
+        finally:
+            beside.shutdown(wait=False)
+
+    def _opened(self) -> SparkSession:
+        with self._lock:
+            if self._session is None:
+                self._session = self._open()
+            return self._session
+
+    def _open(self) -> SparkSession:
+        from pyspark.sql import SparkSession
+
+        builder: Any = SparkSession.builder
+        try:
+            if self._remote is not None:
+                session: SparkSession = builder.remote(self._remote).create()
+            else:
+                local = _LOCAL if self._master.startswith("local") else {}
+                for name, value in {**_CONFIGURED, **local, **self._settings}.items():
+                    builder = builder.config(name, value)
+                session = builder.master(self._master).getOrCreate().newSession()
+            for name, value in {**_CONFIGURED, **self._settings}.items():
+                if name.startswith("spark.sql.") and session.conf.isModifiable(name):
+                    session.conf.set(name, value)
+        except Exception as error:
+            reason = _first_line(error)
+            told = "Spark needs Java 17 or newer" if "JAVA_GATEWAY" in reason else f"Spark cannot be reached: {reason}"
+            raise SystemDown(told, where="warehouse") from error
+        return session
+
+
+def _plain(found: pa.Table) -> pa.Table:
+    """An answer with times as UTC without a zone, and decimals as floats."""
+    import pyarrow as pa
+
+    fields = []
+    for field in found.schema:
+        kind = field.type
+        if pa.types.is_timestamp(kind):
+            kind = pa.timestamp("us")
+        elif pa.types.is_decimal(kind):
+            kind = pa.float64()
+        fields.append(pa.field(field.name, kind))
+    return found.cast(pa.schema(fields))
+
+
+def _named(error: Exception) -> GuardianError:
+    """Spark's error as ours: what a query can be faulty in, and all else."""
+    from pyspark import errors
+
+    faulty = (
+        errors.AnalysisException, errors.ParseException, errors.ArithmeticException, errors.NumberFormatException,
+        errors.IllegalArgumentException, errors.DateTimeException, errors.ArrayIndexOutOfBoundsException,
+    )  # fmt: skip
+    if isinstance(error, faulty):
+        return InputError(_first_line(error), where="query")
+    return SystemDown(_first_line(error), where="warehouse")
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
