@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-ray lint bench lock clean
+.PHONY: demo test test-ray test-spark lint bench lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/guardian demo --dir simshop-demo $(ARGS)
@@ -17,6 +17,12 @@ test-ray: $(INSTALLED)
 	$(PYTHON) -m venv .venv-ray
 	.venv-ray/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[ray]"
 	.venv-ray/bin/pytest tests/tools/retrain/test_ray.py $(ARGS)
+
+# The tests that need the extra `spark` and Java 17, in an environment of their own.
+test-spark: $(INSTALLED)
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[spark]"
+	.venv-spark/bin/pytest tests/tools/systems/test_spark.py tests/tools/check_drift/test_inside.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -40,4 +46,4 @@ lock:
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-ray simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray .venv-spark simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

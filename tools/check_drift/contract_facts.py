@@ -16,8 +16,13 @@ _KINDS = {
     "smallint": "integer", "integer": "integer", "bigint": "integer", "real": "number", "double precision": "number",
     "numeric": "number", "text": "string", "character varying": "string", "character": "string", "boolean": "boolean",
     "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamp", "date": "timestamp",
+    "tinyint": "integer", "int": "integer", "float": "number", "double": "number", "decimal": "number",  # Spark's
+    "string": "string", "timestamp": "timestamp", "timestamp_ntz": "timestamp",
 }  # fmt: skip
-_FLOATS = ("real", "double precision", "numeric")
+_FLOATS = ("real", "double precision", "numeric", "float", "double")
+
+_WRITTEN_FOR = {"postgres": "postgres", "spark": "duckdb"}
+"""What an engine's statement is written for, from which it is translated."""
 
 
 @dataclass(frozen=True)
@@ -64,30 +69,33 @@ def of_arrow(schema: Schema, rows: pa.Table, time: str) -> Facts:
 def inside(
     schema: Schema, warehouse: AnyWarehouse, table: str, where: str, params: Mapping[str, object], time: str
 ) -> Facts:
-    """The facts of a PostgreSQL table's rows that `where` lets through: one statement, a row of numbers."""
-    types = warehouse.columns(table)
+    """The facts of an engine's table's rows that `where` lets through: one statement, a row of numbers."""
+    types = {name: kind.partition("(")[0] for name, kind in warehouse.columns(table).items()}
+    engine = warehouse.dialect
     bound: dict[str, object] = dict(params)
     asked = ["count(*) AS rows"]
     for i, (name, kind) in enumerate(types.items()):
-        asked += _asked(i, name, kind, schema.columns.get(name), bound)
+        asked += _asked(i, name, kind, schema.columns.get(name), bound, engine)
     fresh = [each for each in schema.freshness if each.column in types]
     for i, each in enumerate(fresh):
-        hours = f"EXTRACT(EPOCH FROM {quote(time)} - {quote(each.column)}) / 3600"
+        age = f"{quote(time)} - {quote(each.column)}"
+        hours = f"EXTRACT(EPOCH FROM {age}) / 3600" if engine == "postgres" else f"epoch({age}) / 3600"
+        ordered = f"percentile_cont(0.99) WITHIN GROUP (ORDER BY {hours})"
         bound[f"age{i}"] = each.max_age.total_seconds() / 3600
         asked += [
             f"count({quote(each.column)}) AS lag{i}",
             f"avg(CASE WHEN {hours} > $age{i} THEN 1.0 ELSE 0.0 END) FILTER (WHERE {hours} IS NOT NULL) AS late{i}",
-            f"percentile_cont(0.99) WITHIN GROUP (ORDER BY {hours}) AS oldest{i}",
+            f"{ordered if engine == 'postgres' else f'quantile_cont({hours}, 0.99)'} AS oldest{i}",
         ]
     sql = f"SELECT {', '.join(asked)} FROM {table} WHERE {where}"
-    found: dict[str, Any] = warehouse.query(sql, bound, dialect="postgres").to_pylist()[0]
+    found: dict[str, Any] = warehouse.query(sql, bound, dialect=_WRITTEN_FOR[engine]).to_pylist()[0]
     columns = {
         name: ColumnFacts(
             kind=_KINDS.get(kind, kind),
             nulls=int(found["rows"] - found[f"n{i}"]),
             low=found.get(f"low{i}"),
             high=found.get(f"high{i}"),
-            strange=tuple(found.get(f"odd{i}") or ()),
+            strange=tuple(sorted(found.get(f"odd{i}") or ())),
             repeated=int(found[f"n{i}"] - found.get(f"d{i}", found[f"n{i}"])),
         )
         for i, (name, kind) in enumerate(types.items())
@@ -119,7 +127,7 @@ def kind_of(arrow_type: Any) -> str:
     return str(arrow_type)
 
 
-def _asked(i: int, name: str, kind: str, declared: Column | None, bound: dict[str, object]) -> list[str]:
+def _asked(i: int, name: str, kind: str, declared: Column | None, bound: dict[str, object], engine: str) -> list[str]:
     """What is asked of one column; NaN is null."""
     column = quote(name)
     sound = f" FILTER (WHERE {column} <> 'NaN')" if kind in _FLOATS else ""
@@ -132,8 +140,8 @@ def _asked(i: int, name: str, kind: str, declared: Column | None, bound: dict[st
         asked.append(f"count(DISTINCT {column}) AS d{i}")
     if declared.categories is not None and _KINDS.get(kind) == "string":
         bound[f"known{i}"] = list(declared.categories)
-        odd = f"{column} IS NOT NULL AND NOT {column} = ANY($known{i})"
-        asked.append(f'array_agg(DISTINCT {column} COLLATE "C") FILTER (WHERE {odd}) AS odd{i}')
+        known = f"{column} = ANY($known{i})" if engine == "postgres" else f"list_contains($known{i}, {column})"
+        asked.append(f"array_agg(DISTINCT {column}) FILTER (WHERE {column} IS NOT NULL AND NOT {known}) AS odd{i}")
     return asked
 
 

@@ -1,7 +1,7 @@
 """Profiles computed inside an engine: a scan counts the histogram keys of all columns, and only counts travel.
 
-A value's key is that of `numeric`: the upper 19 bits of the float32 of its distance from the centre, which PostgreSQL
-can give too (`float4send`). So bins, edges and counts are those that Python computes from the same rows. A baseline
+A value's key is that of `numeric`: the upper 19 bits of the float32 of its distance from the centre, which
+PostgreSQL and Spark can give too. So bins, edges and counts are those that Python computes from the same rows. A baseline
 takes three scans (quartiles, keys, deciles), what is compared with it one, categories one more.
 """
 
@@ -21,7 +21,7 @@ from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile
 from tools.systems.warehouse import AnyWarehouse
 
-_SOURCES = {"postgres": PostgresSource, "spark": SparkSource}
+_SOURCES: dict[str, type[PostgresSource] | type[SparkSource]] = {"postgres": PostgresSource, "spark": SparkSource}
 
 
 def computes_inside(warehouse: AnyWarehouse) -> bool:

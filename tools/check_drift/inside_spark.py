@@ -166,7 +166,8 @@ def _double(value: float) -> str:
 
 
 _PARTS = f"""
-    SELECT *, CASE WHEN pow(2D, guess) > a THEN guess - 1 WHEN pow(2D, guess + 1) <= a THEN guess + 1 ELSE guess END AS e
+    SELECT *, CASE WHEN pow(2D, guess) > a THEN guess - 1 WHEN pow(2D, guess + 1) <= a THEN guess + 1
+                   ELSE guess END AS e
     FROM (SELECT *, abs(f) AS a, floor(log2(abs(f))) AS guess
           FROM (SELECT i, x, c, CAST(CAST(least(greatest(x - c, {_double(-FLOAT32_MAX)}), {_double(FLOAT32_MAX)})
                                           AS FLOAT) AS DOUBLE) AS f

@@ -142,7 +142,8 @@ def _for_spark(node: exp.Expr) -> exp.Expr:
     from sqlglot import exp
 
     if isinstance(node, exp.PercentileCont):
-        return exp.Anonymous(this="percentile", expressions=[node.this.copy(), node.expression.copy()])
+        parts = [each.copy().transform(_for_spark) for each in (node.this, node.expression)]
+        return exp.Anonymous(this="percentile", expressions=parts)
     if isinstance(node, exp.TimeToUnix):
         inner = node.this
         if isinstance(inner, exp.Sub):  # of an interval

@@ -37,6 +37,7 @@ _CONFIGURED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
     "spark.sql.runSQLOnFiles": "false",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
@@ -110,19 +111,12 @@ class SparkWarehouse:
         if self._files is not None:
             self._files.append(table, data, name)
             return
-        self.append_frame(table, lambda session: session.createDataFrame(data), name)
-
-    def append_frame(self, table: str, made: Callable[[SparkSession], DataFrame], name: str) -> None:
-        """Adds rows that are Spark's already as the load `name`: they are not brought here.
-
-        In a folder of Parquet the load is a folder of files there.
-        """
         from pyspark.sql import functions as F
 
-        schema = require_name(table).rpartition(".")[0]
+        schema = table.rpartition(".")[0]
 
         def run(session: SparkSession) -> None:
-            frame = made(session).withColumn(LOAD, F.lit(name))
+            frame = session.createDataFrame(data).withColumn(LOAD, F.lit(name))
             if schema:
                 session.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             if not session.catalog.tableExists(table):
@@ -180,7 +174,7 @@ class SparkWarehouse:
         require_name(table)
         if self._files is not None:
             return self._files.exists(table)
-        return self._run(lambda session: session.catalog.tableExists(table))
+        return bool(self._run(lambda session: session.catalog.tableExists(table)))
 
     def fingerprint(self, table: str) -> object:
         """What changes with the table's rows: of files their names, sizes and times, else a sum of the rows' hashes."""
@@ -198,12 +192,6 @@ class SparkWarehouse:
                 self._session.stop()
             self._session, self._shown = None, {}
 
-    def frame(self, sql: str, params: Mapping[str, object] | None = None) -> DataFrame:
-        """The answer to one SELECT where it is, for Spark to go on with."""
-        text, bound = translated(sql, params, self.dialect, named=self._name)
-        frame: DataFrame = self._run(lambda session: session.sql(text, args=bound))
-        return frame
-
     def _name(self, table: str) -> str | None:
         """The view that shows a table of the folder as it is now; None for one of the catalog. Raises InputError."""
         if self._files is None:
@@ -211,12 +199,20 @@ class SparkWarehouse:
         if not self._files.exists(table):
             there = ", ".join(self._files.tables()) or "none"
             raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+        from pyspark.sql import functions as F
+
         view, files = f"guardian_{table.replace('.', '__')}", self._files.fingerprint(table)
         if self._shown.get(view) != files:
             pattern = str(self._files.folder(table).resolve() / "*.parquet")
 
+            nanos = _nanoseconds(self._files.folder(table))
+
             def show(session: SparkSession) -> None:
-                session.read.option("mergeSchema", "true").parquet(pattern).createOrReplaceTempView(view)
+                frame = session.read.option("mergeSchema", "true").parquet(pattern)
+                for name in nanos:
+                    time = f"CAST(timestamp_micros({_quoted(name)} DIV 1000) AS TIMESTAMP_NTZ)"
+                    frame = frame.withColumn(name, F.expr(time))
+                frame.createOrReplaceTempView(view)
 
             self._run(show)
             self._shown[view] = files
@@ -294,6 +290,15 @@ def _plain(found: pa.Table) -> pa.Table:
             kind = pa.float64()
         fields.append(pa.field(field.name, kind))
     return found.cast(pa.schema(fields))
+
+
+def _nanoseconds(folder: Path) -> list[str]:
+    """The columns of Parquet files whose times are nanoseconds, which Spark reads as numbers at best."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [field for file in sorted(folder.glob("*.parquet"))[:1] for field in pq.read_schema(file)]
+    return [each.name for each in fields if pa.types.is_timestamp(each.type) and each.type.unit == "ns"]
 
 
 def _named(error: Exception) -> GuardianError:

@@ -100,7 +100,7 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
     if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
         try:
             import psycopg  # noqa: F401
-            import sqlglot  # noqa: F401
+            import sqlglot
         except ImportError as error:
             wanted = "pip install 'mlops-guardian[postgres]'"
             raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error

@@ -1,4 +1,4 @@
-"""Profiles computed inside PostgreSQL are those that Python computes from the same rows."""
+"""Profiles computed inside PostgreSQL and Spark are those that Python computes from the same rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from policies.declarations.drift import Schema
 from tests.postgres import database_url
+from tests.spark import NEEDS_SPARK, spark_warehouse
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
 from tools.check_drift.contract import judge
@@ -21,11 +22,15 @@ from tools.check_drift.inside import profile_inside
 from tools.check_drift.numeric import NumericSummary, exact_centre
 from tools.check_drift.profiles import Profile, profile
 from tools.systems.postgres import PostgresWarehouse
+from tools.systems.warehouse import AnyWarehouse
 
 
-@pytest.fixture
-def warehouse(postgres: Path) -> Iterator[PostgresWarehouse]:
-    made = PostgresWarehouse(database_url(postgres))
+@pytest.fixture(params=["postgres", pytest.param("spark", marks=NEEDS_SPARK)])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyWarehouse]:
+    if request.param == "postgres":
+        made: AnyWarehouse = PostgresWarehouse(database_url(request.getfixturevalue("postgres")))
+    else:
+        made = spark_warehouse(tmp_path)
     yield made
     made.close()
 
@@ -76,7 +81,7 @@ def _same(ours: Profile, theirs: Profile) -> None:
         np.testing.assert_allclose([one.total, one.squares], [other.total, other.squares], rtol=1e-9, atol=1e-6)
 
 
-def test_the_same_profile_and_the_same_statistics(warehouse: PostgresWarehouse) -> None:
+def test_the_same_profile_and_the_same_statistics(warehouse: AnyWarehouse) -> None:
     before, now = _table(5000, 1), _table(3000, 2, shift=0.4)
     names = before.column_names
     warehouse.append("p.before", before, "all")
@@ -98,7 +103,7 @@ def test_the_same_profile_and_the_same_statistics(warehouse: PostgresWarehouse) 
             )
 
 
-def test_part_of_a_table_and_none_of_it(warehouse: PostgresWarehouse) -> None:
+def test_part_of_a_table_and_none_of_it(warehouse: AnyWarehouse) -> None:
     table = _table(2000, 3)
     warehouse.append("p.t", table, "all")
     some = profile_inside(warehouse, "p.t", '"whole" > $least', {"least": 2}, ["whole", "kind"])
@@ -108,7 +113,7 @@ def test_part_of_a_table_and_none_of_it(warehouse: PostgresWarehouse) -> None:
     assert (empty.rows, [each.rows for each in empty.columns.values()]) == (0, [0, 0])
 
 
-def test_a_contract_is_judged_by_the_same_facts(warehouse: PostgresWarehouse) -> None:
+def test_a_contract_is_judged_by_the_same_facts(warehouse: AnyWarehouse) -> None:
     table = _table(2000, 4)
     loaded = pa.array(table["at"].to_pandas() - pd.to_timedelta(np.arange(2000) % 40, unit="h"), pa.timestamp("us"))
     table = table.append_column("loaded_at", loaded).append_column("nr", pa.array([*range(1999), 7]))
