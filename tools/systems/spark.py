@@ -19,7 +19,7 @@ from tools.systems.warehouse import Warehouse, quote, require_name, within
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 _SECONDS = 600.0
 """After so long a query is given up, and its jobs are ended."""
