@@ -224,23 +224,31 @@ class SparkWarehouse:
         tag = f"guardian-{threading.get_ident()}-{id(work)}"
 
         def tagged() -> _T:
-            session.addTag(tag)
-            try:
+            if self._remote is not None:
+                session.addTag(tag)
                 return work(session)
-            finally:
-                session.removeTag(tag)
+            # A session's tag is not handed on to the thread that fetches Arrow; the context's is.
+            session.sparkContext.addJobTag(tag)
+            session.sparkContext.setInterruptOnCancel(True)
+            return work(session)
+
+        def end() -> None:
+            if self._remote is not None:
+                session.interruptTag(tag)
+            else:
+                session.sparkContext.cancelAllJobs()
 
         beside = ThreadPoolExecutor(1, "spark")
         answer = beside.submit(tagged)
         try:
             return answer.result(seconds or _SECONDS)
         except TookTooLong as error:
-            session.interruptTag(tag)
+            end()
             if seconds is None:
                 raise SystemDown(f"gave up a query after {_SECONDS:g} s", where="warehouse") from error
             raise InputError("took longer than it may, and was interrupted", where="query") from error
         except KeyboardInterrupt:
-            session.interruptTag(tag)
+            end()
             raise
         except GuardianError:
             raise
