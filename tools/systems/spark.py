@@ -227,15 +227,13 @@ class SparkWarehouse:
             if self._remote is not None:
                 session.addTag(tag)
                 return work(session)
-            # A session's tag is not handed on to the thread that fetches Arrow; the context's is.
-            session.sparkContext.addJobTag(tag)
             session.sparkContext.setInterruptOnCancel(True)
             return work(session)
 
         def end() -> None:
             if self._remote is not None:
                 session.interruptTag(tag)
-            else:
+            else:  # a session's tag does not reach the thread that fetches Arrow
                 session.sparkContext.cancelAllJobs()
 
         beside = ThreadPoolExecutor(1, "spark")
