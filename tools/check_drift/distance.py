@@ -35,14 +35,15 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     if not len(baseline.ranks) and not len(current.ranks):
         return _without_finite_values(baseline, current)
     ranks, f, below_f, g, below_g = _cumulative(baseline, current)
-    ks = max(float(np.abs(f - g).max()), float(abs(below_f[0] - below_g[0])))
+    gaps = np.abs(f - g)
+    ks = max(float(gaps.max()), float(abs(below_f[0] - below_g[0])))
     at_most = np.maximum(f - below_g, g - below_f)
     at_most[_of_one_value(ranks, baseline.integral and current.integral)] = 0.0
     moved = float("nan")
     if baseline.finite and current.finite:
-        low_f, low_g = float(below_f[0]), float(below_g[0])
-        high_f, high_g = float(f[-1]), float(g[-1])
-        gaps = np.abs((f - low_f) / (high_f - low_f) - (g - low_g) / (high_g - low_g))
+        if below_f[0] or below_g[0] or f[-1] < 1 or g[-1] < 1:  # infinities
+            f, g = ((side - below[0]) / (side[-1] - below[0]) for side, below in ((f, below_f), (g, below_g)))
+            gaps = np.abs(f - g)
         moved = float(np.dot(gaps[:-1], np.diff(middle_values(ranks))))
     return Distances(ks, max(float(at_most.max(initial=0.0)) - ks, 0.0), moved)
 
@@ -62,12 +63,11 @@ def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints
     order = np.argsort(merged, kind="stable")
     merged = merged[order]
     ends = np.flatnonzero(np.append(merged[1:] != merged[:-1], True))
-    counts = np.concatenate([baseline.counts, current.counts])[order]
-    both = np.cumsum(counts)[ends]
-    counts[order >= len(baseline.ranks)] = 0
-    first = np.cumsum(counts)[ends]
+    first = np.append(baseline.counts, np.zeros(len(current.ranks), dtype=np.int64))
+    second = np.append(np.zeros(len(baseline.ranks), dtype=np.int64), current.counts)
     found: list[Floats] = []
-    for side, up_to in ((baseline, first), (current, both - first)):
+    for side, counts in ((baseline, first), (current, second)):
+        up_to = counts[order].cumsum()[ends]
         size = int(up_to[-1]) + side.neg_inf + side.pos_inf
         steps = np.empty(len(up_to) + 1)
         steps[0] = side.neg_inf
