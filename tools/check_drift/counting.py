@@ -60,7 +60,8 @@ class Tally:
         self.pos_inf += above
         self.neg_inf += below
         self.nulls += len(others) - above - below
-        return block[kept]
+        held: NDArray[Any] = block[kept]
+        return held
 
     def add(self, centred: Floats, minimum: float, maximum: float) -> None:
         """Takes in finite values and the extremes of what they were before they were centred."""

@@ -12,6 +12,9 @@ from tools.check_drift.numeric import OWN_BIN, NumericSummary, middle_values, ra
 _TINY = 2.0**-126
 """Values closer than this to the centre count as on it."""
 
+_WHOLE, _ZERO = (rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0]) for reach in (OWN_BIN, _TINY))
+"""First rank of a single value, and the first after them: where all values are whole numbers, and where not."""
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -50,8 +53,7 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
 
 def _of_one_value(ranks: Ints, integral: bool) -> slice:
     """The bins that hold a single value: those of integers near the centre, else what is too small to tell from it."""
-    reach = OWN_BIN if integral else _TINY
-    return slice(*np.searchsorted(ranks, rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0])))
+    return slice(*np.searchsorted(ranks, _WHOLE if integral else _ZERO))
 
 
 def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints, Floats, Floats, Floats, Floats]:

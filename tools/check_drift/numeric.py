@@ -121,8 +121,8 @@ class NumericSummary:
         """The q-quantile (inverted CDF) to within its histogram bin, NaN for no finite values."""
         if not self.finite:
             return float("nan")
-        at = int(np.searchsorted(self.cumulative, q * self.finite - 1e-9))
-        value = self.centre + float(upper_values(self.ranks[at : at + 1])[0])
+        rank = int(self.ranks[self.cumulative.searchsorted(q * self.finite - 1e-9)])
+        value = self.centre + upper_value(rank)
         return min(max(value, self.minimum), self.maximum)
 
     def __add__(self, other: NumericSummary) -> NumericSummary:
@@ -271,6 +271,13 @@ def lower_values(ranks: Ints) -> Floats:
 def upper_values(ranks: Ints) -> Floats:
     """Largest float32 of each rank's bin, relative to the centre."""
     return -lower_values(2 * SIGN - 1 - ranks)
+
+
+def upper_value(rank: int) -> float:
+    """Largest float32 of one rank's bin, relative to the centre."""
+    bits = ((rank - SIGN + 1) << SHIFT) - 1 if rank >= SIGN else (SIGN - 1 - rank) << SHIFT
+    value = float(np.uint32(bits).view(np.float32)) if bits >= _SMALLEST else 0.0
+    return value if rank >= SIGN else -value
 
 
 def middle_values(ranks: Ints) -> Floats:
