@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, Floats, Ints, count, select, sum_by_rank
 
 _SMALLEST = 0x00800000
-_BLOCK = 16384
+_BLOCK = 1 << 16
 
 OWN_BIN = 2048.0
 """Integers up to this far from the centre have a histogram bin of their own."""
@@ -202,12 +202,11 @@ def _ascending(pieces: Iterable[Floats]) -> tuple[Floats, Ints]:
 
 def counted_at(summary: NumericSummary, edges: Floats, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
     """The summary with exact counts at a baseline's deciles, from another look at its values, in pieces."""
-    ranks = rank_of_value(edges, summary.centre)
-    counts = summary.up_to(ranks, np.zeros(len(ranks)))
+    counts = np.full(len(edges), -float(summary.neg_inf))
     for piece in pieces:
-        near = np.sort(select(piece, summary.centre, np.unique(ranks)))
-        first = np.searchsorted(rank_of_value(near, summary.centre), ranks, side="left")
-        counts += np.searchsorted(near, edges, side="right") - first
+        for start in range(0, len(piece), _BLOCK):
+            block = piece[start : start + _BLOCK]
+            counts += [np.count_nonzero(block <= edge) for edge in edges]
     return replace(summary, like_edges=edges, like_counts=counts)
 
 
