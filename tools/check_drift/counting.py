@@ -54,13 +54,11 @@ class Tally:
 
     def finite(self, block: NDArray[Any]) -> NDArray[Any]:
         """The finite values of a block; the others are counted."""
-        kept = np.isfinite(block)
-        others = block[~kept]
-        above, below = int((others == np.inf).sum()), int((others == -np.inf).sum())
+        held: NDArray[Any] = block[np.isfinite(block)]
+        above, below = np.count_nonzero(block == np.inf), np.count_nonzero(block == -np.inf)
         self.pos_inf += above
         self.neg_inf += below
-        self.nulls += len(others) - above - below
-        held: NDArray[Any] = block[kept]
+        self.nulls += len(block) - len(held) - above - below
         return held
 
     def add(self, centred: Floats, minimum: float, maximum: float) -> None:
