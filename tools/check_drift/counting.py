@@ -55,7 +55,7 @@ class Tally:
     def finite(self, block: NDArray[Any]) -> NDArray[Any]:
         """The finite values of a block; the others are counted."""
         held: NDArray[Any] = block[np.isfinite(block)]
-        above, below = np.count_nonzero(block == np.inf), np.count_nonzero(block == -np.inf)
+        above, below = int(np.count_nonzero(block == np.inf)), int(np.count_nonzero(block == -np.inf))
         self.pos_inf += above
         self.neg_inf += below
         self.nulls += len(block) - len(held) - above - below
