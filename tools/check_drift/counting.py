@@ -108,7 +108,7 @@ def _count_piece(values: NDArray[Any], centre: float, tally: Tally) -> tuple[Int
     amounts: list[Ints] = []
     for stretch in _stretches(tally.minimum - centre, tally.maximum - centre):
         held = table[stretch]
-        places = np.flatnonzero(held)
+        places = np.flatnonzero(held != 0)  # of bools is quicker
         counts = held[places].astype(np.int64)
         held[places] = 0
         if stretch.start >= SIGN:
