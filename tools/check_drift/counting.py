@@ -102,8 +102,12 @@ def sum_by_rank(ranks: Ints, counts: Ints) -> tuple[Ints, Ints]:
 
 def _count_piece(values: NDArray[Any], centre: float, tally: Tally) -> tuple[Ints, Ints]:
     table = _buffers.table
-    for _, centred in _blocks(values, centre, tally):
-        np.add.at(table, _keys(centred), _ONE)
+    try:
+        for _, centred in _blocks(values, centre, tally):
+            np.add.at(table, _keys(centred), _ONE)
+    except BaseException:  # Ctrl-C too: the table is used again
+        table[:] = 0
+        raise
     at: list[Ints] = []
     amounts: list[Ints] = []
     for stretch in _stretches(tally.minimum - centre, tally.maximum - centre):
