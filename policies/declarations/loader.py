@@ -34,10 +34,11 @@ def parse(text: str, file: str) -> Operations:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: dict[Place, int] = {}
         repeated = [] if root is None else list(_walk(root, (), lines))
-        unreadable = [] if root is None else list(_unreadable(root, (), file))
+        reader = yaml.SafeLoader("")
+        unreadable = [] if root is None else list(_unreadable(reader, root, (), file))
         if unreadable:
             raise DeclarationError(unreadable)
-        data = yaml.safe_load(text)
+        data = None if root is None else reader.construct_document(root)
     except RecursionError:
         line = next((number for number, each in enumerate(text.splitlines(), 1) if "*" in each), 0)
         raise DeclarationError([Problem(file, line, "", "an anchor refers to itself")]) from None
@@ -119,17 +120,17 @@ def _prune(data: dict[str, Any], loc: tuple[str | int, ...]) -> bool:
     return bool(path)
 
 
-def _unreadable(node: yaml.Node, place: Place, file: str) -> Iterator[Problem]:
+def _unreadable(reader: yaml.SafeLoader, node: yaml.Node, place: Place, file: str) -> Iterator[Problem]:
     """Scalars that look like a date or number and are none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from _unreadable(value, (*place, str(key.value)), file)
+            yield from _unreadable(reader, value, (*place, str(key.value)), file)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from _unreadable(value, (*place, number), file)
+            yield from _unreadable(reader, value, (*place, number), file)
     else:
         try:
-            yaml.SafeLoader("").construct_object(node)
+            reader.construct_object(node)
         except ValueError as error:
             cause = f"{node.value!r} cannot be read: {error}"
             yield Problem(file, node.start_mark.line + 1, _dotted(place), cause)
