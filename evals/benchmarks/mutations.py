@@ -10,8 +10,8 @@ from concurrent.futures import as_completed
 from pathlib import Path
 
 from evals.suite.mutants import Mutant, in_force, mutants
+from evals.suite.reading import load_all
 from evals.suite.run import Task, build_shop, play_task, pool_of, scratch_folder
-from evals.suite.scenario import load_all
 
 Play = tuple[str, str]
 """A scenario and the planner that plays it."""

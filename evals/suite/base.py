@@ -1,9 +1,9 @@
 """The small shop every scenario starts from: built once, copied for each.
 
 10,000 customers, the declarations of SimShop with a smaller training, a first champion of the day of deployment, MLflow
-and the state store as they are then, and the summaries of the baseline that any first check would make. A copy shares the
-warehouse's files (hard links: files are replaced, not changed), the folder that MLflow's artifacts go to (its database
-names that one; every run has a folder of its own there), and what other scenarios have asked alike.
+and the state store as they are then, and the summaries of the baseline that any first check would make. A copy shares
+the warehouse's files (hard links: files are replaced, not changed), the folder that MLflow's artifacts go to (its
+database names that one; every run has a folder of its own there), and what other scenarios have asked alike.
 """
 
 from __future__ import annotations
@@ -92,23 +92,24 @@ def shop() -> SimShop:
 
 
 def declare(home: Path, changes: Mapping[str, Any]) -> None:
-    """Writes SimShop's declarations with the small training and `changes` merged in.
-
-    What it checks by the hour is checked by the day: an hour of this shop is 60 rows.
-    """
-    text = yaml.safe_dump(merged(_declared(), changes), sort_keys=False)
+    """Writes the shop's declarations with `changes` merged in."""
+    text = yaml.safe_dump(merged(declared(), changes), sort_keys=False)
     (home / "operations.yaml").write_text(text, encoding="utf-8")
 
 
 @cache
-def _declared() -> Mapping[str, Any]:
+def declared() -> Mapping[str, Any]:
+    """SimShop's declarations with the small training.
+
+    What it checks by the hour is checked by the day: an hour of this shop is 60 rows.
+    """
     text = DECLARATIONS.read_text(encoding="utf-8").replace("frequency: hourly", "frequency: daily")
     return merged(yaml.safe_load(text), SMALL_TRAINING)
 
 
-def merged(declared: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`declared` with the mappings in `changes` merged in (RFC 7386: null removes a key, a list replaces one)."""
-    result = dict(declared)
+def merged(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`whole` with the mappings in `changes` merged in (RFC 7386: null removes a key, a list replaces one)."""
+    result = dict(whole)
     for key, change in changes.items():
         if change is None:
             result.pop(key, None)

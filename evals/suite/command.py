@@ -48,8 +48,8 @@ def evaluate(
     """Replays scenarios and grades them by their end state. The grades do not change the exit code."""
     from agent.planners.choice import default_planner
     from evals.suite.planners import PLANNERS
+    from evals.suite.reading import load_all
     from evals.suite.run import run_suite
-    from evals.suite.scenario import load_all
     from policies.errors import InputError
 
     session: Session = context.obj
