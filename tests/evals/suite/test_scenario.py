@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def test_every_scenario_declares_sound_operations_and_known_planners(tmp_path: P
         assert set(each.end.models) <= set(operations.models), each.name
         assert set(each.catches) <= set(HABITS), each.name
         assert each.end.models, f"{each.name} says nothing about its end"
+
+
+def test_the_documents_list_every_scenario_and_their_examples_are_scenarios(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    readme, page = (root / "README.md").read_text(), (root / "docs" / "scenarios.md").read_text()
+    names = [each.name for each in load_all()]
+    assert f"In the [{len(names)} scenarios]" in readme
+    assert sorted(set(re.findall(r"\| `([a-z_]+)` \|", page.split("## Adding one")[0]))) == names
+    for text in (readme, page):
+        (example,) = re.findall(r"^```yaml\n(about: .*?)^```", text, re.MULTILINE | re.DOTALL)
+        (tmp_path / FILE).write_text(example)
+        folder = tmp_path.rename(tmp_path.with_name("example"))
+        assert load(folder).end.models["ChurnModel"].trained == 0
+        folder.rename(tmp_path)
 
 
 def test_every_bad_planner_is_meant_to_be_caught() -> None:
