@@ -127,6 +127,13 @@ class Splits:
         )
         return recorded
 
+    def restore(self, model: str, *, at: datetime) -> None:
+        """Puts the recorded split in force again where what routes the model lost it, as by a restart. Raises
+        SystemDown, InputError."""
+        split = self.split(model)
+        if split is not None and not self.adapter(model).in_force(split):
+            self.set(**split.model_dump(exclude={"number"}), at=at, why="reconciled", rests_on=None)
+
     def acknowledge(self, worker: str, model: str, number: int) -> None:
         """Says that `worker` serves split `number` and no older one from now on."""
         self._sign(worker, model, number)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from policies.declarations.routing import HAProxyRouting, Routing
+from policies.declarations.routing import HAProxyRouting, NameServerRouting, Routing
 from tools.systems.routing.haproxy import HAProxyTraffic
+from tools.systems.routing.kserve import KServeTraffic
+from tools.systems.routing.name_server import NameServerTraffic
 from tools.systems.routing.protocol import Traffic
 
 
@@ -17,4 +19,6 @@ def adapters(declared: Mapping[str, Routing]) -> dict[str, Traffic]:
 def _adapter(model: str, declared: Routing) -> Traffic:
     if isinstance(declared, HAProxyRouting):
         return HAProxyTraffic(model, declared)
-    raise NotImplementedError
+    if isinstance(declared, NameServerRouting):
+        return NameServerTraffic(declared)
+    return KServeTraffic(declared)
