@@ -27,6 +27,11 @@ TOKEN = "GUARDIAN_KUBERNETES_TOKEN"  # noqa: S105  (a name)
 CHAMPION = "mlops-guardian/champion"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECONDS = 5.0
+_TRIES = 5
+
+
+class _Conflict(SystemDown):
+    """Somebody else changed the object meanwhile; KServe's controller does so often."""
 
 
 class KServeTraffic:
@@ -40,18 +45,13 @@ class KServeTraffic:
         self._url = declared.api + path
 
     def apply(self, asked: Asked, record: Callable[[], int], seconds: float) -> str:
-        now = self._ask("GET")
-        uri, percent = self._wanted(asked, now)
-        if not self._is(now, uri, percent, asked.champion):
-            patch = {
-                "metadata": {
-                    "annotations": {CHAMPION: asked.champion},
-                    "resourceVersion": now["metadata"]["resourceVersion"],
-                },
-                "spec": {"predictor": {"canaryTrafficPercent": percent, "model": {"storageUri": uri}}},
-            }
-            now = self._ask("PATCH", patch)
-        self._await(now, percent)
+        for attempt in range(_TRIES):
+            try:
+                self._await(*self._patch(asked))
+                break
+            except _Conflict:
+                if attempt + 1 == _TRIES:
+                    raise
         record()
         return "acknowledged"
 
@@ -68,6 +68,19 @@ class KServeTraffic:
         percent = predictor.get("canaryTrafficPercent")
         return f"InferenceService {self._declared.service} answers, canaryTrafficPercent is {percent}"
 
+    def _patch(self, asked: Asked) -> tuple[dict[str, Any], int | None]:
+        """The object that asks for the split, patched where it did not, and its canaryTrafficPercent."""
+        now = self._ask("GET")
+        uri, percent = self._wanted(asked, now)
+        if self._is(now, uri, percent, asked.champion):
+            return now, percent
+        rests_on = now["metadata"]["resourceVersion"]
+        patch = {
+            "metadata": {"annotations": {CHAMPION: asked.champion}, "resourceVersion": rests_on},
+            "spec": {"predictor": {"canaryTrafficPercent": percent, "model": {"storageUri": uri}}},
+        }
+        return self._ask("PATCH", patch), percent
+
     def _uri(self, version: str) -> str:
         return self._declared.storage_uri.replace("{version}", version)
 
@@ -76,7 +89,7 @@ class KServeTraffic:
         share = asked.challenger_pct if asked.challenger else 0.0
         if asked.mirrored or share != int(share):
             what = "copies of requests" if asked.mirrored else f"a share of {share:g}%"
-            raise InputError(f"KServe gives no {what}, only whole percents", where=self._declared.service)
+            raise InputError(f"KServe cannot give {what}, only whole percents", where=self._declared.service)
         served, uri = self._served(now), now["spec"]["predictor"].get("model", {}).get("storageUri", "")
         if asked.challenger is not None:
             if served != asked.champion:
@@ -123,7 +136,9 @@ class KServeTraffic:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             said = f"HTTP {error.code}: {_reason(error)}"
-            if error.code == 409 or error.code >= 500 or error.code == 429:
+            if error.code == 409:
+                raise _Conflict(said, where=where) from error
+            if error.code >= 500 or error.code == 429:
                 raise SystemDown(said, where=where) from error
             raise InputError(said, where=where) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
