@@ -29,8 +29,8 @@ def _by_name(name: str, declared: DeploymentStrategy, routing: NameServerRouting
         yield f"{name}: a name server gives no shares of the traffic: deploy by a blue_green with switch.method: dns"
     elif declared.switch.rollback_timeout_seconds < routing.ttl:
         yield (
-            f"{name}: switch.rollback_timeout_seconds is {declared.switch.rollback_timeout_seconds}, and names are kept "
-            f"for a ttl of {routing.ttl} s: the old environment must stay at hand at least as long"
+            f"{name}: switch.rollback_timeout_seconds is {declared.switch.rollback_timeout_seconds}, and names are "
+            f"kept for a ttl of {routing.ttl} s: the old environment must stay at hand at least as long"
         )
 
 

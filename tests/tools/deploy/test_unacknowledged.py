@@ -1,4 +1,4 @@
-"""A rollout whose traffic is routed by an outside system: what was not acknowledged does not count, and is asked again."""
+"""A rollout routed by an outside system: what was not acknowledged does not count, and is asked for again."""
 
 from __future__ import annotations
 

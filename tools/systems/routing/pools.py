@@ -49,7 +49,8 @@ def _version(address: str, path: str) -> str | None:
         connection.request("GET", path)
         answer = connection.getresponse()
         body = json.loads(answer.read(65536))
-        return str(body["version"]) if answer.status == 200 else None
+        said = body["champion"] if "champion" in body else body["version"]  # a gateway's /readyz says its champion
+        return str(said) if answer.status == 200 else None
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return None
     finally:
