@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -104,6 +105,22 @@ def test_what_an_outside_system_lost_is_put_in_force_again(shop: Shop, outside: 
     outside.lost, outside.challenger_pct = True, 77.0
     advance(shop.systems, shop.now)
     assert outside.challenger_pct == 0
+
+
+def test_a_blue_green_without_copies_asks_the_new_environment_whether_it_is_well(shop: Shop, outside: Outside) -> None:
+    operations = shop.systems.operations
+    told = operations.model_dump(mode="json", by_alias=True)
+    told["deployment_strategies"]["Switch"] = {
+        "type": "blue_green",
+        "environments": {"blue": {"endpoint": "/a", "model": "v3"}, "green": {"endpoint": "/b", "model": "v4"}},
+        "switch": {"method": "load_balancer", "health_check_seconds": 30, "rollback_timeout_seconds": 300},
+    }
+    shop.systems.operations = type(operations).model_validate(told)
+    shop.gate("2")
+    run(shop.systems, TOOL.arguments(strategy="Switch", model=MODEL, version="2"))
+    shop.set(shop.now + timedelta(seconds=31))
+    (state,) = advance(shop.systems, shop.now)
+    assert (state.stage, state.traffic_pct, outside.challenger_pct) == (1, 100, 100)
 
 
 def test_a_strategy_that_cannot_be_carried_out_is_refused_before_anything(shop: Shop) -> None:
