@@ -15,9 +15,10 @@ from policies.errors import InputError
 from tools.systems.clock import Clock, VirtualClock, WallClock
 from tools.systems.notify import Notifications
 from tools.systems.registry import Registry
+from tools.systems.routing.adapters import adapters
 from tools.systems.store import Store
 from tools.systems.traces import Traces
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 from tools.systems.warehouse import AnyWarehouse, Warehouse
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Systems:
     store: Store
     warehouse: AnyWarehouse
     registry: Registry
-    traffic: Traffic
+    traffic: Splits
     notifications: Notifications
     traces: Traces | None = None
     timer: Callable[[], float] = time.perf_counter
@@ -89,7 +90,7 @@ class Systems:
             registry=Registry(
                 _sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow)), home / ".guardian" / "models"
             ),
-            traffic=Traffic(store),
+            traffic=Splits(store, adapters(block.traffic)),
             notifications=Notifications(store, clock, block.people),
             traces=Traces(_sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow))),
         )
