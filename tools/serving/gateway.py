@@ -7,6 +7,7 @@ in the environment, predictions and /metrics are for those who send it.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import importlib
 import logging
@@ -20,22 +21,44 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from policies.autoscaling import Autoscaler
+from policies.declarations.serving import Instances
 from policies.errors import GuardianError, InputError
 from tools.serving.app import GatewayApp
+from tools.serving.board import Board
 from tools.serving.challenger import DEADLINE_SECONDS, deadline_of
 from tools.serving.contract import Contract
-from tools.serving.metrics import Metrics
+from tools.serving.metrics import (
+    BEAT,
+    BREAKER_OPEN,
+    CHALLENGER_PCT,
+    LOG_ADDED,
+    LOG_LOST,
+    PID,
+    SERVING,
+    SPLIT,
+    Layout,
+    Metrics,
+)  # fmt: skip
+from tools.serving.model_cache import ModelCache
 from tools.serving.onnx_path import import_runtime
 from tools.serving.prediction_log import PredictionLog
 from tools.serving.reloader import Reloader
 from tools.serving.router import Router
 from tools.serving.seams import Clock, LogTable, Models, Traffic
+from tools.serving.supervisor import Seat, Supervisor
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 HOST = "127.0.0.1"
-SHUTDOWN_SECONDS = 10
+BACKLOG = 2048
+TELL_SECONDS = 0.1
+RENEW_EVERY = 200
+"""Answers of a worker after which one connection is closed: kept alive for good, they would stay with the workers that
+were there first. The busier one is, the more of its callers move."""
+
+log = logging.getLogger("guardian.gateway")
 
 
 class Gateway:
@@ -52,25 +75,51 @@ class Gateway:
         models: Models,
         warehouse: LogTable,
         clock: Clock,
+        metrics: Metrics,
         worker: str,
+        instances: Instances,
+        seat: Seat,
+        gone: Sequence[str] = (),
         deadline: float = DEADLINE_SECONDS,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model = model
-        self._log = PredictionLog(warehouse, log_table, clock)
-        self.metrics = Metrics()
+        self._instances = instances
+        self._seat = seat
+        self._log = PredictionLog(warehouse, log_table, clock, metrics=metrics)
+        self._telling: asyncio.Task[None] | None = None
+        self.metrics = metrics
         self.router = Router(model, self._log, clock, self.metrics, timer)
-        self._reloader = Reloader(self.router, traffic, models, registry_name, contract, worker, timer, deadline)
+        self._reloader = Reloader(
+            self.router,
+            traffic,
+            models,
+            registry_name,
+            contract,
+            worker,
+            timer,
+            deadline,
+            gone,
+            spare=_alone(instances),
+        )
 
     async def start(self) -> None:
-        """Starts following the traffic split and writing the log."""
+        """Starts following the traffic split and writing the log.
+
+        One of several workers returns, and so begins to listen, when it serves; until then the others do.
+        """
         self._log.start()
         self._reloader.start()
+        self._telling = asyncio.get_running_loop().create_task(self._tell())
+        if not _alone(self._instances):
+            await self._reloader.settled(patient=self._seat.patient)
 
     async def stop(self) -> None:
         """Ends the challengers and writes the last of the log."""
         await self._reloader.stop()
         await self._log.stop()
+        if self._telling is not None:
+            self._telling.cancel()
 
     def state(self) -> dict[str, Any]:
         """The body of /readyz."""
@@ -91,34 +140,31 @@ class Gateway:
             "challenger_pid": challenger.pid if challenger is not None else None,
             "not_loaded": {"split": waiting.number, "reason": waiting.reason} if waiting is not None else None,
             "state_store": self._reloader.store_error or "ok",
+            "instances": {**self._instances.model_dump(), "serving": self.metrics.serving_pids()},
         }
 
-    def gauges(self) -> dict[str, float]:
-        """Values of the moment for /metrics."""
-        serving = self.router.serving
+    def tell(self) -> None:
+        """Writes the values of the moment to the worker's row of numbers."""
+        serving, metrics = self.router.serving, self.metrics
         challenger = serving.challenger if serving is not None else None
-        return {
-            "guardian_traffic_split_number": float(serving.split.number if serving is not None else 0),
-            "guardian_traffic_challenger_pct": serving.split.challenger_pct if serving is not None else 0.0,
-            "guardian_challenger_breaker_open": float(challenger is not None and challenger.breaker.is_open),
-            "guardian_shadow_rows_queued": float(serving.mirror.queued if serving and serving.mirror else 0),
-            "guardian_prediction_log_rows_queued": float(self._log.queued),
-        }
+        metrics[SPLIT] = serving.split.number if serving is not None else 0
+        metrics[CHALLENGER_PCT] = serving.split.challenger_pct if serving is not None else 0.0
+        metrics[BREAKER_OPEN] = challenger is not None and challenger.breaker.is_open
+        metrics[SERVING] = serving is not None
+        metrics[PID] = os.getpid()
+        metrics[BEAT] = time.monotonic()
 
-    def counters(self) -> dict[str, float]:
-        """Counters kept outside `metrics`, for /metrics."""
-        return {
-            "guardian_shadow_requests_dropped_total": float(self.metrics.shadow_dropped),
-            "guardian_prediction_log_rows_written": float(self._log.written),
-            "guardian_prediction_log_rows_dropped": float(self._log.dropped),
-            "guardian_prediction_log_write_failures": float(self._log.failures),
-        }
+    async def _tell(self) -> None:
+        while True:
+            self.tell()
+            await asyncio.sleep(TELL_SECONDS)
 
 
 def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0) -> None:
-    """Serves `model` until SIGTERM or SIGINT; port 0 picks a free one. Raises InputError where none is declared."""
-    import uvicorn
+    """Serves `model` until SIGTERM or SIGINT; port 0 picks a free one. Raises InputError where none is declared.
 
+    In this process where `instances` says one, else in workers of which this process is the supervisor.
+    """
     binding = systems.operations.model(model)
     infra = systems.operations.serving_of(model)
     pattern = infra.real_time if infra is not None else None
@@ -127,44 +173,77 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
     if binding.prediction_log is None:
         raise InputError("name the table of the prediction log: prediction_log", where=f"models.{model}")
     _prepare()
-    from tools.serving.model_cache import ModelCache
+    from tools.serving.worker import serve
 
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    gateway = Gateway(
-        model,
-        binding.registry_name,
-        binding.prediction_log,
-        Contract.of(systems.operations, model),
-        traffic=systems.traffic,
-        models=ModelCache(systems.registry),
-        warehouse=systems.warehouse,
-        clock=systems.clock,
-        worker=f"gateway-{socket.gethostname()}-{port}-{os.getpid()}"[-80:],
-        deadline=deadline_of(pattern.sla.latency_p99_ms if pattern.sla is not None else None),
-    )
-    app = GatewayApp(
-        pattern.endpoint,
-        gateway.router,
-        gateway,
-        gateway.metrics,
-        time.perf_counter,
-        api_key=os.environ.get("GUARDIAN_API_KEY") or None,
-    )
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
+    contract, instances, log_table = Contract.of(systems.operations, model), pattern.instances, binding.prediction_log
+    layout = Layout(contract.columns)
+    # Those that leave are still there while others are started: after a peak follows another.
+    slots = 1 if _alone(instances) else 2 * instances.max
+    board = Board(systems.state / "gateways", model, layout.names, slots)
+    killed = _begin(board, layout)
+
+    def work(seat: Seat) -> None:
+        name = f"gateway-{socket.gethostname()}-{port}"
+        gateway = Gateway(
+            model,
+            binding.registry_name,
+            log_table,
+            contract,
+            traffic=systems.traffic,
+            models=ModelCache(systems.registry),
+            warehouse=systems.warehouse,
+            clock=systems.clock,
+            metrics=Metrics(layout, board.rows, seat.slot),
+            worker=f"{name}-{os.getpid()}"[-80:],
+            instances=instances,
+            seat=seat,
+            gone=[f"{name}-{pid}"[-80:] for pid in seat.gone],
+            deadline=deadline_of(pattern.sla.latency_p99_ms if pattern.sla is not None else None),
+        )
+        app = GatewayApp(
+            pattern.endpoint,
+            gateway.router,
+            gateway,
+            gateway.metrics,
+            time.perf_counter,
+            api_key=os.environ.get("GUARDIAN_API_KEY") or None,
+            renew_every=None if _alone(instances) else RENEW_EVERY,
+        )
+        serve(app, listener)
+
     url = f"http://{host}:{port}"
-    print(orjson.dumps({"url": url, "endpoint": pattern.endpoint, "pid": os.getpid()}).decode(), flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    if _alone(instances):
+        _say_where(url, pattern.endpoint)
+        work(Seat(0, gone=killed))
+        return
+    listener.listen(BACKLOG)  # callers wait from now on, and go on waiting where every worker is being replaced
+    _say_where(url, pattern.endpoint)
+    systems.close()  # a connection must not be used by two processes; each worker opens its own
+    Supervisor(work, layout, board.rows, Autoscaler(instances, pattern.autoscaling), killed).serve()
+
+
+def _alone(instances: Instances) -> bool:
+    return instances.max == 1
+
+
+def _say_where(url: str, endpoint: str) -> None:
+    print(orjson.dumps({"url": url, "endpoint": endpoint, "pid": os.getpid()}).decode(), flush=True)
+
+
+def _begin(board: Board, layout: Layout) -> tuple[int, ...]:
+    """Starts the numbers from zero. Gives the processes of a gateway that was killed; how much of its log was lost is
+    said, and counted."""
+    before = [Metrics(layout, board.rows, slot) for slot in range(len(board.rows))] if board.left else []
+    killed = tuple(int(each[PID]) for each in before if each[PID])
+    lost = sum(each.end() for each in before)
+    board.clear()
+    if lost:
+        log.error("%d rows of the prediction log were lost: the gateway before this one was killed", lost)
+    first = Metrics(layout, board.rows)
+    first[LOG_ADDED] = first[LOG_LOST] = lost
+    return killed
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,7 +42,11 @@ class NotLoaded:
 
 
 class Reloader:
-    """Follows the split of one model. `worker` is the name it acknowledges under, `deadline` a challenger's (s)."""
+    """Follows the split of one model. `worker` is the name it acknowledges under, `deadline` a challenger's (s).
+
+    `gone` are workers that were killed, in whose place this one says goodbye. A process for the next challenger stands
+    ready if `spare`, else only beside a challenger, to replace it.
+    """
 
     def __init__(
         self,
@@ -53,7 +58,12 @@ class Reloader:
         worker: str,
         timer: Callable[[], float],
         deadline: float = DEADLINE_SECONDS,
+        gone: Sequence[str] = (),
+        *,
+        spare: bool = True,
     ) -> None:
+        self._spare = spare
+        self._gone = gone
         self._deadline = deadline
         self._contract = contract
         self._router = router
@@ -73,12 +83,18 @@ class Reloader:
         self._acknowledged = 0
         self._draining: list[tuple[Serving, Challenger | None]] = []
         self.not_loaded: NotLoaded | None = None
+        self.nothing_to_serve = False
         self.store_error: str | None = None
 
     def start(self) -> None:
         """Starts following in the running loop."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._beat()), loop.create_task(self._follow())]
+        self._tasks = [loop.create_task(self._run())]
+
+    async def settled(self, *, patient: bool) -> None:
+        """Waits until the split in force is served; unless `patient`, only until it is known why none is."""
+        while self._router.serving is None and (patient or not (self.nothing_to_serve or self.not_loaded)):
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         """Says goodbye, ends the challengers."""
@@ -101,16 +117,32 @@ class Reloader:
     async def _on(pool: ThreadPoolExecutor, call: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
+    async def _run(self) -> None:
+        """Is known as a worker before it reads its first split, so that whoever sets the next one waits for it."""
+        while not await self._heartbeat():
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+        for gone in self._gone:
+            with suppress(Exception):  # it is forgotten by itself, after seconds in which changes wait for it
+                await self._on(self._writes, self._traffic.leave, gone)
+        self._tasks.append(asyncio.get_running_loop().create_task(self._beat()))
+        await self._follow()
+
+    async def _heartbeat(self) -> bool:
+        try:
+            await self._on(self._writes, self._traffic.heartbeat, self._worker, self._router.model)
+        except Exception as error:
+            log.warning("heartbeat failed: %s", error)
+            return False
+        return True
+
     async def _beat(self) -> None:
         while True:
-            try:
-                await self._on(self._writes, self._traffic.heartbeat, self._worker, self._router.model)
-            except Exception as error:
-                log.warning("heartbeat failed: %s", error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._heartbeat()
 
     async def _follow(self) -> None:
         while True:
+            asked = self._timer()
             try:
                 split = await self._on(self._reads, self._traffic.split, self._router.model)
                 self.store_error = None
@@ -119,6 +151,8 @@ class Reloader:
                     log.error("the state store does not answer, serving on: %s", error)
                 self.store_error = f"{type(error).__name__}: {error}"
             else:
+                self._router.split_read = asked
+                self.nothing_to_serve = split is None
                 if split is not None:
                     await self._pursue(split)
             await asyncio.sleep(POLL_SECONDS)
@@ -168,7 +202,8 @@ class Reloader:
         self._acknowledged = split.number
         log.info("serving split %d: champion %s, challenger %s at %g%%", split.number, split.champion,
                  split.challenger, split.challenger_pct)  # fmt: skip
-        await self._spares.refill()
+        if self._spare or split.challenger is not None:
+            await self._spares.refill()
 
     def _retire(self, old: Serving, champion: Scorer, challenger: Challenger | None) -> None:
         """What served before stays in memory, so that going back to it takes no load; its challenger goes once idle."""
