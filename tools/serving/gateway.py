@@ -41,6 +41,7 @@ from tools.serving.metrics import (
     Metrics,
 )  # fmt: skip
 from tools.serving.model_cache import ModelCache
+from tools.serving.nursery import Nursery
 from tools.serving.onnx_path import import_runtime
 from tools.serving.prediction_log import PredictionLog
 from tools.serving.reloader import Reloader
@@ -100,7 +101,7 @@ class Gateway:
             timer,
             deadline,
             gone,
-            spare=_alone(instances),
+            Nursery(seat.line) if seat.line is not None else None,
         )
 
     async def start(self) -> None:
@@ -123,6 +124,7 @@ class Gateway:
 
     def state(self) -> dict[str, Any]:
         """The body of /readyz."""
+        self.tell()
         serving, waiting = self.router.serving, self._reloader.not_loaded
         split = serving.split if serving is not None else None
         challenger = serving.challenger if serving is not None else None

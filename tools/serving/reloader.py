@@ -18,6 +18,7 @@ from typing import TypeVar
 from tools.serving.buckets import BucketRouter
 from tools.serving.challenger import DEADLINE_SECONDS, Challenger, Spares
 from tools.serving.contract import Contract
+from tools.serving.nursery import Nursery
 from tools.serving.router import Router, Serving
 from tools.serving.scorer import Scorer, load_scorer
 from tools.serving.seams import Models, Split, Traffic
@@ -44,8 +45,7 @@ class NotLoaded:
 class Reloader:
     """Follows the split of one model. `worker` is the name it acknowledges under, `deadline` a challenger's (s).
 
-    `gone` are workers that were killed, in whose place this one says goodbye. A process for the next challenger stands
-    ready if `spare`, else only beside a challenger, to replace it.
+    `gone` are workers that were killed, in whose place this one says goodbye. Challengers come from the `nursery`.
     """
 
     def __init__(
@@ -59,10 +59,8 @@ class Reloader:
         timer: Callable[[], float],
         deadline: float = DEADLINE_SECONDS,
         gone: Sequence[str] = (),
-        *,
-        spare: bool = True,
+        nursery: Nursery | None = None,
     ) -> None:
-        self._spare = spare
         self._gone = gone
         self._deadline = deadline
         self._contract = contract
@@ -72,7 +70,7 @@ class Reloader:
         self._registry_name = registry_name
         self._worker = worker
         self._timer = timer
-        self._spares = Spares()
+        self._spares = Spares(nursery)
         self._scorers: dict[str, Scorer] = {}
         # Reads never wait behind a write, which may queue for the database's lock.
         self._reads = ThreadPoolExecutor(1, "store-reads")
@@ -92,8 +90,10 @@ class Reloader:
         self._tasks = [loop.create_task(self._run())]
 
     async def settled(self, *, patient: bool) -> None:
-        """Waits until the split in force is served; unless `patient`, only until it is known why none is."""
-        while self._router.serving is None and (patient or not (self.nothing_to_serve or self.not_loaded)):
+        """Waits until the split in force is served; unless `patient`, until its champion is, or is known not to be."""
+        while not (
+            self._acknowledged or (not patient and (self._router.serving or self.nothing_to_serve or self.not_loaded))
+        ):
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
@@ -189,21 +189,23 @@ class Reloader:
 
     async def _apply(self, split: Split) -> None:
         old = self._router.serving
-        if old is None or old.split.number != split.number:
+        without = old is not None and old.challenger is None and split.challenger is not None
+        if old is None or old.split.number != split.number or without:
             champion = await self._champion(split.champion)
+            buckets = BucketRouter(self._router.model, split.salt)
+            if old is None:
+                # Just started, perhaps after a kill: callers do not wait for the challenger to start too.
+                old = self._router.serving = Serving(split, champion, None, buckets)
             challenger = await self._challenger(split, old)
             mirror = self._router.mirror(challenger) if split.mirrored and challenger is not None else None
-            buckets = BucketRouter(self._router.model, split.salt)
             self._router.serving = Serving(split, champion, challenger, buckets, mirror)
-            if old is not None:
-                self._retire(old, champion, challenger)
+            self._retire(old, champion, challenger)
         await self._drain()
         await self._on(self._writes, self._traffic.acknowledge, self._worker, self._router.model, split.number)
         self._acknowledged = split.number
         log.info("serving split %d: champion %s, challenger %s at %g%%", split.number, split.champion,
                  split.challenger, split.challenger_pct)  # fmt: skip
-        if self._spare or split.challenger is not None:
-            await self._spares.refill()
+        await self._spares.refill()
 
     def _retire(self, old: Serving, champion: Scorer, challenger: Challenger | None) -> None:
         """What served before stays in memory, so that going back to it takes no load; its challenger goes once idle."""

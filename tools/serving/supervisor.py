@@ -2,24 +2,33 @@
 
 All take connections from one listening socket. Its queue belongs to no worker, so that one that is killed loses what it
 had taken and no more; with a socket each (SO_REUSEPORT) the kernel would go on handing callers to the dead one's queue.
-A fork starts in milliseconds and shares the libraries' memory. This process is single-threaded, opens no connection to
-a system that could be shared by mistake, and reads what the workers do from their rows of numbers.
+A fork starts in milliseconds and shares the libraries' memory. This process runs no thread, opens no connection to a
+system that could be shared by mistake, and reads what the workers do from their rows of numbers.
+
+Each worker has a challenger process of its own. One for all would be the only thing that does not grow with the load:
+at half the traffic of ten workers it would miss its deadline for want of a core, which would look like its own fault;
+and one crash would cost all of its answers. They are forked here too, so that ten cost little more memory than one.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
 
 from policies.autoscaling import Autoscaler
+from tools.serving import challenger_worker
 from tools.serving.lifeline import die_with_parent
 from tools.serving.metrics import ARRIVED, BEAT, SERVING, Layout, Metrics
+from tools.serving.nursery import obey
 from tools.serving.worker import DRAIN, SHUTDOWN_SECONDS
 
 if TYPE_CHECKING:
@@ -38,11 +47,15 @@ log = logging.getLogger("guardian.gateway")
 
 @dataclass(frozen=True)
 class Seat:
-    """What a new worker is told: its row; whether others serve, so that it may wait until it can; whom it replaces."""
+    """What a new worker is told.
+
+    Its row; whether others serve, so that it may wait until it can; who was killed; its line to the supervisor.
+    """
 
     slot: int
     patient: bool = False
     gone: tuple[int, ...] = ()
+    line: socket.socket | None = None
 
 
 @dataclass
@@ -51,6 +64,8 @@ class _Worker:
     metrics: Metrics
     slot: int
     started: float
+    line: socket.socket
+    challengers: set[int] = field(default_factory=set)
     asked_to_leave: bool = False
 
     @property
@@ -78,19 +93,50 @@ class Supervisor:
         self._scaler = scaler
         self._workers: dict[int, _Worker] = {}
         self._gone = [*gone]
+        self._ending = False
         self._not_before = 0.0
         self._pause = _RESTART_SECONDS[0]
 
     def serve(self) -> None:
         """Until SIGTERM or SIGINT; then the workers answer what they have taken, and write the log."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        ended = None
-        while ended not in (signal.SIGTERM, signal.SIGINT):
+        woken, self._waker = socket.socketpair()
+        for end in (woken, self._waker):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+        while not self._ending:
             self._reap()
             self._keep(time.monotonic())
-            received = signal.sigtimedwait(_SIGNALS, TICK_SECONDS)
-            ended = received.si_signo if received is not None else None
-        self._stop()
+            self._wait(woken)
+        self._stop(woken)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._ending = self._ending or number != signal.SIGCHLD
+
+    def _wait(self, woken: socket.socket) -> None:
+        """For the next tick, a signal or what a worker asks; does the latter."""
+        lines = {worker.line: worker for worker in self._workers.values()}
+        for ready in select.select([woken, *lines], [], [], TICK_SECONDS)[0]:
+            if ready is woken:
+                with suppress(BlockingIOError):
+                    woken.recv(4096)
+            else:
+                self._obey(lines[ready])
+
+    def _obey(self, worker: _Worker) -> None:
+        def fork(end: int) -> int:
+            pid = self._fork(lambda: challenger_worker.main([str(end), str(parent)]), end)
+            worker.challengers.add(pid)
+            return pid
+
+        def kill(pid: int) -> None:
+            if pid in worker.challengers:
+                os.kill(pid, signal.SIGKILL)
+
+        parent = os.getpid()
+        with suppress(OSError):  # the worker died meanwhile, and is reaped next
+            obey(worker.line, fork, kill)
 
     def _keep(self, now: float) -> None:
         arrived = self._layout.at[ARRIVED]
@@ -117,34 +163,59 @@ class Supervisor:
         slot = next((number for number in range(len(self._rows)) if number not in used), None)
         if slot is None:
             return  # those that leave have not left yet
-        seat, parent = Seat(slot, patient, tuple(self._gone)), os.getpid()
+        line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        seat = Seat(slot, patient, tuple(self._gone), theirs)
         self._gone.clear()
         metrics = Metrics(self._layout, self._rows, slot)
         metrics.start()
+        with theirs:
+            pid = self._fork(lambda: self._run(seat))
+        self._workers[pid] = _Worker(pid, metrics, slot, now, line)
+
+    def _fork(self, work: Callable[[], object], *only: int) -> int:
+        """The id of a new process that does `work`; with descriptors in `only`, it has no others than these."""
+        parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until they are the child's own
         pid = os.fork()
         if pid == 0:
-            self._be_worker(seat, parent)
-        self._workers[pid] = _Worker(pid, metrics, slot, now)
+            self._be_child(work, parent, only)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        return pid
 
-    def _be_worker(self, seat: Seat, parent: int) -> None:
+    def _be_child(self, work: Callable[[], object], parent: int, only: Sequence[int]) -> NoReturn:
         code = 1
         try:
             die_with_parent(parent)
+            signal.set_wakeup_fd(-1)
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            self._run(seat)
+            for worker in self._workers.values():
+                worker.line.close()
+            if only:
+                _close_all_but(only)
+            work()
             code = 0
         except BaseException as error:
-            log.exception("worker %d: %s", os.getpid(), error)
+            log.exception("process %d: %s", os.getpid(), error)
         finally:
             sys.stderr.flush()
-            os._exit(code)  # what the supervisor would do at its end is not the worker's to do
+            os._exit(code)  # what the supervisor would do at its end is not the child's to do
 
     def _reap(self) -> None:
         while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            worker = self._workers.pop(pid)
+            worker = self._workers.pop(pid, None)
+            if worker is None:
+                for each in self._workers.values():
+                    each.challengers.discard(pid)
+                continue
+            worker.line.close()
+            for challenger in worker.challengers:
+                with suppress(ProcessLookupError):
+                    os.kill(challenger, signal.SIGKILL)
             lost = worker.metrics.end()
             if lost:
                 log.error("worker %d: %d rows of the prediction log are lost", pid, lost)
@@ -160,7 +231,7 @@ class Supervisor:
                 "worker %d ended (%s), another is started", pid, f"signal {-code}" if code < 0 else f"exit {code}"
             )
 
-    def _stop(self) -> None:
+    def _stop(self, woken: socket.socket) -> None:
         for worker in self._workers.values():
             worker.asked_to_leave = True
             os.kill(worker.pid, signal.SIGTERM)
@@ -170,5 +241,13 @@ class Supervisor:
             if time.monotonic() > until:
                 for pid in self._workers:
                     os.kill(pid, signal.SIGKILL)
-            if self._workers:
-                signal.sigtimedwait((signal.SIGCHLD,), TICK_SECONDS)
+            self._wait(woken)
+
+
+def _close_all_but(descriptors: Sequence[int]) -> None:
+    """Above the standard three: a challenger has nothing to do with the gateway's sockets."""
+    first = 3
+    for descriptor in sorted(descriptors):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
