@@ -28,14 +28,14 @@ SCALING = """instances: {min: 2, max: 4}
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A world of its own, whose gateway has two to four workers, 50 requests a second each."""
-    from conftest import NOW, OPERATIONS, World, boosted
+    from conftest import OPERATIONS, World, boosted
 
     home = tmp_path_factory.mktemp("crowd")
     operations = home / "operations.yaml"
-    operations.write_text(OPERATIONS.replace("instances: {min: 1, max: 1}", SCALING))
+    text = OPERATIONS.replace("instances: {min: 1, max: 1}", SCALING).replace("clock: virtual", "clock: wall")
+    operations.write_text(text)
     (home / "warehouse").mkdir()
     systems = Systems.open(operations)
-    systems.clock.set(NOW)  # type: ignore[attr-defined]
     built = World(systems, operations)
     built.cache("one", boosted(1))
     built.cache("two", boosted(2))
@@ -84,10 +84,8 @@ class Load:
 
     def _run(self) -> None:
         gateway, payload, prefix, rate = self._arguments
-        while not self._stop.is_set():
-            first = len(self.responses)
-            bodies = [payload(id=f"{prefix}{first + i}") for i in range(int(rate))]
-            self.responses += send(gateway.predict_url, bodies, CONNECTIONS, rate)
+        bodies = [payload(id=f"{prefix}{i}") for i in range(int(rate * PATIENCE))]
+        self.responses = send(gateway.predict_url, bodies, CONNECTIONS, rate, self._stop.is_set)
 
     def __enter__(self) -> Load:
         self._thread.start()
@@ -141,7 +139,7 @@ def test_a_killed_worker_loses_what_it_had_under_way_and_is_replaced(
     until(lambda: len(serving(workers)) == 2)
     before = serving(workers)
     with Load(workers, payload, "kill-", 90) as load:
-        until(lambda: len(load.responses) > 0)
+        time.sleep(0.5)
         os.kill(before[0], signal.SIGKILL)
         killed = time.monotonic()
         until(lambda: len(serving(workers)) == 2 and before[0] not in serving(workers))
