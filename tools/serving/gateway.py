@@ -269,8 +269,8 @@ def _prepare() -> None:
     for module in ("pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while no request waits
     import_runtime()
-    gc.collect()
     gc.freeze()  # half a million objects of the libraries, which every full collection would walk through: 200 ms
+    gc.enable()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -281,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="0 picks a free one")
     options = parser.parse_args(arguments)
+    gc.disable()  # until the libraries are imported, a fifth of whose time it would take
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     from tools.systems.systems import Systems
