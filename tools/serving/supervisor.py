@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from policies.autoscaling import Autoscaler
+from policies.errors import SystemDown
 from tools.serving import challenger_worker
 from tools.serving.lifeline import die_with_parent
 from tools.serving.metrics import ARRIVED, BEAT, SERVING, Layout, Metrics
@@ -40,6 +41,8 @@ HUNG_SECONDS = 5.0
 _RESTART_SECONDS = (0.1, 10.0)
 _SETTLED_SECONDS = 10.0
 """A worker that lived for so long was no failed start."""
+_MOST_FAILED_STARTS = 4
+"""So many in a row, none serving, and the gateway ends: its callers would wait for an answer that does not come."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 log = logging.getLogger("guardian.gateway")
@@ -95,21 +98,31 @@ class Supervisor:
         self._gone = [*gone]
         self._ending = False
         self._not_before = 0.0
-        self._pause = _RESTART_SECONDS[0]
+        self._failed_starts = 0
 
     def serve(self) -> None:
-        """Until SIGTERM or SIGINT; then the workers answer what they have taken, and write the log."""
+        """Until SIGTERM or SIGINT; then the workers answer what they have taken, and write the log.
+
+        Raises SystemDown where no worker stays alive.
+        """
         woken, self._waker = socket.socketpair()
         for end in (woken, self._waker):
             end.setblocking(False)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
-        while not self._ending:
+        while not self._ending and not self._hopeless:
             self._reap()
             self._keep(time.monotonic())
             self._wait(woken)
         self._stop(woken)
+        if not self._ending:
+            raise SystemDown(f"{self._failed_starts} workers in a row ended as they started", where="gateway")
+
+    @property
+    def _hopeless(self) -> bool:
+        serving = any(worker.serving for worker in self._workers.values())
+        return self._failed_starts >= _MOST_FAILED_STARTS and not serving
 
     def _on_signal(self, number: int, _: object) -> None:
         self._ending = self._ending or number != signal.SIGCHLD
@@ -223,8 +236,8 @@ class Supervisor:
                 continue
             now = time.monotonic()
             first, longest = _RESTART_SECONDS
-            self._pause = first if now - worker.started > _SETTLED_SECONDS else min(self._pause * 2, longest)
-            self._not_before = now if self._pause == first else now + self._pause
+            self._failed_starts = 0 if now - worker.started > _SETTLED_SECONDS else self._failed_starts + 1
+            self._not_before = now + min(first * 2**self._failed_starts, longest) if self._failed_starts else now
             self._gone.append(pid)
             code = os.waitstatus_to_exitcode(status)
             log.error(
