@@ -152,9 +152,9 @@ class Gateway:
         metrics[SPLIT] = serving.split.number if serving is not None else 0
         metrics[CHALLENGER_PCT] = serving.split.challenger_pct if serving is not None else 0.0
         metrics[BREAKER_OPEN] = challenger is not None and challenger.breaker.is_open
-        metrics[SERVING] = serving is not None
-        metrics[PID] = os.getpid()
         metrics[BEAT] = time.monotonic()
+        metrics[PID] = os.getpid()
+        metrics[SERVING] = serving is not None  # last: one that serves is expected to have the other two
 
     async def _tell(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """A worker's line to its supervisor, which forks challenger processes for it: libraries loaded, memory shared.
 
-A worker cannot fork itself, for it has threads. Messages, one a packet: `+` with the challenger's end of a socket, to
-which the answer is the new process's id; `-PID`, to have it killed.
+A worker cannot fork itself, for it has threads. Messages, of 16 bytes each: `+` with the challenger's end of a socket,
+to which the answer is the new process's id; `-PID`, to have it killed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-_LARGEST = 32
+_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Forked:
     def kill(self) -> None:
         """Has the supervisor kill it, which knows whether the id is still its."""
         with suppress(OSError):  # the supervisor is gone, and with it its processes
-            self._line.send(b"-%d" % self.pid)
+            self._line.send(_message(b"-%d" % self.pid))
 
     def wait(self) -> None:
         """Nothing: the supervisor reaps it."""
@@ -47,22 +47,22 @@ class Nursery:
     async def _ask(self, end: socket.socket) -> Forked:
         async with self._asking:
             with end:
-                socket.send_fds(self._line, [b"+"], [end.fileno()])
-            answer = await asyncio.get_running_loop().sock_recv(self._line, _LARGEST)
+                socket.send_fds(self._line, [_message(b"+")], [end.fileno()])
+            answer = await asyncio.get_running_loop().sock_recv(self._line, _BYTES)
         if not answer:
             raise ConnectionResetError("the gateway's supervisor is gone")
         return Forked(int(answer), self._line)
 
 
-def obey(line: socket.socket, fork: Callable[[int], int], kill: Callable[[int], None]) -> bool:
-    """The supervisor's end: does what one message asks, once there is one. False where the worker is gone."""
-    try:
-        message, ends, _, _ = socket.recv_fds(line, _LARGEST, 1)
-    except OSError:
-        return False
-    if message == b"+" and ends:
+def obey(line: socket.socket, fork: Callable[[int], int], kill: Callable[[int], None]) -> None:
+    """The supervisor's end: does what one message asks, once there is one. Raises OSError where the worker is gone."""
+    message, ends, _, _ = socket.recv_fds(line, _BYTES, 1)
+    if message[:1] == b"+" and ends:
         with socket.socket(fileno=ends[0]) as end:
-            line.send(b"%d" % fork(end.fileno()))
+            line.send(_message(b"%d" % fork(end.fileno())))
     elif message[:1] == b"-":
         kill(int(message[1:]))
-    return bool(message)
+
+
+def _message(text: bytes) -> bytes:
+    return text.ljust(_BYTES)

@@ -176,7 +176,7 @@ class Supervisor:
         slot = next((number for number in range(len(self._rows)) if number not in used), None)
         if slot is None:
             return  # those that leave have not left yet
-        line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        line, theirs = socket.socketpair()
         seat = Seat(slot, patient, tuple(self._gone), theirs)
         self._gone.clear()
         metrics = Metrics(self._layout, self._rows, slot)
