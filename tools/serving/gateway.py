@@ -7,7 +7,6 @@ in the environment, predictions and /metrics are for those who send it.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import importlib
 import logging
@@ -15,151 +14,35 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from policies.autoscaling import Autoscaler
-from policies.declarations.serving import Instances
 from policies.errors import GuardianError, InputError
 from tools.serving.app import GatewayApp
 from tools.serving.board import Board
-from tools.serving.challenger import DEADLINE_SECONDS, deadline_of
+from tools.serving.challenger import deadline_of
 from tools.serving.contract import Contract
-from tools.serving.metrics import (
-    BEAT,
-    BREAKER_OPEN,
-    CHALLENGER_PCT,
-    LOG_ADDED,
-    LOG_LOST,
-    PID,
-    SERVING,
-    SPLIT,
-    Layout,
-    Metrics,
-)  # fmt: skip
+from tools.serving.lifetime import Gateway, alone
+from tools.serving.metrics import LOG_ADDED, LOG_LOST, PID, Layout, Metrics
 from tools.serving.model_cache import ModelCache
-from tools.serving.nursery import Nursery
 from tools.serving.onnx_path import import_runtime
-from tools.serving.prediction_log import PredictionLog
-from tools.serving.reloader import Reloader
-from tools.serving.router import Router
-from tools.serving.seams import Clock, LogTable, Models, Traffic
 from tools.serving.supervisor import Seat, Supervisor
+from tools.serving.worker import serve
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 HOST = "127.0.0.1"
 BACKLOG = 2048
-TELL_SECONDS = 0.1
 RENEW_EVERY = 200
 """Answers of a worker after which one connection is closed: kept alive for good, they would stay with the workers that
 were there first. The busier one is, the more of its callers move."""
 
 log = logging.getLogger("guardian.gateway")
-
-
-class Gateway:
-    """One model's gateway, wired: starts and stops the parts, and says how they are."""
-
-    def __init__(
-        self,
-        model: str,
-        registry_name: str,
-        log_table: str,
-        contract: Contract,
-        *,
-        traffic: Traffic,
-        models: Models,
-        warehouse: LogTable,
-        clock: Clock,
-        metrics: Metrics,
-        worker: str,
-        instances: Instances,
-        seat: Seat,
-        gone: Sequence[str] = (),
-        deadline: float = DEADLINE_SECONDS,
-        timer: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._model = model
-        self._instances = instances
-        self._seat = seat
-        self._log = PredictionLog(warehouse, log_table, clock, metrics=metrics)
-        self._telling: asyncio.Task[None] | None = None
-        self.metrics = metrics
-        self.router = Router(model, self._log, clock, self.metrics, timer)
-        self._reloader = Reloader(
-            self.router,
-            traffic,
-            models,
-            registry_name,
-            contract,
-            worker,
-            timer,
-            deadline,
-            gone,
-            Nursery(seat.line) if seat.line is not None else None,
-        )
-
-    async def start(self) -> None:
-        """Starts following the traffic split and writing the log.
-
-        One of several workers returns, and so begins to listen, when it serves; until then the others do.
-        """
-        self._log.start()
-        self._reloader.start()
-        self._telling = asyncio.get_running_loop().create_task(self._tell())
-        if not _alone(self._instances):
-            await self._reloader.settled(patient=self._seat.patient)
-
-    async def stop(self) -> None:
-        """Ends the challengers and writes the last of the log."""
-        await self._reloader.stop()
-        await self._log.stop()
-        if self._telling is not None:
-            self._telling.cancel()
-
-    def state(self) -> dict[str, Any]:
-        """The body of /readyz."""
-        self.tell()
-        serving, waiting = self.router.serving, self._reloader.not_loaded
-        split = serving.split if serving is not None else None
-        challenger = serving.challenger if serving is not None else None
-        return {
-            "ready": serving is not None,
-            "model": self._model,
-            "split": split.number if split is not None else None,
-            "champion": split.champion if split is not None else None,
-            "path": serving.champion.path_name if serving is not None else None,
-            "why_not_onnx": serving.champion.why_not_onnx if serving is not None else None,
-            "challenger": challenger.version if challenger is not None else None,
-            "challenger_pct": split.challenger_pct if split is not None else 0.0,
-            "mirrored": serving is not None and serving.mirror is not None,
-            "endpoints": dict(split.endpoints) if split is not None else {},
-            "challenger_pid": challenger.pid if challenger is not None else None,
-            "not_loaded": {"split": waiting.number, "reason": waiting.reason} if waiting is not None else None,
-            "state_store": self._reloader.store_error or "ok",
-            "instances": {**self._instances.model_dump(), "serving": self.metrics.serving_pids()},
-        }
-
-    def tell(self) -> None:
-        """Writes the values of the moment to the worker's row of numbers."""
-        serving, metrics = self.router.serving, self.metrics
-        challenger = serving.challenger if serving is not None else None
-        metrics[SPLIT] = serving.split.number if serving is not None else 0
-        metrics[CHALLENGER_PCT] = serving.split.challenger_pct if serving is not None else 0.0
-        metrics[BREAKER_OPEN] = challenger is not None and challenger.breaker.is_open
-        metrics[BEAT] = time.monotonic()
-        metrics[PID] = os.getpid()
-        metrics[SERVING] = serving is not None  # last: one that serves is expected to have the other two
-
-    async def _tell(self) -> None:
-        while True:
-            self.tell()
-            await asyncio.sleep(TELL_SECONDS)
 
 
 def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0) -> None:
@@ -175,14 +58,12 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
     if binding.prediction_log is None:
         raise InputError("name the table of the prediction log: prediction_log", where=f"models.{model}")
     _prepare()
-    from tools.serving.worker import serve
-
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     contract, instances, log_table = Contract.of(systems.operations, model), pattern.instances, binding.prediction_log
     layout = Layout(contract.columns)
     # Those that leave are still there while others are started: after a peak follows another.
-    slots = 1 if _alone(instances) else 2 * instances.max
+    slots = 1 if alone(instances) else 2 * instances.max
     board = Board(systems.state / "gateways", model, layout.names, slots)
     killed = _begin(board, layout)
 
@@ -211,12 +92,12 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
             gateway.metrics,
             time.perf_counter,
             api_key=os.environ.get("GUARDIAN_API_KEY") or None,
-            renew_every=None if _alone(instances) else RENEW_EVERY,
+            renew_every=None if alone(instances) else RENEW_EVERY,
         )
         serve(app, listener)
 
     url = f"http://{host}:{port}"
-    if _alone(instances):
+    if alone(instances):
         _say_where(url, pattern.endpoint)
         work(Seat(0, gone=killed))
         return
@@ -226,10 +107,6 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
     # In virtual time an hour's requests come in a second: a rate that no machine has to be made for.
     rule = pattern.autoscaling if systems.operations.systems.clock != "virtual" else None
     Supervisor(work, layout, board.rows, Autoscaler(instances, rule), killed).serve()
-
-
-def _alone(instances: Instances) -> bool:
-    return instances.max == 1
 
 
 def _say_where(url: str, endpoint: str) -> None:
