@@ -13,8 +13,10 @@ from policies.declarations.serving import Instances
 from policies.errors import SystemDown
 from tools.serving.buckets import BucketRouter
 from tools.serving.challenger_process import Scored
+from tools.serving.contract import Contract
 from tools.serving.metrics import Layout, Metrics
 from tools.serving.prediction_log import PredictionLog
+from tools.serving.reloader import Reloader
 from tools.serving.requests import PredictRequest
 from tools.serving.router import SURE_SECONDS, Router, Serving
 from tools.serving.supervisor import Supervisor
@@ -67,3 +69,33 @@ def test_a_split_that_was_not_read_for_two_seconds_reaches_no_challenger() -> No
         return variants
 
     assert asyncio.run(scenario()) == ["challenger", "challenger", "champion"]
+
+
+def test_a_worker_is_known_and_the_killed_one_forgotten_before_it_reads_a_split() -> None:
+    """Else a rollback between its read and its first sign of life would be acknowledged without it."""
+
+    class Traffic:
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        def heartbeat(self, worker: str, model: str) -> None:
+            self.calls.append(f"{worker} lives")
+
+        def leave(self, worker: str) -> None:
+            self.calls.append(f"{worker} leaves")
+
+        def split(self, model: str) -> None:
+            self.calls.append("split")
+
+        def acknowledge(self, worker: str, model: str, number: int) -> None:
+            self.calls.append("acknowledged")
+
+    async def scenario() -> list[str]:
+        traffic, router = Traffic(), Router("M", None, WallClock(), Metrics(), time.perf_counter)  # type: ignore[arg-type]
+        reloader = Reloader(router, traffic, None, "m", Contract(), "new", time.perf_counter, gone=["dead"])  # type: ignore[arg-type]
+        reloader.start()
+        await reloader.settled(patient=False)
+        await reloader.stop()
+        return traffic.calls
+
+    assert asyncio.run(scenario())[:3] == ["new lives", "dead leaves", "split"]
