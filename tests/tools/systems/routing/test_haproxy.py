@@ -83,7 +83,7 @@ class Lab:
 
 
 @contextmanager
-def lab(folder: Path, socket: str) -> Iterator[Lab]:
+def lab(folder: Path, socket: str, deadline_ms: int = 100) -> Iterator[Lab]:
     port, map_file = free_port(), folder / "guardian.map"
     map_file.write_text(f"{MODEL} blue:green:0:::\n")
     with machine("1") as (_, blue), machine("2") as (process, green):
@@ -93,7 +93,7 @@ def lab(folder: Path, socket: str) -> Iterator[Lab]:
             map=str(map_file),
             blue=[f"127.0.0.1:{blue}"],
             green=[f"127.0.0.1:{green}"],
-            deadline_ms=100,
+            deadline_ms=deadline_ms,
         )
         (folder / "haproxy.cfg").write_text(configuration(MODEL, declared, f"127.0.0.1:{port}"))
         adapter = HAProxyTraffic(MODEL, declared)
@@ -146,19 +146,21 @@ def bucket(id: str, salt: str = "") -> int:
     return xxh32(f"{MODEL}:{salt}:{id}".encode()) % 10_000
 
 
-def test_hundreds_of_weight_changes_under_load_fail_and_misroute_nothing(running: Lab) -> None:
-    running.split(0)
-    changes = [(time.monotonic(), time.monotonic(), 0)]
-    with Load(running) as load:
-        for n in range(1, CHANGES + 1):
+def test_hundreds_of_weight_changes_under_load_fail_and_misroute_nothing(tmp_path: Path) -> None:
+    # A busy machine's challenger misses a short deadline, and its answers are the champion's: not what is asked here.
+    with lab(tmp_path, str(tmp_path / "haproxy.sock"), deadline_ms=4_000) as running:
+        running.split(0)
+        changes = [(time.monotonic(), time.monotonic(), 0)]
+        with Load(running) as load:
+            for n in range(1, CHANGES + 1):
+                began = time.monotonic()
+                running.split(n * 100 / CHANGES)
+                changes.append((began, time.monotonic(), round(n * 10_000 / CHANGES)))
+                time.sleep(0.005)
             began = time.monotonic()
-            running.split(n * 100 / CHANGES)
-            changes.append((began, time.monotonic(), round(n * 10_000 / CHANGES)))
-            time.sleep(0.005)
-        began = time.monotonic()
-        running.traffic.set(MODEL, "1", at=NOW, why="rolled back", rests_on=None)
-        back = time.monotonic()
-        time.sleep(0.3)
+            running.traffic.set(MODEL, "1", at=NOW, why="rolled back", rests_on=None)
+            back = time.monotonic()
+            time.sleep(0.3)
     assert [each for each in load.answers if each[3] != 200] == []
     assert len(load.answers) > 1_000
     late = [each for each in load.answers if each[0] > back]
