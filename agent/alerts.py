@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from agent.findings import Finding, full_report
-from agent.incidents import KPI, Found, incidents, over, together
+from agent.incidents import INCIDENTS, KPI, Found, incidents, over, together
 from agent.measuring import NOTHING
 from agent.untrusted import clean, clean_lines
 from policies.alerting import listed
 from policies.declarations import Severity
 from policies.declarations.drift import Alerts
-from tools.systems.notify import Incident
+from tools.systems.notify import Alert, Incident
 from tools.systems.systems import Systems
 
 MOST_FINDINGS = 3
@@ -60,10 +60,20 @@ def tell(
     for each in (each for each in unit if each.measured is not None):
         for alert in systems.notifications.open(each.model):
             looked = [name for model in alert.models if model in measured for name in _looked(systems, measured[model])]
-            if over(alert, [*shared, *tonight], [each.model, *looked]):
+            if over(alert, [*shared, *tonight], [each.model, *looked, *_gone(systems, alert)]):
                 systems.notifications.resolve(alert.key, f"Over: {run_id} does not find it any more.")
                 lines.append(f"over: {alert.title}")
     return lines
+
+
+def _gone(systems: Systems, alert: Alert) -> list[str]:
+    """Of those who saw an incident what is not declared any more: it will not look again."""
+    if alert.facts.get("kind") not in INCIDENTS:
+        return []
+    operations = systems.operations
+    kpis = (kpi.name for tracker in operations.business_kpi_trackers.values() for kpi in tracker.kpis)
+    declared = {*operations.models, *operations.drift_monitors, *operations.business_kpi_trackers, *kpis}
+    return [name for name in alert.facts.get("seen_by", ()) if name not in declared]
 
 
 def _elsewhere(systems: Systems, key: str, measured: Mapping[str, Any]) -> tuple[list[str], list[str]]:

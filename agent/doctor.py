@@ -18,6 +18,7 @@ from agent.slack.app import credentials
 from agent.slack.people import is_user
 from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
+from policies.declarations.deployment import BlueGreen
 from policies.errors import GuardianError, SystemDown
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Kind
@@ -48,6 +49,7 @@ def examine(systems: Systems) -> Diagnosis:
     checks = [
         *_packages(),
         *_reached(systems),
+        *_traffic(systems),
         *_planner(),
         *_agents(systems),
         *_channels(),
@@ -86,6 +88,21 @@ def _reached(systems: Systems) -> Iterator[Check]:
             yield Check(subject=subject, state="warning", says=clean(error))
         else:
             yield Check(subject=subject, state="ok", says="answers")
+
+
+def _traffic(systems: Systems) -> Iterator[Check]:
+    """Whether what routes each model's requests answers."""
+    for model in systems.operations.systems.traffic:
+        subject = f"traffic of {model}"
+        try:
+            yield Check(subject=subject, state="ok", says=clean(systems.traffic.adapter(model).reachable(), 300))
+        except (GuardianError, OSError) as error:
+            yield Check(subject=subject, state="warning", says=clean(error, 300))
+    for name, declared in systems.operations.deployment_strategies.items():
+        named = any(each.type == "dns" for each in systems.operations.systems.traffic.values())
+        if isinstance(declared, BlueGreen) and declared.switch.method == "dns" and not named:
+            says = "switch.method is dns and systems.traffic names no name server: the gateway switches"
+            yield Check(subject=f"strategy {name}", state="note", says=says)
 
 
 def _planner() -> Iterator[Check]:

@@ -18,6 +18,7 @@ from tools.systems.notify import Alert
 
 SOURCE, WORLD, KPI, FAILURE = "source", "world", "kpi", "failure"
 DRIFT = (SOURCE, WORLD)
+INCIDENTS = (*DRIFT, KPI, FAILURE)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from agent.alerts import people_of
 from policies.declarations.base import show_duration
+from policies.sla import Burn
 from tools.serving.sla import SlaReading, read_sla
 from tools.systems.notify import Incident
 from tools.systems.systems import Systems
@@ -17,16 +18,37 @@ def watch(systems: Systems, now: datetime) -> None:
         reading = read_sla(systems, model, now)
         if reading is None:
             continue
-        key = f"{model}/sla"
-        if reading.burn is None:
-            systems.notifications.resolve(key, "Over: the error budget burns no faster than it may.")
-        else:
-            systems.notifications.report(_incident(systems, model, key, reading), seen_in=f"sla {now.isoformat()}")
+        for key, burn, incident in (
+            (f"{model}/sla", reading.burn, _failing),
+            (f"{model}/sla/latency", reading.slow_burn, _slow),
+        ):
+            if burn is None:
+                systems.notifications.resolve(key, "Over: the error budget burns no faster than it may.")
+            else:
+                systems.notifications.report(
+                    incident(systems, model, key, reading, burn), seen_in=f"sla {now.isoformat()}"
+                )
 
 
-def _incident(systems: Systems, model: str, key: str, reading: SlaReading) -> Incident:
-    assert reading.burn is not None
-    severity, rate, window = reading.burn
+def _slow(systems: Systems, model: str, key: str, reading: SlaReading, burn: Burn) -> Incident:
+    severity, rate, window = burn
+    promised = f"{reading.latency_p99_ms_promised:g} ms"
+    return Incident(
+        key=key,
+        model=model,
+        severity=severity,
+        title=f"{model}: answers are slow {rate:.3g} times as often as the SLA allows",
+        text=(
+            f"99% of the answers are promised within {promised}; over {show_duration(window)} {rate:.3g}% took longer. "
+            f"The p99 of the last 24 hours is {reading.latency_p99_ms or 0.0:.0f} ms."
+        ),
+        people=people_of(systems, model, severity),
+        facts={"kind": "sla", "subjects": ["sla"], "seen_by": ["sla"], "reports": []},
+    )
+
+
+def _failing(systems: Systems, model: str, key: str, reading: SlaReading, burn: Burn) -> Incident:
+    severity, rate, window = burn
     failed = f"{reading.failed:,} of {reading.requests:,} requests failed in 30 days"
     promised = f"{100.0 * reading.availability_promised:.6g}%"
     return Incident(

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 SECRETS = (
-    "OPENAI_API_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "PAGERDUTY_ROUTING_KEY", "SMTP_URL",
+    "OPENAI_API_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET",
+    "GUARDIAN_DNS_KEY", "GUARDIAN_KUBERNETES_TOKEN",
+    "PAGERDUTY_ROUTING_KEY", "SMTP_URL",
 )  # fmt: skip
 """Environment variables (and those that begin like them: PAGERDUTY_ROUTING_KEY_ML_PLATFORM) whose values never reach a
 prompt, a report, a log or the state store."""

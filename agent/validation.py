@@ -16,6 +16,7 @@ from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.loader import line_of
 from policies.declarations.serving import Batch, ServingInfra
 from policies.errors import DeclarationError, GuardianError, Problem
+from policies.routing import unroutable
 from policies.strategies import StrategyFacts, may_use_strategy
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.systems import Systems
@@ -108,6 +109,8 @@ def _unfit_strategy(systems: Systems, name: str, binding: ModelBinding) -> Itera
     if strategy is not None and declared is not None:
         for reason in may_use_strategy(strategy, declared, binding, StrategyFacts(labelled=True)).reasons:
             yield f"champion_challengers.{challenge}.promotion.deployment_strategy", reason
+        for reason in unroutable(strategy, declared, systems.operations.systems.traffic.get(name)):
+            yield f"systems.traffic.{name}", reason
 
 
 def _time_problems(systems: Systems, place: str, table: str, column: str) -> Iterator[tuple[str, str]]:

@@ -92,6 +92,23 @@ def audit(context: typer.Context, what: Annotated[str, typer.Argument(metavar="v
     session.emit(verify(session.systems), render.audit)
 
 
+def haproxy_config(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    bind: Annotated[str, typer.Option("--bind", metavar="HOST:PORT", help="Where it is asked.")] = "127.0.0.1:8080",
+) -> None:
+    """HAProxy's configuration for a model that systems.traffic routes by haproxy."""
+    from policies.declarations import load
+    from policies.declarations.routing import HAProxyRouting
+    from tools.systems.routing.haproxy import configuration
+
+    session: Session = context.obj
+    declared = load(session.operations).systems.traffic.get(model)
+    if not isinstance(declared, HAProxyRouting):
+        raise InputError(f"write {model}: {{type: haproxy, …}}", where="systems.traffic")
+    sys.stdout.write(configuration(model, declared, bind))
+
+
 COMMANDS = {
     "validate": validate,
     "schema": schema,
@@ -101,4 +118,5 @@ COMMANDS = {
     "report": report,
     "doctor": doctor,
     "audit": audit,
+    "haproxy-config": haproxy_config,
 }

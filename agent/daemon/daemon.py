@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
+KEEP_SECONDS = 0.2
+"""How long a gateway that was killed may go unnoticed; it is to be back within three seconds."""
 RECONCILE_SECONDS = 15.0
 LEFT_SECONDS = 60.0
 FAILED_AGAIN_SECONDS = 600.0
@@ -115,7 +117,7 @@ class Daemon:
                 self._part("outbox", LOOK_SECONDS, self._deliver),
             ]
             if self._gateways is not None:
-                parts.append(self._part("gateways", LOOK_SECONDS, self._gateways.keep))
+                parts.append(self._part("gateways", KEEP_SECONDS, self._gateways.keep))
             if self._surface is not None:
                 self._surface.start()
                 parts.append(self._part("slack", LEFT_SECONDS, self._surface.answer_what_is_left))

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from evals.suite.bad_planners import HABITS
+from evals.suite.reading import load_all
 from evals.suite.results import EvalResult, ScenarioResult
 from evals.suite.run import run_suite
-from evals.suite.scenario import Scenario, load_all
+from evals.suite.scenario import Scenario
 
 MEANT, OTHER, PASSED = "CAUGHT", "caught", "."
 

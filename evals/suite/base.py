@@ -1,7 +1,9 @@
 """The small shop every scenario starts from: built once, copied for each.
 
 10,000 customers, the declarations of SimShop with a smaller training, a first champion of the day of deployment, MLflow
-and the state store as they are then. A copy shares the warehouse's files (hard links: files are replaced, not changed).
+and the state store as they are then, and the summaries of the baseline that any first check would make. A copy shares
+the warehouse's files (hard links: files are replaced, not changed), the folder that MLflow's artifacts go to (its
+database names that one; every run has a folder of its own there), and what other scenarios have asked alike.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import yaml
 from evals.simshop import QUIET
 from evals.simshop import World as SimShop
 from evals.suite.faults import FaultyWarehouse
+from evals.suite.remembered import Remembered
 from evals.suite.scenario import DAY_OF_DEPLOYMENT, Scenario
-from evals.suite.trainings import remembered
 from tools.systems.clock import VirtualClock
 from tools.systems.systems import Systems
 
@@ -42,7 +44,7 @@ def build(home: Path) -> None:
 
     (home / "warehouse").mkdir(parents=True)
     declare(home, {})
-    systems = open_systems(home / "operations.yaml")
+    systems = open_systems(home / "operations.yaml", home)
     try:
         set_time(systems, DAY_OF_DEPLOYMENT)
         SimShop(SEED, CUSTOMERS, QUIET).build_history(systems.warehouse)
@@ -51,18 +53,32 @@ def build(home: Path) -> None:
         why = "first champion, adopted by a person"
         systems.traffic.set(MODEL, first.version, at=DAY_OF_DEPLOYMENT, why=why, rests_on=first.run_id)
         start_monitor(systems, MONITOR)
+        _summarise_baseline(systems)
     finally:
         systems.close()
+
+
+def _summarise_baseline(systems: Systems) -> None:
+    """Has the champion fetched, and stored what is computed once a baseline and version."""
+    from policies.declarations.drift import DriftMonitor
+    from tools.check_drift.material import Material
+
+    monitor = systems.operations.named("drift_monitors", MONITOR)
+    assert isinstance(monitor, DriftMonitor)
+    material = Material(systems, monitor, systems.clock.now(), DAY)
+    material.baseline()
+    material.baseline_scores()
+    material.importances()
 
 
 def copy(base: Path, home: Path, scenario: Scenario) -> Systems:
     """The scenario's own copy of the shop, opened, with its declarations and its faults in place."""
     shutil.copytree(base / "warehouse", home / "warehouse", copy_function=os.link)
-    shutil.copytree(base / ".guardian", home / ".guardian")
+    shutil.copytree(base / ".guardian", home / ".guardian", ignore=shutil.ignore_patterns("mlartifacts"))
     declare(home, scenario.operations)
     if scenario.knowledge is not None:
         (home / "agent.md").write_text(scenario.knowledge, encoding="utf-8")
-    systems = open_systems(home / "operations.yaml")
+    systems = open_systems(home / "operations.yaml", base)
     systems.warehouse = FaultyWarehouse(home / "warehouse", scenario.broken)
     return systems
 
@@ -76,18 +92,24 @@ def shop() -> SimShop:
 
 
 def declare(home: Path, changes: Mapping[str, Any]) -> None:
-    """Writes SimShop's declarations with the small training and `changes` merged in.
+    """Writes the shop's declarations with `changes` merged in."""
+    text = yaml.safe_dump(merged(declared(), changes), sort_keys=False)
+    (home / "operations.yaml").write_text(text, encoding="utf-8")
+
+
+@cache
+def declared() -> Mapping[str, Any]:
+    """SimShop's declarations with the small training.
 
     What it checks by the hour is checked by the day: an hour of this shop is 60 rows.
     """
     text = DECLARATIONS.read_text(encoding="utf-8").replace("frequency: hourly", "frequency: daily")
-    declared = merged(yaml.safe_load(text), SMALL_TRAINING)
-    (home / "operations.yaml").write_text(yaml.safe_dump(merged(declared, changes), sort_keys=False), encoding="utf-8")
+    return merged(yaml.safe_load(text), SMALL_TRAINING)
 
 
-def merged(declared: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`declared` with the mappings in `changes` merged in (RFC 7386: null removes a key, a list replaces one)."""
-    result = dict(declared)
+def merged(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`whole` with the mappings in `changes` merged in (RFC 7386: null removes a key, a list replaces one)."""
+    result = dict(whole)
     for key, change in changes.items():
         if change is None:
             result.pop(key, None)
@@ -99,12 +121,14 @@ def merged(declared: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return result
 
 
-def open_systems(declarations: Path) -> Systems:
-    """Systems with a timer that counts its readings: every call takes 20 ms, on any machine."""
+def open_systems(declarations: Path, base: Path) -> Systems:
+    """Systems with a timer that counts its readings: every call takes 20 ms, on any machine. What a process of its own
+    was once asked in a copy of the shop in `base` is not asked again."""
     ticks = iter(range(1, 10**9))
     systems = Systems.open(declarations)
     systems.timer = lambda: next(ticks) / 50
-    systems.trainer = remembered
+    memory = Remembered(base / "remembered")
+    systems.trainer, systems.replayer = memory.trainer, memory.replayer
     return systems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,11 +49,15 @@ def evaluate(
     """Replays scenarios and grades them by their end state. The grades do not change the exit code."""
     from agent.planners.choice import default_planner
     from evals.suite.planners import PLANNERS
+    from evals.suite.reading import load_all
     from evals.suite.run import run_suite
-    from evals.suite.scenario import load_all
     from policies.errors import InputError
 
     session: Session = context.obj
+    if scripted and not record:
+        raise InputError("says how a recording comes about; write --record too", where="--scripted")
+    if without_agent and (scenarios or record):
+        raise InputError("plays SimShop as it is, and no scenario; leave out scenarios and --record", "--without-agent")
     if without_agent:
         from evals.ablation.run import run_ablation
         from evals.ablation.table import show as show_ablation
@@ -67,6 +72,9 @@ def evaluate(
     if record and planners != ["openai"]:
         raise InputError("only the openai planner has traffic to record", where="--record")
     chosen = load_all(scenarios or [])
+    asks = "openai" in planners and any(each.broken.provider is None for each in chosen)
+    if asks and not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
     session.say(f"planner {', '.join(planners)}: {len(chosen)} scenarios")
     result = run_suite(
         chosen, planners, repeat=repeat or 1, record=record, scripted=scripted, workers=workers, say=session.say

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from evals.simshop import Story
-from policies.errors import DeclarationError, InputError, Problem
 
-SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
-FILE = "scenario.yaml"
 DAY_OF_DEPLOYMENT = datetime(2026, 1, 6)
+LAST_NIGHT = datetime(2026, 12, 31)
 
 
 Variant = Literal["champion", "challenger"]
@@ -82,12 +79,17 @@ class World(Part):
     causes: list[str] = []
     nights: int = Field(default=1, ge=1, le=14)
     due_only: bool = False
-    converts: dict[Variant, float] = {}
+    converts: dict[Variant, Annotated[float, Field(ge=0, le=1)]] = {}
 
     @field_validator("at", mode="before")
     @classmethod
     def _midnight(cls, given: Any) -> Any:
-        return datetime.combine(given, datetime.min.time()) if type(given) is date else given
+        at = datetime.combine(given, datetime.min.time()) if type(given) is date else given
+        if not isinstance(at, datetime) or at.tzinfo is not None or at.time() != time.min:
+            raise ValueError("must be a date, as in 2026-02-06: the night begins at its midnight")
+        if not DAY_OF_DEPLOYMENT < at <= LAST_NIGHT:
+            raise ValueError(f"must lie after {DAY_OF_DEPLOYMENT:%Y-%m-%d} and not after {LAST_NIGHT:%Y-%m-%d}")
+        return at
 
     @property
     def story(self) -> Story:
@@ -171,11 +173,11 @@ class Trajectory(Part):
 class Limits(Part):
     """At most so many tool calls, `redundant` ones (repeated or refused), language-model calls, tokens, dollars."""
 
-    calls: int | None = None
-    redundant: int | None = 0
-    llm_calls: int | None = None
-    tokens: int | None = None
-    cost_usd: float | None = None
+    calls: NonNegativeInt | None = None
+    redundant: NonNegativeInt | None = 0
+    llm_calls: NonNegativeInt | None = None
+    tokens: NonNegativeInt | None = None
+    cost_usd: NonNegativeFloat | None = None
 
 
 class Scenario(Part):
@@ -185,7 +187,7 @@ class Scenario(Part):
     `planners` lists those it is for where it is not for all.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    name: SkipJsonSchema[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]]
     about: str
     world: World
     operations: dict[str, Any] = {}
@@ -200,39 +202,9 @@ class Scenario(Part):
     judgement: bool = False
     catches: list[str] = []
     planners: list[str] | None = None
-    folder: Path = Path()
+    folder: SkipJsonSchema[Path] = Path()
 
     @property
     def recording(self) -> Path:
         """Where the scenario's recording lies, whether or not there is one."""
         return self.folder / "recording.jsonl"
-
-
-def load(folder: Path) -> Scenario:
-    """The scenario in a folder. Raises InputError without its file, DeclarationError with every fault in it."""
-    path = folder / FILE
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}; a scenario is a folder with {FILE}", str(path)) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"is not YAML: {error}", str(path)) from None
-    if not isinstance(data, Mapping):
-        raise InputError("declares nothing", str(path))
-    try:
-        scenario = Scenario.model_validate({**data, "name": folder.name, "folder": folder})
-        _ = scenario.world.story
-    except ValidationError as error:
-        faults = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
-        raise DeclarationError([Problem(str(path), 0, place, cause) for place, cause in faults]) from None
-    except ValueError as error:
-        raise DeclarationError([Problem(str(path), 0, "world.causes", str(error))]) from None
-    return scenario
-
-
-def load_all(names: Sequence[str] = (), root: Path = SCENARIOS) -> list[Scenario]:
-    """The named scenarios, or all of them by name. Raises InputError for an unknown one."""
-    known = sorted(each.parent.name for each in root.glob(f"*/{FILE}"))
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"no scenario {', '.join(unknown)}; there are {', '.join(known)}", where=str(root))
-    return [load(root / name) for name in (names or known)]

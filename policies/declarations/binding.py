@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from policies.declarations.approvals import AUTO, Action, ApprovalRule
 from policies.declarations.base import Declared
+from policies.declarations.routing import Routing
 
 
 class Budget(Declared):
@@ -100,7 +101,8 @@ class Person(Declared):
 class SystemsBlock(Declared):
     """The `systems` block. Paths are relative to the declarations file; the environment overrides URLs.
 
-    `approvals` says which actions wait for a person; an action without an entry waits for nobody.
+    `approvals` says which actions wait for a person; an action without an entry waits for nobody. `traffic` says of a
+    model what routes its requests; without an entry the gateway does.
     """
 
     warehouse: str = "warehouse"
@@ -110,6 +112,7 @@ class SystemsBlock(Declared):
     people: dict[str, Person] = {}
     approvers: list[str] = []
     approvals: dict[Action, ApprovalRule] = {}
+    traffic: dict[str, Routing] = {}
 
     def approval_of(self, action: str) -> ApprovalRule:
         """The rule of an action, with the names of those who may decide."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from policies.declarations.operations import Operations, Place, check_references
 from policies.errors import DeclarationError, InputError, Problem
@@ -28,16 +30,31 @@ def load(path: Path) -> Operations:
     return parse(text, str(path))
 
 
-def parse(text: str, file: str) -> Operations:
-    """Declarations from YAML text; `file` is named in problems. Raises DeclarationError."""
+@dataclass(frozen=True)
+class Written:
+    """A YAML file as it is written: its data, the line of every place in it, and the keys that are declared twice."""
+
+    file: str
+    data: Any
+    lines: Mapping[Place, int]
+    repeated: Sequence[Problem]
+
+    def problem(self, place: Place, cause: str) -> Problem:
+        """A problem at a place, or the nearest one above it that the file has."""
+        return Problem(self.file, _line(self.lines, place), _dotted(place), cause)
+
+
+def read(text: str, file: str) -> Written:
+    """What YAML text says. Raises DeclarationError where it is none, holds values that cannot be read, or is empty."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: dict[Place, int] = {}
         repeated = [] if root is None else list(_walk(root, (), lines))
-        unreadable = [] if root is None else list(_unreadable(root, (), file))
+        reader = yaml.SafeLoader("")
+        unreadable = [] if root is None else list(_unreadable(reader, root, (), file))
         if unreadable:
             raise DeclarationError(unreadable)
-        data = yaml.safe_load(text)
+        data = None if root is None else reader.construct_document(root)
     except RecursionError:
         line = next((number for number, each in enumerate(text.splitlines(), 1) if "*" in each), 0)
         raise DeclarationError([Problem(file, line, "", "an anchor refers to itself")]) from None
@@ -47,14 +64,26 @@ def parse(text: str, file: str) -> Operations:
         raise DeclarationError([Problem(file, mark.line + 1 if mark else 0, "", cause)]) from None
     if root is None:
         raise DeclarationError([Problem(file, 0, "", "the file declares nothing")])
-    duplicates = [Problem(file, line, _dotted(place), "is declared twice") for place, line in repeated]
+    twice = [Problem(file, line, _dotted(place), "is declared twice") for place, line in repeated]
+    return Written(file, data, lines, twice)
+
+
+def refused(written: Written, error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """What pydantic found wrong with the data of a file, as problems in that file."""
+    return [_problem(written.file, written.lines, each, model) for each in error.errors()]
+
+
+def parse(text: str, file: str) -> Operations:
+    """Declarations from YAML text; `file` is named in problems. Raises DeclarationError."""
+    written = read(text, file)
+    data, lines = written.data, written.lines
     if not isinstance(data, dict):
         raise DeclarationError([Problem(file, 1, "", f"top level must be a mapping of {_blocks()}")])
-    problems = list(duplicates)
+    problems = list(written.repeated)
     try:
         operations = Operations.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:
-        problems += [_problem(file, lines, each) for each in error.errors()]
+        problems += refused(written, error, Operations)
         sound = _sound_part(data)
         problems += [] if sound is None else _references(sound, data, file, lines)
         raise DeclarationError(problems) from None
@@ -80,7 +109,7 @@ def line_of(path: Path) -> Callable[[str], int]:
     return line
 
 
-def _references(operations: Operations, data: dict[str, Any], file: str, lines: dict[Place, int]) -> list[Problem]:
+def _references(operations: Operations, data: dict[str, Any], file: str, lines: Mapping[Place, int]) -> list[Problem]:
     """Dangling names; one that the file does declare, in a body with problems of its own, does not dangle."""
     written = {str(name) for body in data.values() if isinstance(body, dict) for name in body}
     found = []
@@ -119,17 +148,17 @@ def _prune(data: dict[str, Any], loc: tuple[str | int, ...]) -> bool:
     return bool(path)
 
 
-def _unreadable(node: yaml.Node, place: Place, file: str) -> Iterator[Problem]:
+def _unreadable(reader: yaml.SafeLoader, node: yaml.Node, place: Place, file: str) -> Iterator[Problem]:
     """Scalars that look like a date or number and are none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from _unreadable(value, (*place, str(key.value)), file)
+            yield from _unreadable(reader, value, (*place, str(key.value)), file)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from _unreadable(value, (*place, number), file)
+            yield from _unreadable(reader, value, (*place, number), file)
     else:
         try:
-            yaml.SafeLoader("").construct_object(node)
+            reader.construct_object(node)
         except ValueError as error:
             cause = f"{node.value!r} cannot be read: {error}"
             yield Problem(file, node.start_mark.line + 1, _dotted(place), cause)
@@ -150,20 +179,21 @@ def _walk(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Iterator[tu
             yield from _walk(value, (*place, number), lines)
 
 
-def _problem(file: str, lines: dict[Place, int], error: Any) -> Problem:
+def _problem(file: str, lines: Mapping[Place, int], error: Any, model: type[BaseModel]) -> Problem:
     place = _place(error["loc"], lines)
     cause = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        cause = _unknown_key(str(place[-1]), _siblings(place))
+        cause = _unknown_key(str(place[-1]), _siblings(place, model))
     elif error["type"] == "missing":
         cause = "is missing"
     elif "input" in error and not isinstance(error["input"], dict | list):
-        shown = repr(error["input"])
+        given = error["input"]
+        shown = str(given) if isinstance(given, date) else repr(given)
         cause = cause if shown in cause else f"{cause}, not {shown}"
     return Problem(file, _line(lines, place), _dotted(place), cause)
 
 
-def _place(loc: tuple[str | int, ...], lines: dict[Place, int]) -> Place:
+def _place(loc: tuple[str | int, ...], lines: Mapping[Place, int]) -> Place:
     """The place in the file: pydantic's `loc` without the tags of union members, which the file does not have."""
     place: Place = ()
     for number, part in enumerate(loc):
@@ -172,13 +202,13 @@ def _place(loc: tuple[str | int, ...], lines: dict[Place, int]) -> Place:
     return place
 
 
-def _longest_known(place: Place, lines: dict[Place, int]) -> Place:
+def _longest_known(place: Place, lines: Mapping[Place, int]) -> Place:
     while place and place not in lines:
         place = place[:-1]
     return place
 
 
-def _line(lines: dict[Place, int], place: Place) -> int:
+def _line(lines: Mapping[Place, int], place: Place) -> int:
     return lines.get(_longest_known(place, lines), 0)
 
 
@@ -189,9 +219,9 @@ def _unknown_key(key: str, allowed: list[str]) -> str:
     return f"unknown key{hint}{names}"
 
 
-def _siblings(place: Place) -> list[str]:
-    """The keys allowed beside the last part of `place`, from the JSON schema of the declarations."""
-    schema = Operations.model_json_schema()
+def _siblings(place: Place, model: type[BaseModel]) -> list[str]:
+    """The keys allowed beside the last part of `place`, from the model's JSON schema."""
+    schema = model.model_json_schema()
     nodes = [schema]
     for part in place[:-1]:
         nodes = [child for node in nodes for child in _children(schema, node, part)]

@@ -116,6 +116,8 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
     yield from _check_agents(operations)
     yield from _check_approvers(operations.systems)
     yield from _check_one_each(operations)
+    for model in operations.systems.traffic:
+        yield from _dangling(("systems", "traffic", model), model, operations.models)
     for name, gate in operations.quality_gates.items():
         for metric in gate.metrics:
             yield from _unknown_metric(("quality_gates", name, "metrics"), metric)

@@ -75,6 +75,17 @@ def test_what_could_not_be_looked_at_is_not_called_over(world: World) -> None:
     assert world.systems.notifications.open() == []
 
 
+def test_what_no_declared_monitor_looks_at_any_more_is_over(world: World) -> None:
+    night(world, drift=True)
+    (alert,) = world.systems.notifications.open()
+    (monitor,) = alert.facts["seen_by"]
+    declared = world.systems.operations.drift_monitors
+    declared["Another"] = declared.pop(monitor)
+    world.down.add("check_drift")
+    night(world)
+    assert [each.facts["kind"] for each in world.systems.notifications.open()] == ["failure"]
+
+
 def test_a_model_that_cannot_be_examined_is_told_and_taken_back(world: World) -> None:
     tools = world.toolbox()
     tools["check_drift"] = replace(tools["check_drift"], run=lambda systems, arguments: object())

@@ -58,6 +58,17 @@ def test_doctor_says_that_nobody_may_approve(project: Path, capsys: pytest.Captu
     assert "nobody may decide" in json.dumps(told)
 
 
+def test_doctor_asks_what_routes_the_traffic(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = project / "operations.yaml"
+    pools = "map: /m, blue: ['a:1'], green: ['b:1']"
+    routed = f"traffic: {{ChurnModel: {{type: haproxy, socket: {project}/h.sock, {pools}}}}}"
+    file.write_text(file.read_text().replace("approvers: []", f"approvers: []\n  {routed}"))
+    _, told = asked(capsys, "doctor")
+    (check,) = [each for each in told["checks"] if each["subject"] == "traffic of ChurnModel"]  # type: ignore[attr-defined]
+    assert check["state"] == "warning"
+    assert "the runtime API does not answer" in check["says"]
+
+
 def test_an_edited_audit_row_is_found(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tools.systems.systems import Systems
 

@@ -21,7 +21,7 @@ def wait(world: World, **passing: float) -> None:
     clock.set(clock.now() + timedelta(**passing))
 
 
-def served(world: World, requests: int, failed: int, name: str) -> None:
+def served(world: World, requests: int, failed: int, name: str, milliseconds: float = 12.0) -> None:
     """An hour of requests until now; half of them the challenger's, whose own failures the champion answered."""
     now = world.systems.clock.now()
     at = [now - timedelta(hours=1) * (1 - i / requests) for i in range(1, requests + 1)]
@@ -31,7 +31,7 @@ def served(world: World, requests: int, failed: int, name: str) -> None:
         "at": pa.array(at, pa.timestamp("us")),
         "variant": np.where(mine, "champion", "challenger"),
         "error": pa.array(np.where(mine, error, "fell back"), pa.string()),
-        "latency_ms": np.full(requests, 12.0),
+        "latency_ms": np.full(requests, milliseconds),
     }
     world.systems.warehouse.append(world.systems.operations.model(MODEL).prediction_log or "", pa.table(log), name)
 
@@ -59,3 +59,14 @@ def test_a_burning_budget_calls_people_once_and_is_over_when_it_is_over(world: W
     served(world, 2_000, 0, "mended")
     reconcile(systems)
     assert not systems.notifications.open(MODEL)
+
+
+def test_answers_slower_than_promised_call_people_too(world: World) -> None:
+    systems = world.systems
+    served(world, 2_000, 0, "fast")
+    wait(world, hours=1)
+    served(world, 2_000, 0, "slow", milliseconds=340.0)
+    reconcile(systems)
+    (alert,) = systems.notifications.open(MODEL)
+    assert (alert.key, alert.severity) == (f"{MODEL}/sla/latency", "critical")
+    assert "99% of the answers are promised within 200 ms; over 1h 100% took longer" in alert.text

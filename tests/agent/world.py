@@ -18,7 +18,7 @@ from tools.systems.registry import ModelVersion
 from tools.systems.store import Kind, Store
 from tools.systems.systems import Systems
 from tools.systems.tool import Effect, Tool
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 from tools.systems.warehouse import Warehouse
 
 OPERATIONS = Path(__file__).parents[2] / "evals" / "operations.yaml"
@@ -254,7 +254,7 @@ def build_world(folder: Path, operations: Operations | None = None, store_url: s
         store=store,
         warehouse=Warehouse(folder / "warehouse"),
         registry=Registered(),  # type: ignore[arg-type]
-        traffic=Traffic(store),
+        traffic=Splits(store),
         notifications=Notifications(store, clock),
     )
     return World(systems)

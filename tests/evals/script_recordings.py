@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.suite.base import build
+from evals.suite.reading import load_all
 from evals.suite.run import Task, play_task
-from evals.suite.scenario import load_all
 from tests.fakes.openai_server import Call, Failure, Reply, Say, Script, follow_the_book, in_turn, serve
 
 

@@ -19,7 +19,7 @@ from tools.systems.notify import Notifications
 from tools.systems.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
 from tools.systems.store import Kind, Store
 from tools.systems.systems import Systems
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 from tools.systems.warehouse import Warehouse
 
 MODEL, NAME, CHALLENGE, STRATEGY = "Loans", "loans", "LoanChallenge", "Canary"
@@ -199,7 +199,7 @@ class PromotionWorld:
     def _open(self) -> Systems:
         store = Store(f"sqlite:///{self.home / 'state.db'}")
         clock = VirtualClock(store)
-        traffic, notifications = Traffic(store), Notifications(store, clock)
+        traffic, notifications = Splits(store), Notifications(store, clock)
         systems = Systems(self._parsed, self.home, clock, store, self.warehouse, self.registry, traffic, notifications)
         for owner, names in (
             (store, ("add", "update")),

@@ -12,7 +12,7 @@ import numpy as np
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
 from tools.check_drift.divergence import shares
-from tools.check_drift.numeric import OWN_BIN, NumericSummary, rank_of_value, recentred, upper_values
+from tools.check_drift.numeric import OWN_BIN, NumericSummary, recentred
 
 PSI_ERROR = 5e-5
 
@@ -25,20 +25,17 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
     The baseline is counted exactly, and the current side where it was counted at these deciles. Else a current value
     that shares its histogram bin with a decile is taken to lie below it as often as the baseline's values of that bin.
     """
-    edges, bin_shares = decile_edges(baseline)
-    edge_ranks = rank_of_value(edges, baseline.centre)
-    sides = []
-    for side in (baseline, recentred(current, baseline.centre)):
-        cumulative = np.concatenate([[0], side.cumulative])
-        first = np.searchsorted(side.ranks, edge_ranks, side="left")
-        below = cumulative[first]
-        inside = cumulative[np.searchsorted(side.ranks, edge_ranks, side="right")] - below
-        counted = side is not baseline and np.array_equal(side.like_edges, edges)
-        up_to = side.neg_inf + (side.like_counts if counted else below + inside * bin_shares)
-        everything = float(side.finite + side.neg_inf + side.pos_inf)
-        counts = np.diff(np.concatenate([[0.0], up_to, [everything]]))
-        sides.append(np.append(counts, float(side.nulls)))
-    return sides[0], sides[1]
+    deciles = baseline.deciles
+    if np.array_equal(current.like_edges, deciles.edges):
+        up_to = current.like_counts
+    else:
+        up_to = recentred(current, baseline.centre).up_to(deciles.ranks, deciles.shares)
+    return _counts(baseline, deciles.up_to), _counts(current, up_to)
+
+
+def _counts(side: NumericSummary, up_to: Floats) -> Floats:
+    ends = np.concatenate([[0.0], up_to + side.neg_inf, [side.finite + side.neg_inf + side.pos_inf]])
+    return np.append(ends[1:] - ends[:-1], side.nulls)
 
 
 def looks_again(baseline: NumericSummary, current: NumericSummary) -> bool:
@@ -52,30 +49,17 @@ def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
     PSI = sum (q - p) ln(q / p), whose derivative by q is g = ln(q / p) + 1 - p / q; a share e that belongs to the other
     side of a decile changes it by e times the difference of g there. Deciles err independently: squares add up.
     """
-    edges, bin_shares = baseline.edges, baseline.edge_shares
-    if not current.finite or not len(edges):
+    deciles = baseline.deciles
+    if not current.finite or not len(deciles.edges):
         return 0.0
     p, q = map(shares, numeric_counts(baseline, current))
     slope = (np.log(q / p) + 1 - p / q)[:-1]  # nulls border on no decile
-    ranks = rank_of_value(edges, baseline.centre)
-    cumulative = np.concatenate([[0], current.cumulative])
-    first, last = (np.searchsorted(current.ranks, ranks, side=side) for side in ("left", "right"))
-    moved = (cumulative[last] - cumulative[first]) * np.maximum(bin_shares, 1 - bin_shares) / current.rows
+    moved = current.within(deciles.ranks) * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
+    of_one_value = deciles.edges == baseline.centre  # a bin that holds nothing else
     if baseline.integral and current.integral:
-        moved[np.abs(edges - baseline.centre) <= OWN_BIN] = 0.0
+        of_one_value |= np.abs(deciles.edges - baseline.centre) <= OWN_BIN
+    moved[of_one_value] = 0.0
     return float(np.linalg.norm(moved * np.diff(slope)))
-
-
-def decile_edges(summary: NumericSummary) -> tuple[Floats, Floats]:
-    """Edges, and the share of each edge's histogram bin that is <= the edge. Empty for a column without values."""
-    if len(summary.edges):
-        return summary.edges, summary.edge_shares
-    finite = summary.finite
-    if not finite:
-        return np.empty(0), np.empty(0)
-    wanted = [-(-i * finite // 10) for i in range(1, 10)]
-    at = np.unique(np.searchsorted(summary.cumulative, wanted))
-    return upper_values(summary.ranks[at]) + summary.centre, np.ones(len(at))
 
 
 def categorical_counts(baseline: CategorySummary, current: CategorySummary) -> tuple[Floats, Floats]:

@@ -12,6 +12,9 @@ from tools.check_drift.numeric import OWN_BIN, NumericSummary, middle_values, ra
 _TINY = 2.0**-126
 """Values closer than this to the centre count as on it."""
 
+_WHOLE, _ZERO = (rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0]) for reach in (OWN_BIN, _TINY))
+"""First rank of a single value, and the first after them: where all values are whole numbers, and where not."""
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -35,22 +38,22 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     if not len(baseline.ranks) and not len(current.ranks):
         return _without_finite_values(baseline, current)
     ranks, f, below_f, g, below_g = _cumulative(baseline, current)
-    ks = max(float(np.abs(f - g).max()), float(abs(below_f[0] - below_g[0])))
+    gaps = np.abs(f - g)
+    ks = max(float(gaps.max()), float(abs(below_f[0] - below_g[0])))
     at_most = np.maximum(f - below_g, g - below_f)
     at_most[_of_one_value(ranks, baseline.integral and current.integral)] = 0.0
     moved = float("nan")
     if baseline.finite and current.finite:
-        low_f, low_g = float(below_f[0]), float(below_g[0])
-        high_f, high_g = float(f[-1]), float(g[-1])
-        gaps = np.abs((f - low_f) / (high_f - low_f) - (g - low_g) / (high_g - low_g))
+        if below_f[0] or below_g[0] or f[-1] < 1 or g[-1] < 1:  # infinities
+            f, g = ((side - below[0]) / (side[-1] - below[0]) for side, below in ((f, below_f), (g, below_g)))
+            gaps = np.abs(f - g)
         moved = float(np.dot(gaps[:-1], np.diff(middle_values(ranks))))
     return Distances(ks, max(float(at_most.max(initial=0.0)) - ks, 0.0), moved)
 
 
 def _of_one_value(ranks: Ints, integral: bool) -> slice:
     """The bins that hold a single value: those of integers near the centre, else what is too small to tell from it."""
-    reach = OWN_BIN if integral else _TINY
-    return slice(*np.searchsorted(ranks, rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0])))
+    return slice(*np.searchsorted(ranks, _WHOLE if integral else _ZERO))
 
 
 def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints, Floats, Floats, Floats, Floats]:
@@ -62,12 +65,11 @@ def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints
     order = np.argsort(merged, kind="stable")
     merged = merged[order]
     ends = np.flatnonzero(np.append(merged[1:] != merged[:-1], True))
-    counts = np.concatenate([baseline.counts, current.counts])[order]
-    both = np.cumsum(counts)[ends]
-    counts[order >= len(baseline.ranks)] = 0
-    first = np.cumsum(counts)[ends]
+    first = np.append(baseline.counts, np.zeros(len(current.ranks), dtype=np.int64))
+    second = np.append(np.zeros(len(baseline.ranks), dtype=np.int64), current.counts)
     found: list[Floats] = []
-    for side, up_to in ((baseline, first), (current, both - first)):
+    for side, counts in ((baseline, first), (current, second)):
+        up_to = counts[order].cumsum()[ends]
         size = int(up_to[-1]) + side.neg_inf + side.pos_inf
         steps = np.empty(len(up_to) + 1)
         steps[0] = side.neg_inf

@@ -153,9 +153,9 @@ def _parquet_part(file: str, columns: Sequence[str] | None) -> Part:
 def _pandas_part(data: Any, columns: Sequence[str] | None) -> Part:
     if not hasattr(data, "columns"):
         raise InputError("cannot profile a pandas Series: give a DataFrame")
-    named = {str(name): position for position, name in enumerate(data.columns)}
+    named = {str(name): series for name, series in data.items()}
     names = _chosen(list(named), columns)
-    return Part(names, len(data), lambda name: iter([_series_column(data.iloc[:, named[name]])]))
+    return Part(names, len(data), lambda name: iter([_series_column(named[name])]))
 
 
 def _series_column(series: Any) -> Column:

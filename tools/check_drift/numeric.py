@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,22 @@ from numpy.typing import NDArray
 from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, Floats, Ints, count, select, sum_by_rank
 
 _SMALLEST = 0x00800000
-_BLOCK = 16384
+_BLOCK = 1 << 16
 
 OWN_BIN = 2048.0
 """Integers up to this far from the centre have a histogram bin of their own."""
 
 QUANTILES = tuple(i / 10 for i in range(1, 10))
+
+
+@dataclass(frozen=True)
+class Deciles:
+    """Edges; the share of each edge's histogram bin that is <= the edge; that bin's rank; number of values <= each."""
+
+    edges: Floats
+    shares: Floats
+    ranks: Ints
+    up_to: Floats
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,33 @@ class NumericSummary:
         """Number of finite values up to each rank's end."""
         return np.cumsum(self.counts)
 
-    @property
+    @cached_property
     def finite(self) -> int:
         """Number of finite values."""
         return int(self.cumulative[-1]) if len(self.counts) else 0
+
+    @cached_property
+    def deciles(self) -> Deciles:
+        """The deciles of the finite values, none for no values."""
+        edges, shares = self.edges, self.edge_shares
+        if not len(edges):
+            at = np.unique(np.searchsorted(self.cumulative, [-(-i * self.finite // 10) for i in range(1, 10)]))
+            at = at[at < len(self.ranks)]
+            edges, shares = upper_values(self.ranks[at]) + self.centre, np.ones(len(at))
+        ranks = rank_of_value(edges, self.centre)
+        return Deciles(edges, shares, ranks, self.up_to(ranks, shares))
+
+    def up_to(self, ranks: Ints, shares: Floats) -> Floats:
+        """Number of finite values below each rank's bin and the share of those in it."""
+        return self._below(ranks, "left") + shares * self.within(ranks)
+
+    def within(self, ranks: Ints) -> Ints:
+        """Number of values in each rank's bin."""
+        return self._below(ranks, "right") - self._below(ranks, "left")
+
+    def _below(self, ranks: Ints, side: Literal["left", "right"]) -> Ints:
+        places = np.searchsorted(self.ranks, ranks, side=side)
+        return np.where(places > 0, self.cumulative[places - 1], 0) if self.finite else np.zeros_like(ranks)
 
     @property
     def rows(self) -> int:
@@ -88,8 +121,8 @@ class NumericSummary:
         """The q-quantile (inverted CDF) to within its histogram bin, NaN for no finite values."""
         if not self.finite:
             return float("nan")
-        at = int(np.searchsorted(self.cumulative, q * self.finite - 1e-9))
-        value = self.centre + float(upper_values(self.ranks[at : at + 1])[0])
+        rank = int(self.ranks[self.cumulative.searchsorted(q * self.finite - 1e-9)])
+        value = self.centre + upper_value(rank)
         return min(max(value, self.minimum), self.maximum)
 
     def __add__(self, other: NumericSummary) -> NumericSummary:
@@ -124,10 +157,10 @@ def summarise(values: NDArray[Any], *, centre: float | None = None, exact_edges:
         values = values.astype(np.float64)
     if centre is None:
         centre = choose_centre(values)
-    ranks, counts, (nulls, pos_inf, neg_inf), tally = count(values, centre)
+    ranks, counts, tally = count(values, centre)
     known = len(ranks) > 0
     found = NumericSummary(
-        centre, ranks, counts, nulls, pos_inf, neg_inf, tally.total, tally.squares,
+        centre, ranks, counts, tally.nulls, tally.pos_inf, tally.neg_inf, tally.total, tally.squares,
         tally.minimum if known else np.nan, tally.maximum if known else np.nan, _NONE, _NONE, is_integral(values),
     )  # fmt: skip
     return with_deciles(found, [values]) if exact_edges else found
@@ -169,12 +202,11 @@ def _ascending(pieces: Iterable[Floats]) -> tuple[Floats, Ints]:
 
 def counted_at(summary: NumericSummary, edges: Floats, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
     """The summary with exact counts at a baseline's deciles, from another look at its values, in pieces."""
-    ranks = rank_of_value(edges, summary.centre)
-    counts = np.concatenate([[0], summary.cumulative])[np.searchsorted(summary.ranks, ranks, side="left")].astype(float)
+    counts = np.full(len(edges), -float(summary.neg_inf))
     for piece in pieces:
-        near = np.sort(select(piece, summary.centre, np.unique(ranks)))
-        first = np.searchsorted(rank_of_value(near, summary.centre), ranks, side="left")
-        counts += np.searchsorted(near, edges, side="right") - first
+        for start in range(0, len(piece), _BLOCK):
+            block = piece[start : start + _BLOCK]
+            counts += [np.count_nonzero(block <= edge) for edge in edges]
     return replace(summary, like_edges=edges, like_counts=counts)
 
 
@@ -238,6 +270,13 @@ def lower_values(ranks: Ints) -> Floats:
 def upper_values(ranks: Ints) -> Floats:
     """Largest float32 of each rank's bin, relative to the centre."""
     return -lower_values(2 * SIGN - 1 - ranks)
+
+
+def upper_value(rank: int) -> float:
+    """Largest float32 of one rank's bin, relative to the centre."""
+    bits = ((rank - SIGN + 1) << SHIFT) - 1 if rank >= SIGN else (SIGN - 1 - rank) << SHIFT
+    value = float(np.uint32(bits).view(np.float32)) if bits >= _SMALLEST else 0.0
+    return value if rank >= SIGN else -value
 
 
 def middle_values(ranks: Ints) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,50 +106,54 @@ def profile(
     """
     if isinstance(data, Profile):
         return data
+    read = list(parts(data, columns))
+    for part in read[1:]:
+        if odd := sorted(set(part.names) ^ set(read[0].names)):
+            raise InputError(f"files of different columns do not add up: {', '.join(odd)}", where=str(data))
+
     known = like.columns if like else {}
-    read: list[Part] = []
-    rows = 0
-    columns_found: dict[str, Summary] = {}
+    found: dict[str, Summary] = {}
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
-        for part in parts(data, columns):
-            if read and set(part.names) != set(read[0].names):
-                odd = sorted(set(part.names) ^ set(read[0].names))
-                raise InputError(f"files of different columns do not add up: {', '.join(odd)}", where=str(data))
-            before = columns_found
+        for part in read:
+            before = found
 
             def summarised(name: str, part: Part = part, before: Mapping[str, Summary] = before) -> Summary:
                 centre = (centres or {}).get(name)
-                return _summary(name, part, name in categorical, known.get(name), before.get(name), centre)
+                summary, pieces = _summary(name, part, name in categorical, known.get(name), before.get(name), centre)
+                return _finished(name, summary, pieces, like) if len(read) == 1 else summary
 
-            columns_found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
-            rows += part.rows
-            read.append(part)
-        finished = pool.map(lambda name: _finished(name, columns_found[name], read, like), list(columns_found))
-        columns_found = dict(zip(columns_found, finished, strict=True))
-    return Profile(rows, columns_found)
+            found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
+        if len(read) > 1:
+
+            def finished(name: str) -> Summary:
+                return _finished(name, found[name], (piece for part in read for piece in part.pieces(name)), like)
+
+            found = dict(zip(found, pool.map(finished, list(found)), strict=True))
+    return Profile(sum(part.rows for part in read), found)
 
 
 def _summary(
     name: str, part: Part, coded: bool, like: Summary | None, before: Summary | None, centre: float | None
-) -> Summary:
-    """The part's column, added to what came before it."""
+) -> tuple[Summary, Iterable[Column]]:
+    """The part's column, added to what came before it; and its pieces for another look, kept where it has but one."""
+    count = 0
     for column in part.pieces(name):
         piece = _piece(column, coded, like, before, centre)
         before = piece if before is None else _add(name, before, piece)
+        count += 1
     if before is None:
         raise InputError(f"column {name!r} cannot be read")
-    return before
+    return before, [column] if count == 1 else part.pieces(name)
 
 
-def _finished(name: str, summary: Summary, read: Sequence[Part], like: Profile | None) -> Summary:
+def _finished(name: str, summary: Summary, pieces: Iterable[Column], like: Profile | None) -> Summary:
     """A column after a second look at its values, where one is needed.
 
     A baseline gets exact deciles; what is compared with one is counted at them where PSI could be off without.
     """
     if isinstance(summary, CategorySummary):
         return summary
-    values = (piece for part in read for piece in part.pieces(name))
-    numbers = (piece for piece in values if not isinstance(piece, Categories))
+    numbers = (piece for piece in pieces if not isinstance(piece, Categories))
     if like is None:
         return with_deciles(summary, numbers)
     baseline = like.columns.get(name)

@@ -1,9 +1,10 @@
 """Alpha spending: what a look of a monitor may spend of its day's false alarms.
 
 `DAILY_FALSE_ALARMS` is divided equally among the tests of a run (Bonferroni), and each test spends its part over the
-looks of a UTC day by a plan made beforehand, so that a day's shares add up to 1 however often it looks and however the
-looks depend on each other. The first look of a day gets its fair share: at least half, and nine tenths where no other
-is planned, so a look that stays alone does not pay for those that are never made.
+looks of a UTC day by a plan made beforehand, so that a day's shares add up to 1 at most however often it looks and
+however the looks depend on each other. The planned looks spend nine tenths, and the first of a day gets its fair share
+of them: at least half of the day, and all nine tenths where no other is planned, so a look that stays alone does not
+pay for those that are never made.
 Source: K. K. G. Lan & D. L. DeMets, Discrete Sequential Boundaries for Clinical Trials (Biometrika, 1983).
 """
 
@@ -52,14 +53,16 @@ def alpha(monitor: DriftMonitor, declared: Declared, earlier: Sequence[Look]) ->
 def share_of_day(planned: int, before: int) -> float:
     """The share of a day's false alarms for a look that `before` others of the day came before.
 
-    The first of `planned` looks gets 1/2 + 2/(5 planned), the others and all beyond the plan an equal part of the rest
-    each; the j-th beyond the plan gets 1 / (j (j + 1)) of its part, which adds up to one such part.
+    The `planned` looks get nine tenths: the first 1/2 + 2/(5 planned), the others an equal part of the rest each. The
+    j-th beyond the plan gets 1 / (j (j + 1)) of such a part, of the tenth that is left at most, which adds up to one.
     """
     first = 0.5 + 0.4 / planned
     if before == 0:
         return first
-    part, beyond = (1 - first) / planned, before + 1 - planned
-    return part / (beyond * (beyond + 1)) if beyond > 0 else part
+    part, beyond = (0.9 - first) / max(planned - 1, 1), before + 1 - planned
+    if beyond <= 0:
+        return part
+    return (min(part, 0.1) if planned > 1 else 0.1) / (beyond * (beyond + 1))
 
 
 def earlier_looks(systems: Systems, monitor: str, model: str, at: datetime) -> list[Look]:

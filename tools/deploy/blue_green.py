@@ -10,8 +10,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from policies.declarations.deployment import BlueGreen
 from policies.errors import InputError
+from tools.deploy.comparison import Slices
 from tools.deploy.evidence import Period, of_requests
 from tools.deploy.gates import FAIL_ALPHA, champion_rate, judge, limits, rate
 from tools.deploy.harm import harm_conditions
@@ -56,7 +59,7 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     assert started is not None
     if state.current.gate == HEALTH:
         period = Period(state.champion, state.version, (started,), now, variant="shadow")
-        errors = of_requests(systems, state.model, period, ()).errors
+        errors = _errors(systems, state, period)
         share = errors.k / errors.n if errors.n else None
         measured = rate("error_rate", UNHEALTHY, UNHEALTHY, share, champion_rate(errors), errors, FAIL_ALPHA)
         return GateVerdict(name=HEALTH, verdict=measured.verdict, measurements=(measured,))
@@ -65,6 +68,16 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     period = Period(state.champion, state.version, (started,), now)
     latency = [each.bound.limit for each in limits(state.current.gate, state.conditions) if "p99" in each.name]
     return judge(state.current.gate, state.conditions, of_requests(systems, state.model, period, latency))
+
+
+def _errors(systems: Systems, state: Rollout, period: Period) -> Slices:
+    """How often the new environment failed: on copies of requests, or where there are none on being asked now."""
+    adapter = systems.traffic.adapter(state.model)
+    if adapter.mirrors:
+        return of_requests(systems, state.model, period, ()).errors
+    asked, failed = adapter.health(state.version)
+    none = np.zeros(1, np.int64)
+    return Slices(np.array([asked]), np.array([failed]), none, none)
 
 
 def _environments(systems: Systems, declared: BlueGreen, model: str) -> tuple[str, str]:

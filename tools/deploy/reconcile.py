@@ -103,6 +103,8 @@ def _step(systems: Systems, state: Rollout, now: datetime) -> Step:
         aborted = abort(state, now, why).model_copy(update={"champion": split.champion})
         return Step(state=aborted, notices=(Notice(severity=Severity.warning, text=f"{state.model}: {why}"),))
     step = transition(state, now, strategy_of(state).assess(systems, state, now))
+    if not state.settled and (step.state.status is Status.PROMOTED or step.state.stage > state.stage):
+        return Step(state=state)  # its own share is not known to be in force: that comes first
     if _gives_more(systems, step.state) and (refusal := _refusal(systems, state)) is not None:
         return hold(state, now, refusal)
     return step
@@ -125,6 +127,7 @@ def _set_traffic(systems: Systems, state: Rollout, now: datetime) -> None:
     asked, split = wanted(state), systems.traffic.split(state.model)
     stray = split is not None and split.challenger == state.version
     if state.ended and state.settled and not stray:
+        systems.traffic.restore(state.model, at=now)
         return
     systems.traffic.set(
         state.model,

@@ -11,6 +11,7 @@ from policies.declarations import Severity
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, Shadow
 from policies.errors import GuardianError, InputError
 from policies.promotion import may_start_rollout
+from policies.routing import unroutable
 from tools.deploy.permission import require_promotable, require_suitable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
 from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status
@@ -48,6 +49,9 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
     """
     declared = systems.operations.named("deployment_strategies", arguments.strategy)
     assert isinstance(declared, Canary | Shadow | BlueGreen | ABTest)
+    routing = systems.operations.systems.traffic.get(arguments.model)
+    for reason in unroutable(arguments.strategy, declared, routing):
+        raise InputError(reason, where=f"systems.traffic.{arguments.model}")
     grounds = require_promotable(systems, arguments.model, arguments.version)
     now = systems.clock.now()
     state = STRATEGIES[declared.type].plan(

@@ -158,7 +158,8 @@ def replay(systems: Systems, version: ModelVersion, binding: ModelBinding, memor
         matches = local.digest == version.digest
         if logged is None:
             return Replay([], [], matches)
-        scores = clean_process.scores_of(local.path, logged["rows"], binding.features, memory_gb)
+        score = systems.replayer or clean_process.scores_of
+        scores = score(local.path, logged["rows"], binding.features, memory_gb)
     except (ReplayFailed, GuardianError) as error:
         return Replay([], [], True, f"the artifact does not load or predict in a clean process: {error}")
     return Replay(list(logged["scores"]), scores, matches)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from tools.serving.metrics import Metrics
+from tools.serving.metrics import ARRIVED, INFLIGHT, Metrics
 from tools.serving.requests import MAX_BODY_BYTES, MAX_ROWS, Refused, parse
 from tools.serving.router import LABEL_AT, Answer, Router
 
@@ -27,6 +27,7 @@ MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
 """So much of a body that is too large is read and thrown away before the refusal: a client that only listens once it
 has sent everything would otherwise see a reset connection in place of the answer."""
 _RETRY_AFTER = 1
+_CLOSE = (b"connection", b"close")
 
 
 class Lifetime(Protocol):
@@ -35,14 +36,14 @@ class Lifetime(Protocol):
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     def state(self) -> dict[str, Any]: ...
-    def gauges(self) -> dict[str, float]: ...
-    def counters(self) -> dict[str, float]: ...
+    def tell(self) -> None: ...
 
 
 class GatewayApp:
     """One model at one endpoint. At most `max_inflight` predictions at once; the next are told to come back.
 
-    With an `api_key`, predictions and /metrics are for those who send it as `Authorization: Bearer KEY`.
+    With an `api_key`, predictions and /metrics are for those who send it as `Authorization: Bearer KEY`. Every
+    `renew_every`th answer closes its connection, so that the caller's next one may reach another worker.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class GatewayApp:
         timer: Callable[[], float],
         max_inflight: int = MAX_INFLIGHT,
         api_key: str | None = None,
+        renew_every: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -62,16 +64,22 @@ class GatewayApp:
         self._timer = timer
         self._max_inflight = max_inflight
         self._inflight = 0
+        self._renew_every = renew_every
+        self._asked = 0
+        self.draining = False
         self._key = None if api_key is None else f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
+            self._asked += 1
+            if self.draining or (self._renew_every is not None and self._asked % self._renew_every == 0):
+                send = _closing(send)
             try:
                 await self._http(scope, receive, send)
             except Refused as refused:
-                self._metrics.refused[refused.status] += 1
+                self._metrics.refused(refused.status)
                 await _refuse(send, refused)
 
     def _admit(self, scope: Message) -> None:
@@ -115,15 +123,16 @@ class GatewayApp:
             state = self._lifetime.state()
             await _json(send, 200 if state["ready"] else 503, state)
         else:
-            gauges = {"guardian_inflight_requests": float(self._inflight), **self._lifetime.gauges()}
-            text = self._metrics.render(gauges, self._lifetime.counters())
+            self._lifetime.tell()
+            text = self._metrics.render()
             await _send(send, 200, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _predict(self, scope: Message, receive: Receive, send: Send, version: str | None = None) -> None:
         """Answers by the split, or by `version` alone where it is asked at its own endpoint."""
+        self._metrics.add(ARRIVED)
         if self._inflight >= self._max_inflight:
             raise Refused(503, "overloaded", f"{self._max_inflight} requests are under way", retry_after=_RETRY_AFTER)
-        self._inflight += 1
+        self._count(1)
         try:
             body = await _body(scope, receive)
             started = self._timer()
@@ -136,8 +145,12 @@ class GatewayApp:
             else:
                 answer = await self._router.answer_by(version, serving, request, started)
         finally:
-            self._inflight -= 1
+            self._count(-1)
         await _send(send, 200, _rendered(answer, self._router.model), b"application/json")
+
+    def _count(self, requests: int) -> None:
+        self._inflight += requests
+        self._metrics[INFLIGHT] = self._inflight
 
 
 def _rendered(answer: Answer, model: str) -> bytes:
@@ -202,8 +215,19 @@ async def _refuse(send: Send, refused: Refused) -> None:
     error = {"kind": refused.kind, "message": refused.message, "where": refused.where}
     extra = [] if refused.retry_after is None else [(b"retry-after", str(refused.retry_after).encode())]
     if refused.closes:
-        extra.append((b"connection", b"close"))  # the rest of the body is not read
+        extra.append(_CLOSE)  # the rest of the body is not read
     await _send(send, refused.status, orjson.dumps({"error": error}), b"application/json", extra)
+
+
+def _closing(send: Send) -> Send:
+    """Sends the same, and that the connection closes after it."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start" and _CLOSE not in message["headers"]:
+            message["headers"] = [*message["headers"], _CLOSE]
+        await send(message)
+
+    return closing
 
 
 async def _json(send: Send, status: int, document: object) -> None:

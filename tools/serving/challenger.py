@@ -10,6 +10,7 @@ from typing import Any
 
 from tools.serving.breaker import Breaker
 from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, Scored
+from tools.serving.nursery import Nursery
 
 DEADLINE_SECONDS = 0.2
 """Where no SLA allows more; less would make errors of answers that are merely slow, which the p99 is there for."""
@@ -29,14 +30,15 @@ def deadline_of(latency_p99_ms: float | None) -> float:
 class Spares:
     """Keeps one process started ahead, its libraries imported, so that a challenger stands in milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, nursery: Nursery | None = None) -> None:
+        self._nursery = nursery
         self._spare: ChallengerProcess | None = None
         self._closed = False
 
     async def refill(self) -> None:
         """Starts the spare if there is none."""
         if not self._closed and (self._spare is None or not self._spare.alive):
-            self._spare = await ChallengerProcess.start()
+            self._spare = await ChallengerProcess.start(self._nursery)
 
     async def take(self, folder: Path, beside: Path | None = None) -> ChallengerProcess:
         """A process that has loaded `folder`, and the champion's `beside` it. Raises ChallengerFailed."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tools.serving.frames import FrameReader, pack
+from tools.serving.nursery import Forked, Nursery
 
 LOAD_SECONDS = 60.0
 
@@ -35,7 +36,7 @@ class Scored:
 class ChallengerProcess(asyncio.Protocol):
     """One child process and the socket to it. Lives in one event loop."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked) -> None:
         self._process = process
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
@@ -46,17 +47,11 @@ class ChallengerProcess(asyncio.Protocol):
         self.gone = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def start(cls) -> ChallengerProcess:
-        """A process without a model yet."""
+    async def start(cls, nursery: Nursery | None = None) -> ChallengerProcess:
+        """A process without a model yet, from the supervisor's `nursery` where there is one. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(  # noqa: S603  our own module, no text from outside
-                [sys.executable, "-m", "tools.serving.challenger_worker", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
+            process = _interpreter(theirs) if nursery is None else await nursery.fork(theirs)
         ours.setblocking(False)
         child = cls(process)
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
@@ -169,3 +164,13 @@ class ChallengerProcess(asyncio.Protocol):
             answer.set_exception(ChallengerFailed(str(error)))
         else:
             answer.set_result(Scored(scores, *(times or ())))
+
+
+def _interpreter(end: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  our own module, no text from outside
+        [sys.executable, "-m", "tools.serving.challenger_worker", str(end.fileno()), str(os.getpid())],
+        pass_fds=[end.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )

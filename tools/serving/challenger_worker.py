@@ -13,10 +13,8 @@ and `times` are both versions' milliseconds for the rows that were scored togeth
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
-import os
 import signal
 import socket
 import sys
@@ -27,16 +25,17 @@ from typing import Any
 
 from tools.serving.features import InvalidInstance
 from tools.serving.frames import FrameReader, pack
+from tools.serving.lifeline import die_with_parent
 from tools.serving.onnx_path import import_runtime
 from tools.serving.scorer import Scorer, ScoringFailed, load_scorer
 
 _RECEIVE = 1 << 18
-_SET_PARENT_DEATH_SIGNAL = 1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serves until the socket closes."""
-    _die_with_parent(int(arguments[1]))
+    die_with_parent(int(arguments[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the gateway decides
     for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while there is time
     import_runtime()
@@ -123,15 +122,6 @@ def _alone(scorer: Scorer, sequence: int, rows: list[Any]) -> list[Any]:
         return [sequence, scorer.score(rows), None, None]
     except ScoringFailed as error:
         return [sequence, None, str(error), None]
-
-
-def _die_with_parent(parent: int) -> None:
-    """A hung model must not outlive the gateway; a closed socket alone would not tell it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the gateway decides
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -16,13 +16,17 @@ TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer; status 0 where none came (`error` says why). `latency_ms` is from send to the body's last byte."""
+    """One answer; status 0 where none came (`error` says why). `latency_ms` is from send to the body's last byte.
+
+    `sent` is when its turn came, by `time.perf_counter`.
+    """
 
     status: int
     body: dict[str, Any]
     latency_ms: float
     headers: Mapping[str, str]
     error: str | None = None
+    sent: float = 0.0
 
 
 class _Connection(asyncio.Protocol):
@@ -69,21 +73,30 @@ class _Connection(asyncio.Protocol):
 
 
 def send(
-    url: str, requests: Sequence[Mapping[str, Any] | bytes], connections: int = 8, rate: float | None = None
+    url: str,
+    requests: Sequence[Mapping[str, Any] | bytes],
+    connections: int = 8,
+    rate: float | None = None,
+    ended: Callable[[], bool] | None = None,
 ) -> list[Response]:
     """Posts every request and gives the answers in the same order; never raises for one that fails.
 
     `rate` offers so many a second, each at its own time however late the others are (open loop, as long as a
-    connection is free); without it every connection sends its next request when it has its answer.
+    connection is free); without it every connection sends its next request when it has its answer. Once `ended` says
+    so, no further ones are sent.
     """
     import uvloop
 
-    responses: list[Response] = uvloop.run(send_async(url, requests, connections, rate))
+    responses: list[Response] = uvloop.run(send_async(url, requests, connections, rate, ended))
     return responses
 
 
 async def send_async(
-    url: str, requests: Sequence[Mapping[str, Any] | bytes], connections: int = 8, rate: float | None = None
+    url: str,
+    requests: Sequence[Mapping[str, Any] | bytes],
+    connections: int = 8,
+    rate: float | None = None,
+    ended: Callable[[], bool] | None = None,
 ) -> list[Response]:
     """As `send`, in a running event loop."""
     responses: list[Response | None] = [None] * len(requests)
@@ -96,6 +109,8 @@ async def send_async(
             due = start + number / rate if rate else None
             if due is not None and (pause := due - time.perf_counter()) > 0:
                 await asyncio.sleep(pause)
+            if ended is not None and ended():
+                break
             body = requests[number]
             request = encode(url, body if isinstance(body, bytes) else orjson.dumps(body))
             connection, responses[number] = await _ask(url, connection, request, due)
@@ -116,12 +131,12 @@ async def _ask(
                 connection = await _connect(url)
             status, headers, body = await connection.ask(request)
         milliseconds = (time.perf_counter() - began) * 1000.0
-        return connection, Response(status, orjson.loads(body) if body else {}, milliseconds, headers)
+        return connection, Response(status, orjson.loads(body) if body else {}, milliseconds, headers, None, began)
     except (OSError, TimeoutError, ValueError) as error:
         if connection is not None:
             connection.close()
         milliseconds = (time.perf_counter() - began) * 1000.0
-        return None, Response(0, {}, milliseconds, {}, f"{type(error).__name__}: {error}")
+        return None, Response(0, {}, milliseconds, {}, f"{type(error).__name__}: {error}", began)
 
 
 async def _connect(url: str) -> _Connection:

@@ -14,111 +14,42 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
+from policies.autoscaling import Autoscaler
 from policies.errors import GuardianError, InputError
 from tools.serving.app import GatewayApp
-from tools.serving.challenger import DEADLINE_SECONDS, deadline_of
+from tools.serving.board import Board
+from tools.serving.challenger import deadline_of
 from tools.serving.contract import Contract
-from tools.serving.metrics import Metrics
+from tools.serving.lifetime import Gateway, alone
+from tools.serving.metrics import LOG_ADDED, LOG_LOST, PID, Layout, Metrics
+from tools.serving.model_cache import ModelCache
 from tools.serving.onnx_path import import_runtime
-from tools.serving.prediction_log import PredictionLog
-from tools.serving.reloader import Reloader
-from tools.serving.router import Router
-from tools.serving.seams import Clock, LogTable, Models, Traffic
+from tools.serving.supervisor import Seat, Supervisor
+from tools.serving.worker import serve
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 HOST = "127.0.0.1"
-SHUTDOWN_SECONDS = 10
+BACKLOG = 2048
+RENEW_EVERY = 200
+"""Answers of a worker after which one connection is closed: kept alive for good, they would stay with the workers that
+were there first. The busier one is, the more of its callers move."""
 
-
-class Gateway:
-    """One model's gateway, wired: starts and stops the parts, and says how they are."""
-
-    def __init__(
-        self,
-        model: str,
-        registry_name: str,
-        log_table: str,
-        contract: Contract,
-        *,
-        traffic: Traffic,
-        models: Models,
-        warehouse: LogTable,
-        clock: Clock,
-        worker: str,
-        deadline: float = DEADLINE_SECONDS,
-        timer: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._model = model
-        self._log = PredictionLog(warehouse, log_table, clock)
-        self.metrics = Metrics()
-        self.router = Router(model, self._log, clock, self.metrics, timer)
-        self._reloader = Reloader(self.router, traffic, models, registry_name, contract, worker, timer, deadline)
-
-    async def start(self) -> None:
-        """Starts following the traffic split and writing the log."""
-        self._log.start()
-        self._reloader.start()
-
-    async def stop(self) -> None:
-        """Ends the challengers and writes the last of the log."""
-        await self._reloader.stop()
-        await self._log.stop()
-
-    def state(self) -> dict[str, Any]:
-        """The body of /readyz."""
-        serving, waiting = self.router.serving, self._reloader.not_loaded
-        split = serving.split if serving is not None else None
-        challenger = serving.challenger if serving is not None else None
-        return {
-            "ready": serving is not None,
-            "model": self._model,
-            "split": split.number if split is not None else None,
-            "champion": split.champion if split is not None else None,
-            "path": serving.champion.path_name if serving is not None else None,
-            "why_not_onnx": serving.champion.why_not_onnx if serving is not None else None,
-            "challenger": challenger.version if challenger is not None else None,
-            "challenger_pct": split.challenger_pct if split is not None else 0.0,
-            "mirrored": serving is not None and serving.mirror is not None,
-            "endpoints": dict(split.endpoints) if split is not None else {},
-            "challenger_pid": challenger.pid if challenger is not None else None,
-            "not_loaded": {"split": waiting.number, "reason": waiting.reason} if waiting is not None else None,
-            "state_store": self._reloader.store_error or "ok",
-        }
-
-    def gauges(self) -> dict[str, float]:
-        """Values of the moment for /metrics."""
-        serving = self.router.serving
-        challenger = serving.challenger if serving is not None else None
-        return {
-            "guardian_traffic_split_number": float(serving.split.number if serving is not None else 0),
-            "guardian_traffic_challenger_pct": serving.split.challenger_pct if serving is not None else 0.0,
-            "guardian_challenger_breaker_open": float(challenger is not None and challenger.breaker.is_open),
-            "guardian_shadow_rows_queued": float(serving.mirror.queued if serving and serving.mirror else 0),
-            "guardian_prediction_log_rows_queued": float(self._log.queued),
-        }
-
-    def counters(self) -> dict[str, float]:
-        """Counters kept outside `metrics`, for /metrics."""
-        return {
-            "guardian_shadow_requests_dropped_total": float(self.metrics.shadow_dropped),
-            "guardian_prediction_log_rows_written": float(self._log.written),
-            "guardian_prediction_log_rows_dropped": float(self._log.dropped),
-            "guardian_prediction_log_write_failures": float(self._log.failures),
-        }
+log = logging.getLogger("guardian.gateway")
 
 
 def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0) -> None:
-    """Serves `model` until SIGTERM or SIGINT; port 0 picks a free one. Raises InputError where none is declared."""
-    import uvicorn
+    """Serves `model` until SIGTERM or SIGINT; port 0 picks a free one. Raises InputError where none is declared.
 
+    In this process where `instances` says one, else in workers of which this process is the supervisor.
+    """
     binding = systems.operations.model(model)
     infra = systems.operations.serving_of(model)
     pattern = infra.real_time if infra is not None else None
@@ -127,44 +58,73 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
     if binding.prediction_log is None:
         raise InputError("name the table of the prediction log: prediction_log", where=f"models.{model}")
     _prepare()
-    from tools.serving.model_cache import ModelCache
-
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    gateway = Gateway(
-        model,
-        binding.registry_name,
-        binding.prediction_log,
-        Contract.of(systems.operations, model),
-        traffic=systems.traffic,
-        models=ModelCache(systems.registry),
-        warehouse=systems.warehouse,
-        clock=systems.clock,
-        worker=f"gateway-{socket.gethostname()}-{port}-{os.getpid()}"[-80:],
-        deadline=deadline_of(pattern.sla.latency_p99_ms if pattern.sla is not None else None),
-    )
-    app = GatewayApp(
-        pattern.endpoint,
-        gateway.router,
-        gateway,
-        gateway.metrics,
-        time.perf_counter,
-        api_key=os.environ.get("GUARDIAN_API_KEY") or None,
-    )
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
+    contract, instances, log_table = Contract.of(systems.operations, model), pattern.instances, binding.prediction_log
+    layout = Layout(contract.columns)
+    # Those that leave are still there while others are started: after a peak follows another.
+    slots = 1 if alone(instances) else 2 * instances.max
+    board = Board(systems.state / "gateways", model, layout.names, slots)
+    killed = _begin(board, layout)
+
+    def work(seat: Seat) -> None:
+        name = f"gateway-{socket.gethostname()}-{port}"
+        gateway = Gateway(
+            model,
+            binding.registry_name,
+            log_table,
+            contract,
+            traffic=systems.traffic,
+            models=ModelCache(systems.registry),
+            warehouse=systems.warehouse,
+            clock=systems.clock,
+            metrics=Metrics(layout, board.rows, seat.slot),
+            worker=f"{name}-{os.getpid()}"[-80:],
+            instances=instances,
+            seat=seat,
+            gone=[f"{name}-{pid}"[-80:] for pid in seat.gone],
+            deadline=deadline_of(pattern.sla.latency_p99_ms if pattern.sla is not None else None),
+        )
+        app = GatewayApp(
+            pattern.endpoint,
+            gateway.router,
+            gateway,
+            gateway.metrics,
+            time.perf_counter,
+            api_key=os.environ.get("GUARDIAN_API_KEY") or None,
+            renew_every=None if alone(instances) else RENEW_EVERY,
+        )
+        serve(app, listener)
+
     url = f"http://{host}:{port}"
-    print(orjson.dumps({"url": url, "endpoint": pattern.endpoint, "pid": os.getpid()}).decode(), flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    if alone(instances):
+        _say_where(url, pattern.endpoint)
+        work(Seat(0, gone=killed))
+        return
+    listener.listen(BACKLOG)  # callers wait from now on, and go on waiting where every worker is being replaced
+    _say_where(url, pattern.endpoint)
+    systems.close()  # a connection must not be used by two processes; each worker opens its own
+    # In virtual time an hour's requests come in a second: a rate that no machine has to be made for.
+    rule = pattern.autoscaling if systems.operations.systems.clock != "virtual" else None
+    Supervisor(work, layout, board.rows, Autoscaler(instances, rule), killed).serve()
+
+
+def _say_where(url: str, endpoint: str) -> None:
+    print(orjson.dumps({"url": url, "endpoint": endpoint, "pid": os.getpid()}).decode(), flush=True)
+
+
+def _begin(board: Board, layout: Layout) -> tuple[int, ...]:
+    """Starts the numbers from zero. Gives the processes of a gateway that was killed; how much of its log was lost is
+    said, and counted."""
+    before = [Metrics(layout, board.rows, slot) for slot in range(len(board.rows))] if board.left else []
+    killed = tuple(int(each[PID]) for each in before if each[PID])
+    lost = sum(each.end() for each in before)
+    board.clear()
+    if lost:
+        log.error("%d rows of the prediction log were lost: the gateway before this one was killed", lost)
+    first = Metrics(layout, board.rows)
+    first[LOG_ADDED] = first[LOG_LOST] = lost
+    return killed
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -186,8 +146,8 @@ def _prepare() -> None:
     for module in ("pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while no request waits
     import_runtime()
-    gc.collect()
     gc.freeze()  # half a million objects of the libraries, which every full collection would walk through: 200 ms
+    gc.enable()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="0 picks a free one")
     options = parser.parse_args(arguments)
+    gc.disable()  # until the libraries are imported, a fifth of whose time it would take
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     from tools.systems.systems import Systems

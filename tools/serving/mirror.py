@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from tools.serving.challenger import Challenger
 from tools.serving.challenger_process import ChallengerFailed, Scored
+from tools.serving.metrics import SHADOW_QUEUED, Metrics
 from tools.serving.requests import PredictRequest
 
 QUEUE_ROWS = 1_000
@@ -30,7 +31,12 @@ class Mirror:
     """Copies for one shadow challenger. Lives in one event loop."""
 
     def __init__(
-        self, challenger: Challenger, record: Record, timer: Callable[[], float], queue_rows: int = QUEUE_ROWS
+        self,
+        challenger: Challenger,
+        record: Record,
+        timer: Callable[[], float],
+        queue_rows: int = QUEUE_ROWS,
+        metrics: Metrics | None = None,
     ) -> None:
         self._challenger = challenger
         self._record = record
@@ -38,6 +44,7 @@ class Mirror:
         self._limit = queue_rows
         self._waiting: deque[tuple[PredictRequest, str]] = deque()
         self._rows = 0
+        self._metrics = metrics or Metrics()
         self._workers: set[asyncio.Task[None]] = set()
 
     @property
@@ -49,7 +56,7 @@ class Mirror:
         """Queues a copy; False where there is no room for it. Never waits."""
         if self._rows + len(request.instances) > self._limit:
             return False
-        self._rows += len(request.instances)
+        self._count(len(request.instances))
         self._waiting.append((request, request_id))
         if len(self._workers) < AT_ONCE:
             self._workers.add(asyncio.get_running_loop().create_task(self._work()))
@@ -60,8 +67,12 @@ class Mirror:
         for worker in self._workers:
             worker.cancel()
         self._workers.clear()
-        self._rows -= sum(len(request.instances) for request, _ in self._waiting)
+        self._count(-sum(len(request.instances) for request, _ in self._waiting))
         self._waiting.clear()
+
+    def _count(self, rows: int) -> None:
+        self._rows += rows
+        self._metrics.add(SHADOW_QUEUED, rows)
 
     async def _work(self) -> None:
         try:
@@ -72,7 +83,7 @@ class Mirror:
                 except Exception as error:
                     log.error("a copy could not be recorded: %s: %s", type(error).__name__, error)
                 finally:
-                    self._rows -= len(request.instances)
+                    self._count(-len(request.instances))
         finally:
             # In the same turn as the last look at the queue: a worker counted any longer would be waited for in vain.
             if (worker := asyncio.current_task()) is not None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from tools.serving.metrics import LOG_ADDED, LOG_DROPPED, LOG_FAILURES, LOG_WRITTEN, Metrics
 from tools.serving.seams import Clock, LogTable
 
 if TYPE_CHECKING:
@@ -52,9 +53,19 @@ class LogRow(NamedTuple):
 
 
 class PredictionLog:
-    """A bounded queue and the task that writes it. Rows beyond `queue_rows` are dropped and counted."""
+    """A bounded queue and the task that writes it. Rows beyond `queue_rows` are dropped and counted, in `metrics`.
 
-    def __init__(self, warehouse: LogTable, table: str, clock: Clock, queue_rows: int = QUEUE_ROWS) -> None:
+    What was added and not written when the process is killed is lost, and is the difference of those two counters.
+    """
+
+    def __init__(
+        self,
+        warehouse: LogTable,
+        table: str,
+        clock: Clock,
+        queue_rows: int = QUEUE_ROWS,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._warehouse = warehouse
         self._table = table
         self._clock = clock
@@ -65,16 +76,15 @@ class PredictionLog:
         self._start = secrets.token_hex(4)
         self._files = 0
         self._writing = 0
-        self.written = 0
-        self.dropped = 0
-        self.failures = 0
+        self._metrics = metrics or Metrics()
 
     def add(self, rows: Sequence[LogRow]) -> None:
         """Queues rows. Never blocks."""
         room = self._limit - len(self._rows)
         if room < len(rows):
-            self.dropped += len(rows) - max(room, 0)
+            self._metrics.add(LOG_DROPPED, len(rows) - max(room, 0))
             rows = rows[: max(room, 0)]
+        self._metrics.add(LOG_ADDED, len(rows))
         self._rows += rows
         if len(self._rows) >= FLUSH_ROWS:
             self._full.set()
@@ -83,6 +93,21 @@ class PredictionLog:
     def queued(self) -> int:
         """Rows not written yet."""
         return len(self._rows) + self._writing
+
+    @property
+    def written(self) -> int:
+        """Rows that are in the warehouse."""
+        return int(self._metrics[LOG_WRITTEN])
+
+    @property
+    def dropped(self) -> int:
+        """Rows there was no room for."""
+        return int(self._metrics[LOG_DROPPED])
+
+    @property
+    def failures(self) -> int:
+        """Writes that the warehouse refused."""
+        return int(self._metrics[LOG_FAILURES])
 
     def start(self) -> None:
         """Starts the writing task in the running loop."""
@@ -118,11 +143,11 @@ class PredictionLog:
         try:
             await asyncio.to_thread(self._write, rows)
         except Exception as error:
-            self.failures += 1
+            self._metrics.add(LOG_FAILURES)
             self._rows = rows + self._rows
             log.error("prediction log: %d rows wait, the warehouse refused them: %s", len(self._rows), error)
         else:
-            self.written += len(rows)
+            self._metrics.add(LOG_WRITTEN, len(rows))
         self._writing = 0
 
     def _write(self, rows: list[LogRow]) -> None:

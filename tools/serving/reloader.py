@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from tools.serving.buckets import BucketRouter
 from tools.serving.challenger import DEADLINE_SECONDS, Challenger, Spares
 from tools.serving.contract import Contract
+from tools.serving.nursery import Nursery
 from tools.serving.router import Router, Serving
 from tools.serving.scorer import Scorer, load_scorer
 from tools.serving.seams import Models, Split, Traffic
@@ -41,7 +43,10 @@ class NotLoaded:
 
 
 class Reloader:
-    """Follows the split of one model. `worker` is the name it acknowledges under, `deadline` a challenger's (s)."""
+    """Follows the split of one model. `worker` is the name it acknowledges under, `deadline` a challenger's (s).
+
+    `gone` are workers that were killed, in whose place this one says goodbye. Challengers come from the `nursery`.
+    """
 
     def __init__(
         self,
@@ -53,7 +58,10 @@ class Reloader:
         worker: str,
         timer: Callable[[], float],
         deadline: float = DEADLINE_SECONDS,
+        gone: Sequence[str] = (),
+        nursery: Nursery | None = None,
     ) -> None:
+        self._gone = gone
         self._deadline = deadline
         self._contract = contract
         self._router = router
@@ -62,7 +70,7 @@ class Reloader:
         self._registry_name = registry_name
         self._worker = worker
         self._timer = timer
-        self._spares = Spares()
+        self._spares = Spares(nursery)
         self._scorers: dict[str, Scorer] = {}
         # Reads never wait behind a write, which may queue for the database's lock.
         self._reads = ThreadPoolExecutor(1, "store-reads")
@@ -73,12 +81,20 @@ class Reloader:
         self._acknowledged = 0
         self._draining: list[tuple[Serving, Challenger | None]] = []
         self.not_loaded: NotLoaded | None = None
+        self.nothing_to_serve = False
         self.store_error: str | None = None
 
     def start(self) -> None:
         """Starts following in the running loop."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._beat()), loop.create_task(self._follow())]
+        self._tasks = [loop.create_task(self._run())]
+
+    async def settled(self, *, patient: bool) -> None:
+        """Waits until the split in force is served; unless `patient`, until its champion is, or is known not to be."""
+        while not (
+            self._acknowledged or (not patient and (self._router.serving or self.nothing_to_serve or self.not_loaded))
+        ):
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         """Says goodbye, ends the challengers."""
@@ -101,16 +117,32 @@ class Reloader:
     async def _on(pool: ThreadPoolExecutor, call: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
+    async def _run(self) -> None:
+        """Is known as a worker before it reads its first split, so that whoever sets the next one waits for it."""
+        while not await self._heartbeat():
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+        for gone in self._gone:
+            with suppress(Exception):  # it is forgotten by itself, after seconds in which changes wait for it
+                await self._on(self._writes, self._traffic.leave, gone)
+        self._tasks.append(asyncio.get_running_loop().create_task(self._beat()))
+        await self._follow()
+
+    async def _heartbeat(self) -> bool:
+        try:
+            await self._on(self._writes, self._traffic.heartbeat, self._worker, self._router.model)
+        except Exception as error:
+            log.warning("heartbeat failed: %s", error)
+            return False
+        return True
+
     async def _beat(self) -> None:
         while True:
-            try:
-                await self._on(self._writes, self._traffic.heartbeat, self._worker, self._router.model)
-            except Exception as error:
-                log.warning("heartbeat failed: %s", error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._heartbeat()
 
     async def _follow(self) -> None:
         while True:
+            asked = self._timer()
             try:
                 split = await self._on(self._reads, self._traffic.split, self._router.model)
                 self.store_error = None
@@ -119,6 +151,8 @@ class Reloader:
                     log.error("the state store does not answer, serving on: %s", error)
                 self.store_error = f"{type(error).__name__}: {error}"
             else:
+                self._router.split_read = asked
+                self.nothing_to_serve = split is None
                 if split is not None:
                     await self._pursue(split)
             await asyncio.sleep(POLL_SECONDS)
@@ -155,14 +189,17 @@ class Reloader:
 
     async def _apply(self, split: Split) -> None:
         old = self._router.serving
-        if old is None or old.split.number != split.number:
+        without = old is not None and old.challenger is None and split.challenger is not None
+        if old is None or old.split.number != split.number or without:
             champion = await self._champion(split.champion)
+            buckets = BucketRouter(self._router.model, split.salt)
+            if old is None:
+                # Just started, perhaps after a kill: callers do not wait for the challenger to start too.
+                old = self._router.serving = Serving(split, champion, None, buckets)
             challenger = await self._challenger(split, old)
             mirror = self._router.mirror(challenger) if split.mirrored and challenger is not None else None
-            buckets = BucketRouter(self._router.model, split.salt)
             self._router.serving = Serving(split, champion, challenger, buckets, mirror)
-            if old is not None:
-                self._retire(old, champion, challenger)
+            self._retire(old, champion, challenger)
         await self._drain()
         await self._on(self._writes, self._traffic.acknowledge, self._worker, self._router.model, split.number)
         self._acknowledged = split.number

@@ -14,7 +14,7 @@ from tools.serving.buckets import BucketRouter, threshold
 from tools.serving.challenger import Challenger
 from tools.serving.challenger_process import ChallengerFailed, Scored
 from tools.serving.features import InvalidInstance
-from tools.serving.metrics import Metrics
+from tools.serving.metrics import SHADOW_DROPPED, Metrics
 from tools.serving.mirror import Mirror
 from tools.serving.prediction_log import LogRow, PredictionLog
 from tools.serving.requests import PredictRequest, Refused, refused_instance
@@ -27,6 +27,9 @@ SHADOW = "shadow"
 """Variant of an answer to a copy: nobody got it."""
 DIRECT = "direct"
 """Variant of an answer asked of one version at the endpoint of its environment: no part of the split."""
+SURE_SECONDS = 2.0
+"""So long after the split in force was last read it may have been rolled back, without anybody waiting for this worker:
+one that is not heard of for three seconds counts as gone. From then on the champion alone answers."""
 _IDLE_SECONDS = 0.001
 _STALE_SECONDS = 0.05
 
@@ -80,13 +83,17 @@ class SteadyClock:
 
 
 class Router:
-    """One model's requests. `serving` is None until a first split is loaded. Lives in one event loop."""
+    """One model's requests. Lives in one event loop.
+
+    `serving` is None until a first split is loaded, `split_read` when the split in force was last looked up (timer).
+    """
 
     def __init__(
         self, model: str, log: PredictionLog, clock: Clock, metrics: Metrics, timer: Callable[[], float]
     ) -> None:
         self.model = model
         self.serving: Serving | None = None
+        self.split_read = float("-inf")
         self._log = log
         self._clock = SteadyClock(clock)
         self._metrics = metrics
@@ -98,7 +105,11 @@ class Router:
     async def answer(self, serving: Serving, request: PredictRequest, started: float) -> Answer:
         """Answers under `serving`; a challenger's failure falls back to the champion. Raises Refused."""
         request_id = f"{self._start}-{next(self._numbers)}"
-        to_challenger = serving.threshold > 0 and serving.buckets.bucket(request.id or request_id) < serving.threshold
+        to_challenger = (
+            serving.threshold > 0
+            and started - self.split_read < SURE_SECONDS
+            and serving.buckets.bucket(request.id or request_id) < serving.threshold
+        )
         rows = _encode(serving.champion, request)
         serving.inflight += 1
         try:
@@ -114,7 +125,7 @@ class Router:
             serving.inflight -= 1
         self._record(serving, request, answer, started)
         if serving.mirror is not None and not serving.mirror.offer(request, request_id):
-            self._metrics.shadow_dropped += 1
+            self._metrics.add(SHADOW_DROPPED)
         return answer
 
     async def answer_by(self, version: str, serving: Serving, request: PredictRequest, started: float) -> Answer:
@@ -153,7 +164,7 @@ class Router:
                 rows = [row._replace(model_ms=scored.model_ms, champion_ms=scored.champion_ms) for row in rows]
             self._log.add(rows)
 
-        return Mirror(challenger, record, self._timer)
+        return Mirror(challenger, record, self._timer, metrics=self._metrics)
 
     def _rows(
         self,
@@ -200,7 +211,9 @@ class Router:
                     strict=True,
                 )
             ]
-        self._metrics.outside.update((rows[0].variant, name) for outside in request.outside for name in outside)
+        for outside in request.outside:
+            for name in outside:
+                self._metrics.outside(rows[0].variant, name)
         self._log.add(rows)
 
     def _record_failure(

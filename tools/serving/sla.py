@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 LATENCY_WINDOW = timedelta(hours=24)
+FAST_SHARE = 0.99
+"""A promise about the 99th percentile is one about this share of the requests; its budget is the one percent left."""
 
 
 class SlaReading(BaseModel):
@@ -28,6 +30,7 @@ class SlaReading(BaseModel):
     latency_p99_ms: float | None
     latency_p99_ms_promised: float
     burn: Burn | None = Field(exclude=True)
+    slow_burn: Burn | None = Field(default=None, exclude=True)
 
 
 def read_sla(systems: Systems, model: str, now: datetime) -> SlaReading | None:
@@ -39,16 +42,19 @@ def read_sla(systems: Systems, model: str, now: datetime) -> SlaReading | None:
     # A challenger's failure was answered by the champion; a request failed only where the champion did too.
     counts = ", ".join(
         f"""count(*) FILTER ("at" > $since{i}) AS n{i},
-        count(*) FILTER ("at" > $since{i} AND variant = 'champion' AND error IS NOT NULL) AS failed{i}"""
+        count(*) FILTER ("at" > $since{i} AND variant = 'champion' AND error IS NOT NULL) AS failed{i},
+        count(*) FILTER ("at" > $since{i} AND latency_ms > $promised_ms) AS slow{i}"""
         for i in range(len(WINDOWS))
     )
     sql = f"""
         SELECT {counts}, quantile_cont(CASE WHEN "at" > $day THEN latency_ms END, 0.99) AS p99
         FROM {log} WHERE "at" > $since{len(WINDOWS) - 1} AND "at" <= $now AND variant IN ('champion', 'challenger')
     """
-    since = {f"since{i}": now - window for i, window in enumerate(WINDOWS)}
-    (row,) = systems.warehouse.query(sql, {**since, "day": now - LATENCY_WINDOW, "now": now}).to_pylist()
+    asked = {f"since{i}": now - window for i, window in enumerate(WINDOWS)}
+    asked |= {"day": now - LATENCY_WINDOW, "now": now}
+    (row,) = systems.warehouse.query(sql, {**asked, "promised_ms": sla.latency_p99_ms}).to_pylist()
     seen = {window: Seen(row[f"n{i}"], row[f"failed{i}"]) for i, window in enumerate(WINDOWS)}
+    slow = {window: Seen(row[f"n{i}"], row[f"slow{i}"]) for i, window in enumerate(WINDOWS)}
     month = seen[WINDOWS[-1]]
     return SlaReading(
         requests=month.requests,
@@ -59,4 +65,5 @@ def read_sla(systems: Systems, model: str, now: datetime) -> SlaReading | None:
         latency_p99_ms=row["p99"],
         latency_p99_ms_promised=sla.latency_p99_ms,
         burn=burning(seen, sla.availability),
+        slow_burn=burning(slow, FAST_SHARE),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,14 @@ from policies.errors import InputError
 from tools.systems.clock import Clock, VirtualClock, WallClock
 from tools.systems.notify import Notifications
 from tools.systems.registry import Registry
+from tools.systems.routing.adapters import adapters
 from tools.systems.store import Store
 from tools.systems.traces import Traces
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 from tools.systems.warehouse import AnyWarehouse, Warehouse
 
 if TYPE_CHECKING:
+    from policies.declarations.binding import Features
     from tools.retrain.job import Job
     from tools.retrain.process import Made
 
@@ -33,11 +35,22 @@ class Trainer(Protocol):
         ...
 
 
+class Replayer(Protocol):
+    """Scores rows with a stored artifact; see `tools.evaluate.clean_process.scores_of`, which is the one."""
+
+    def __call__(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, /
+    ) -> list[float]:
+        """The scores. Raises ReplayFailed."""
+        ...
+
+
 @dataclass
 class Systems:
     """What every tool is given. `home` is the folder of the declarations file, `timer` takes latencies (seconds).
 
-    `trainer` opens what a training runs in, in place of a process of its own.
+    In place of a process of its own, `trainer` opens what a training runs in, and `replayer` scores rows with a stored
+    artifact.
     """
 
     operations: Operations
@@ -46,11 +59,12 @@ class Systems:
     store: Store
     warehouse: AnyWarehouse
     registry: Registry
-    traffic: Traffic
+    traffic: Splits
     notifications: Notifications
     traces: Traces | None = None
     timer: Callable[[], float] = time.perf_counter
     trainer: Callable[[], AbstractContextManager[Trainer]] | None = None
+    replayer: Replayer | None = None
 
     @property
     def state(self) -> Path:
@@ -76,7 +90,7 @@ class Systems:
             registry=Registry(
                 _sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow)), home / ".guardian" / "models"
             ),
-            traffic=Traffic(store),
+            traffic=Splits(store, adapters(block.traffic)),
             notifications=Notifications(store, clock, block.people),
             traces=Traces(_sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow))),
         )

@@ -9,6 +9,8 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 
+from tools.systems.routing.gateway import GatewayTraffic
+from tools.systems.routing.protocol import Traffic
 from tools.systems.store import Kind, Store
 from tools.systems.tables import SplitRow, WorkerRow
 
@@ -34,11 +36,20 @@ class Split(BaseModel):
     endpoints: dict[str, str] = {}
 
 
-class Traffic:
-    """Splits and the workers that serve them, through the state store."""
+class Splits:
+    """The splits of all models and the workers that serve them, through the state store.
 
-    def __init__(self, store: Store) -> None:
+    `adapters` are what routes the models that the gateway alone does not.
+    """
+
+    def __init__(self, store: Store, adapters: Mapping[str, Traffic] | None = None) -> None:
         self._store = store
+        self._gateway = GatewayTraffic(self.live_workers)
+        self._adapters = dict(adapters or {})
+
+    def adapter(self, model: str) -> Traffic:
+        """What routes a model's requests."""
+        return self._adapters.get(model, self._gateway)
 
     def split(self, model: str, at: datetime | None = None) -> Split | None:
         """The split in force, now or as of `at`; None where the model was not served yet."""
@@ -76,11 +87,13 @@ class Traffic:
         rests_on: str | None,
         wait_seconds: float = 5.0,
     ) -> Split:
-        """Puts a split in force and waits until every live worker serves it. Nothing is written where it is in force.
+        """Puts a split in force, or raises SystemDown or InputError where what routes the model did not acknowledge
+        it. Nothing is written where it is in force, nor before an outside system acknowledged.
 
-        The traffic evidence row's status is `acknowledged`, `unacknowledged` after `wait_seconds`, or `no_worker`.
+        The traffic evidence row's status is `acknowledged`; of the gateway's workers also `unacknowledged` after
+        `wait_seconds`, or `no_worker`.
         """
-        before = self.split(model)
+        before, adapter = self.split(model), self.adapter(model)
         wanted = {
             "champion": champion,
             "challenger": challenger,
@@ -89,30 +102,37 @@ class Traffic:
             "salt": salt,
             "endpoints": dict(endpoints or {}),
         }
+        recorded = before
         if before and before.model_dump(exclude={"model", "number"}) == wanted:
-            return before
-        with self._store.writing() as session:
-            last = session.scalar(select(func.max(SplitRow.number)).where(SplitRow.model == model))
-            row = SplitRow(model=model, number=(last or 0) + 1, at=at, **wanted)
-            session.add(row)
-            session.flush()
-            split = Split.model_validate(row)
-        status = self._await(split, wait_seconds)
-        body = {**split.model_dump(), "before": before.model_dump() if before else None, "why": why}
+            if adapter.in_force(before):
+                return before
+            why = f"{why} (again: something else was in force)"
+
+        def record() -> int:
+            nonlocal recorded
+            with self._store.writing() as session:
+                last = session.scalar(select(func.max(SplitRow.number)).where(SplitRow.model == model))
+                row = SplitRow(model=model, number=(last or 0) + 1, at=at, **wanted)
+                session.add(row)
+                session.flush()
+                recorded = Split.model_validate(row)
+            return recorded.number
+
+        asked = Split.model_validate({**wanted, "model": model, "number": 0})
+        status = adapter.apply(asked, record, wait_seconds)
+        assert recorded is not None
+        body = {**recorded.model_dump(), "before": before.model_dump() if before else None, "why": why}
         self._store.add(
             Kind.traffic_change, model, body, at=at, version=challenger or champion, status=status, rests_on=rests_on
         )
-        return split
+        return recorded
 
-    def _await(self, split: Split, seconds: float) -> str:
-        until = time.monotonic() + seconds
-        while workers := self.live_workers(split.model):
-            if all(acknowledged >= split.number for acknowledged in workers.values()):
-                return "acknowledged"
-            if time.monotonic() > until:
-                return "unacknowledged"
-            time.sleep(0.01)
-        return "no_worker"
+    def restore(self, model: str, *, at: datetime) -> None:
+        """Puts the recorded split in force again where what routes the model lost it, as by a restart. Raises
+        SystemDown, InputError."""
+        split = self.split(model)
+        if split is not None and not self.adapter(model).in_force(split):
+            self.set(**split.model_dump(exclude={"number"}), at=at, why="reconciled", rests_on=None)
 
     def acknowledge(self, worker: str, model: str, number: int) -> None:
         """Says that `worker` serves split `number` and no older one from now on."""

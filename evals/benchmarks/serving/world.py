@@ -18,6 +18,7 @@ FEATURES = tuple(f"f{i}" for i in range(20))
 SCALED, BARE = ("1", "2"), ("3", "4")
 """Versions, champion and challenger: of scikit-learn's own steps, and of trees alone."""
 NIGHT = datetime(2026, 1, 6, 2)
+ALONE = "instances: {min: 1, max: 1}"
 _OPERATIONS = f"""
 models:
   {MODEL}:
@@ -33,7 +34,7 @@ models:
 serving_infra:
   ChurnServing:
     patterns:
-      - {{name: real_time, endpoint: /predict, instances: {{min: 1, max: 1}}}}
+      - {{name: real_time, endpoint: /predict, $scaling}}
       - {{name: nightly, schedule: "0 6 * * *", input: ml.features, output: ml.daily, timeout_minutes: 60}}
 """
 
@@ -55,10 +56,15 @@ def fitted(seed: int, *, scaled: bool) -> Any:
     return make_pipeline(*([StandardScaler()] if scaled else []), trees).fit(rows, churned)
 
 
+def declare(home: Path, scaling: str) -> None:
+    """Writes the declarations, with the fields of the real-time pattern that say how many instances there are."""
+    (home / "operations.yaml").write_text(_OPERATIONS.replace("$scaling", scaling))
+
+
 @contextmanager
-def registered(home: Path) -> Iterator[Systems]:
+def registered(home: Path, scaling: str = ALONE) -> Iterator[Systems]:
     """The systems of a new folder with four versions in its MLflow, two SCALED and two BARE."""
-    (home / "operations.yaml").write_text(_OPERATIONS)
+    declare(home, scaling)
     (home / "warehouse").mkdir()
     systems = Systems.open(home / "operations.yaml")
     try:

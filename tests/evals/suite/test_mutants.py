@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from evals.benchmarks.mutations import OUTLIVE
 from evals.suite.mutants import in_force, mutants
 from policies.retraining import cooldown_over
 
@@ -14,6 +15,10 @@ def test_every_rule_has_mutants_and_none_equals_its_rule() -> None:
     for each in found:
         before, _, after = each.change.partition(" → ")
         assert before != after, each
+
+
+def test_what_is_said_to_outlive_the_scenarios_is_a_mutant() -> None:
+    assert set(OUTLIVE) <= {(each.function, each.change) for each in mutants()}
 
 
 def test_a_mutant_is_in_force_for_those_who_imported_the_rule_and_only_in_its_block() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from evals.recordings.recording import Recording
 from evals.suite.command import show
+from evals.suite.reading import FILE, SCENARIOS, load, load_all
 from evals.suite.results import EvalResult, NotFor, ScenarioResult
 from evals.suite.run import Task, play_tasks
-from evals.suite.scenario import FILE, SCENARIOS, Scenario, load, load_all
+from evals.suite.scenario import Scenario
 from tests.fakes.openai_server import Say, in_turn, serve
 
 pytestmark = pytest.mark.timeout(900)  # the shop is built first, and machines are busy

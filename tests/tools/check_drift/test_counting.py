@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -10,7 +12,7 @@ import pytest
 from scipy import stats
 
 from policies.errors import InputError
-from tools.check_drift import compare, profile
+from tools.check_drift import compare, counting, profile
 from tools.check_drift.categorical import count_codes
 from tools.check_drift.numeric import summarise
 
@@ -27,6 +29,23 @@ def test_what_is_not_finite_is_counted_apart_in_every_block() -> None:
     assert summary.finite == len(finite)
     assert (summary.minimum, summary.maximum) == (finite.min(), finite.max())
     assert (np.diff(summary.ranks) > 0).all()
+
+
+def test_a_count_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(1000.0)
+    expected = summarise(values)
+    add = counting.Tally.add
+
+    def interrupted(tally: counting.Tally, *block: Any) -> None:
+        add(tally, *block)
+        if tally.maximum > 1e6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(counting.Tally, "add", interrupted)
+    monkeypatch.setattr(counting, "_BLOCK", 100)
+    with pytest.raises(KeyboardInterrupt):
+        summarise(np.append(values, 2e6), centre=0.0)
+    np.testing.assert_array_equal(summarise(values).counts, expected.counts)
 
 
 @pytest.mark.parametrize("names", [1, 3, 200, 254, 255, 300])

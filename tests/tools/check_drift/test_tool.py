@@ -21,7 +21,7 @@ from tools.systems.clock import VirtualClock
 from tools.systems.notify import Notifications
 from tools.systems.store import Kind, Store
 from tools.systems.systems import Systems
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 from tools.systems.warehouse import Warehouse
 
 NOW = datetime(2026, 1, 20, 2)
@@ -183,7 +183,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         store=store,
         warehouse=Warehouse(tmp_path / "warehouse"),
         registry=registry,
-        traffic=Traffic(store),
+        traffic=Splits(store),
         notifications=Notifications(store, clock),
     )
     yield World(tmp_path, systems)

@@ -18,7 +18,7 @@ from tools.systems.clock import VirtualClock
 from tools.systems.notify import Notifications
 from tools.systems.store import Store
 from tools.systems.systems import Systems
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 from tools.systems.warehouse import Warehouse
 
 NOW = datetime(2026, 1, 21)
@@ -117,7 +117,7 @@ class World:
             store=store,
             warehouse=Warehouse(home / "warehouse"),
             registry=registry,
-            traffic=Traffic(store),
+            traffic=Splits(store),
             notifications=Notifications(store, clock),
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools.systems.store import Kind, Store
-from tools.systems.traffic import Traffic
+from tools.systems.traffic import Splits
 
 NOW = datetime(2026, 1, 6)
 
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_every_change_has_a_higher_number_and_an_evidence_row(store: Store) -> None:
-    traffic = Traffic(store)
+    traffic = Splits(store)
     first = traffic.set("M", "1", at=NOW, why="adopted", rests_on=None)
     second = traffic.set("M", "1", "2", 5, at=NOW, why="stage 1", rests_on="rollout-1")
     assert (first.number, second.number) == (1, 2)
@@ -32,7 +32,7 @@ def test_every_change_has_a_higher_number_and_an_evidence_row(store: Store) -> N
 
 
 def test_a_look_back_sees_the_split_of_that_time(store: Store) -> None:
-    traffic = Traffic(store)
+    traffic = Splits(store)
     first = traffic.set("M", "1", at=NOW, why="adopted", rests_on=None)
     second = traffic.set("M", "2", at=NOW + timedelta(days=7), why="promoted", rests_on=None)
     assert traffic.split("M", NOW - timedelta(days=1)) is None
@@ -41,14 +41,14 @@ def test_a_look_back_sees_the_split_of_that_time(store: Store) -> None:
 
 
 def test_the_split_in_force_is_not_written_again(store: Store) -> None:
-    traffic = Traffic(store)
+    traffic = Splits(store)
     once = traffic.set("M", "1", "2", 5, at=NOW, why="stage 1", rests_on=None)
     assert traffic.set("M", "1", "2", 5, at=NOW, why="again", rests_on=None) == once
     assert len(store.list(Kind.traffic_change, "M")) == 1
 
 
 def test_a_change_waits_for_every_live_worker(store: Store) -> None:
-    traffic = Traffic(store)
+    traffic = Splits(store)
     traffic.heartbeat("w1", "M")
     traffic.heartbeat("w2", "M")
 
@@ -70,7 +70,7 @@ def test_a_change_waits_for_every_live_worker(store: Store) -> None:
 
 
 def test_a_worker_that_stays_silent_is_said(store: Store) -> None:
-    traffic = Traffic(store)
+    traffic = Splits(store)
     traffic.heartbeat("w1", "M")
     traffic.set("M", "1", at=NOW, why="adopted", rests_on=None, wait_seconds=0.1)
     row = store.latest(Kind.traffic_change, "M")

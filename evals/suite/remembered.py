@@ -1,0 +1,76 @@
+"""What several scenarios ask of a process of its own: the suite's processes keep the answers in a folder they share.
+
+A training asked for alike (rows, parameters, seed and all) is fitted once, and an artifact scores the same rows once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from policies.declarations.binding import Features
+from tools.evaluate.clean_process import scores_of
+from tools.retrain.job import Job
+from tools.retrain.process import Made, TrainingProcess
+from tools.retrain.search import TrialRecord
+from tools.systems.registry import digest_file
+
+Answer = TypeVar("Answer")
+
+
+class Remembered:
+    """Answers by their question, in a folder of the suite's own; an answer that fails is none."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+
+    def once(self, question: object, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` gave whoever asked first; another process that asks meanwhile waits for it."""
+        kept = self._folder / hashlib.sha256(pickle.dumps(question)).hexdigest()
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                partial = kept.with_suffix(".partial")
+                partial.write_bytes(pickle.dumps(ask()))
+                partial.replace(kept)
+        answer: Answer = pickle.loads(kept.read_bytes())
+        return answer
+
+    @contextmanager
+    def trainer(self) -> Iterator[RememberedTraining]:
+        """What `Systems.trainer` opens."""
+        yield RememberedTraining(self)
+
+    def replayer(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, /
+    ) -> list[float]:
+        """What `Systems.replayer` is: the artifact is known by its digest."""
+        question = (digest_file(folder / "model.pkl"), list(rows), features, memory_gb)
+        return self.once(question, lambda: scores_of(folder, rows, features, memory_gb))
+
+
+class RememberedTraining:
+    """Trains as ever, unless the suite has done the very same job."""
+
+    def __init__(self, memory: Remembered) -> None:
+        self._memory = memory
+
+    def train(self, job: Job, seconds: float, on_trials: Callable[[list[TrialRecord]], None]) -> Made:
+        """What the job makes; see TrainingProcess."""
+
+        def trained() -> tuple[Made, list[TrialRecord]]:
+            records: list[TrialRecord] = []
+            with TrainingProcess() as process:
+                return process.train(job, seconds, records.extend), records
+
+        question = replace(job, home=Path(), scratch=Path(), search_seconds=0.0)
+        made, records = self._memory.once(question, trained)
+        on_trials(records)
+        return made
