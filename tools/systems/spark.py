@@ -6,9 +6,10 @@ Tables are those of the session's catalog, or with `folder` a folder of Parquet,
 from __future__ import annotations
 
 import threading
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TookTooLong
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SECONDS = 600.0
-"""After so long a query is given up, and its jobs are ended."""
+"""After so long a query is given up, and its jobs are cancelled."""
+_GRACE = 30.0
+"""So long the jobs of a query that is given up are waited for, in seconds."""
 
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",
@@ -219,41 +222,48 @@ class SparkWarehouse:
         return view
 
     def _run(self, work: Callable[[SparkSession], _T], seconds: float | None = None) -> _T:
-        """What `work` gives, in a thread of its own, whose jobs are ended when its time is over or at a Ctrl-C."""
+        """What `work` gives, in a thread of its own, whose jobs are cancelled when its time is over or at a Ctrl-C."""
         session = self._opened()
-        tag = f"guardian-{threading.get_ident()}-{id(work)}"
+        group = f"guardian-{uuid.uuid4().hex}"
+        answer: Future[_T] = Future()
 
-        def tagged() -> _T:
-            if self._remote is not None:
-                session.addTag(tag)
-                return work(session)
-            session.sparkContext.setInterruptOnCancel(True)
-            return work(session)
+        def run() -> None:
+            try:
+                if self._remote is not None:
+                    session.addTag(group)
+                else:  # a session's tag does not reach the thread that fetches Arrow; the group does
+                    session.sparkContext.setJobGroup(group, "guardian")
+                answer.set_result(work(session))
+            except BaseException as error:
+                answer.set_exception(error)
 
-        def end() -> None:
-            if self._remote is not None:
-                session.interruptTag(tag)
-            else:  # a session's tag does not reach the thread that fetches Arrow
-                session.sparkContext.cancelAllJobs()
+        def cancel() -> None:
+            """Again and again: jobs that are only being planned cannot be cancelled yet."""
+            given_up = time.monotonic() + _GRACE
+            while time.monotonic() < given_up and not answer.done():
+                if self._remote is not None:
+                    session.interruptTag(group)
+                else:
+                    session.sparkContext.cancelJobGroup(group)
+                wait([answer], 0.5)
 
-        beside = ThreadPoolExecutor(1, "spark")
-        answer = beside.submit(tagged)
+        threading.Thread(target=run, name=group, daemon=True).start()
         try:
-            return answer.result(seconds or _SECONDS)
-        except TookTooLong as error:
-            end()
-            if seconds is None:
-                raise SystemDown(f"gave up a query after {_SECONDS:g} s", where="warehouse") from error
-            raise InputError("took longer than it may, and was interrupted", where="query") from error
+            wait([answer], seconds or _SECONDS)
         except KeyboardInterrupt:
-            end()
+            cancel()
             raise
+        if not answer.done():
+            cancel()
+            if seconds is None:
+                raise SystemDown(f"gave up a query after {_SECONDS:g} s", where="warehouse")
+            raise InputError("took longer than it may, and was interrupted", where="query")
+        try:
+            return answer.result()
         except GuardianError:
             raise
         except Exception as error:
             raise _named(error) from error
-        finally:
-            beside.shutdown(wait=False)
 
     def _opened(self) -> SparkSession:
         with self._lock:

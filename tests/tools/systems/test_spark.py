@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from policies.declarations.binding import Labels
-from policies.errors import InputError
+from policies.errors import InputError, SystemDown
 from tests.spark import INSTALLED, spark_url, spark_warehouse
 from tests.tools.onboarding.tables import guardian, orders, written
 from tools.systems.labels import known
@@ -55,6 +55,8 @@ def test_rows_types_and_parameters(warehouse: AnyWarehouse) -> None:
         warehouse.query("SELECT * FROM ml.u")
     with pytest.raises(InputError, match="no_such_column"):
         warehouse.check("SELECT no_such_column FROM ml.t")
+    with pytest.raises(InputError, match="CAST_INVALID_INPUT"):
+        warehouse.query("SELECT CAST(b AS INTEGER) AS n FROM ml.t")
     with pytest.raises(InputError, match="more than 2 rows"):
         warehouse.query("SELECT a FROM ml.t", most_rows=2)
 
@@ -71,11 +73,21 @@ def test_anything_but_one_select_is_refused(warehouse: AnyWarehouse, sql: str) -
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_a_query_beyond_its_time_is_interrupted(warehouse: AnyWarehouse) -> None:
-    endless = "SELECT count_if(sha2(CAST(id AS STRING), 512) = 'x') AS n FROM range(1000000000000)"
-    with pytest.raises(InputError, match="took longer than it may"):
-        warehouse.query(endless, dialect="spark", seconds=3)
-    assert warehouse.query("SELECT count(*) AS n FROM ml.t")["n"].to_pylist() == [3]
+def test_a_query_beyond_its_time_is_ended_and_the_next_one_answers(
+    warehouse: AnyWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.append("ml.many", pa.table({"a": np.arange(2_000_000)}), "all")
+    pairs = "FROM ml.many AS l JOIN ml.many AS r ON l.a % 3 = r.a % 3"
+    counted = f"SELECT count_if(sha2(CAST(l.a * r.a AS STRING), 512) = 'x') AS n {pairs}"
+    sorted_ = f"SELECT max(p) AS n FROM (SELECT row_number() OVER (PARTITION BY l.a % 2 ORDER BY r.a) AS p {pairs})"
+    for endless in (counted, sorted_):
+        for seconds in (0.01, 3):  # while it is planned, and while it runs
+            with pytest.raises(InputError, match="took longer than it may"):
+                warehouse.query(endless, dialect="spark", seconds=seconds)
+            assert warehouse.query("SELECT count(*) AS n FROM ml.t")["n"].to_pylist() == [3]
+    monkeypatch.setattr("tools.systems.spark._SECONDS", 0.5)
+    with pytest.raises(SystemDown, match="gave up a query after 0.5 s"):
+        warehouse.query(counted, dialect="spark")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
