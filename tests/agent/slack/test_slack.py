@@ -399,6 +399,11 @@ def test_a_superseded_request_is_redrawn_and_asked_again(card: tuple[World, str,
         )
 
 
+def events(people: World) -> list[SlackEventRow]:
+    with people.systems.store.reading() as session:
+        return session.query(SlackEventRow).all()
+
+
 @pytest.mark.parametrize("fault", [None, Fault(error="missing_scope")])
 def test_an_answer_about_a_course_carries_its_picture(people: World, socket: Socket, fault: Fault | None) -> None:
     for day, value in enumerate((0.12, 0.13, 0.15)):
@@ -411,13 +416,12 @@ def test_an_answer_about_a_course_carries_its_picture(people: World, socket: Soc
         thread = socket.mention("which KPIs are off target?")
         answered(socket, thread, "churn_rate", *(["KPIs over time"] if fault is None else []))
         answered(socket, socket.mention("status"), "version 1 serves")
+        until(lambda: all(row.done for row in events(people)), "the end of every event")
     if fault is None:
         (file,) = socket.slack.files.values()
         assert file["body"].startswith(b"\x89PNG") and "value 15.0%, target 8.0%" in file["alt"]
     else:
         assert socket.slack.files == {}
-    with people.systems.store.reading() as session:
-        assert all(row.done for row in session.query(SlackEventRow))
 
 
 def test_the_slash_command(people: World, socket: Socket) -> None:

