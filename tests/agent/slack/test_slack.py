@@ -102,11 +102,17 @@ def test_a_conversation_stays_in_its_thread_and_shows_what_is_done(people: World
     assert any("check_drift" in each for each in updates[:-1])
 
 
+def events(people: World) -> list[SlackEventRow]:
+    with people.systems.store.reading() as session:
+        return session.query(SlackEventRow).all()
+
+
 def test_a_direct_message_and_the_assistant_pane(people: World, socket: Socket) -> None:
     with connected(people, socket):
         socket.slack.panes.add("1771.1")
         pane = {"channel_id": "D0ANNA", "thread_ts": "1771.1", "user_id": "U0ANNA", "context": {}}
         socket.event({"type": "assistant_thread_started", "assistant_thread": pane, "event_ts": "1"})
+        until(lambda: socket.slack.statuses, "the pane's prompts")
         said = {"type": "message", "channel_type": "im", "channel": "D0ANNA", "user": "U0ANNA", "ts": "1772.1"}
         socket.event({**said, "text": "status", "thread_ts": "1771.1"})
         answered(socket, "1771.1", "version 1 serves", channel="D0ANNA")
@@ -137,8 +143,7 @@ def test_what_a_killed_process_left_is_answered_by_the_next_in_the_same_message(
         held.set()
     with connected(people, socket, times=2):
         answered(socket, thread, "version 1 serves")
-    with people.systems.store.reading() as session:
-        assert [row.done for row in session.query(SlackEventRow)] == [True]
+        until(lambda: [row.done for row in events(people)] == [True], "the end of the event")
 
 
 def test_a_cut_connection_is_made_again_and_nothing_is_lost(people: World, socket: Socket) -> None:
@@ -397,11 +402,6 @@ def test_a_superseded_request_is_redrawn_and_asked_again(card: tuple[World, str,
             lambda: any("approval-2" in json.dumps(m.get("blocks")) for m in socket.slack.messages[channel]),
             "a new card",
         )
-
-
-def events(people: World) -> list[SlackEventRow]:
-    with people.systems.store.reading() as session:
-        return session.query(SlackEventRow).all()
 
 
 @pytest.mark.parametrize("fault", [None, Fault(error="missing_scope")])
