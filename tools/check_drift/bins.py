@@ -50,7 +50,7 @@ def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
     side of a decile changes it by e times the difference of g there. Deciles err independently: squares add up.
     """
     deciles = baseline.deciles
-    if not current.finite or not len(deciles.edges):
+    if not current.finite or not len(baseline.edges):  # deciles of a sum fall on bin boundaries
         return 0.0
     p, q = map(shares, numeric_counts(baseline, current))
     slope = (np.log(q / p) + 1 - p / q)[:-1]  # nulls border on no decile

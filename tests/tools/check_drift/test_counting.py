@@ -13,6 +13,7 @@ from scipy import stats
 
 from policies.errors import InputError
 from tools.check_drift import compare, counting, profile
+from tools.check_drift.bins import looks_again
 from tools.check_drift.categorical import count_codes
 from tools.check_drift.numeric import summarise
 
@@ -73,3 +74,9 @@ def test_a_files_deciles_are_exact(tmp_path: object) -> None:
     expected = np.unique(np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf"))
     summary = profile(file).columns["x"]
     np.testing.assert_array_equal(summary.edges, expected)  # type: ignore[union-attr]
+
+
+def test_what_is_compared_with_a_sum_of_profiles_is_not_looked_at_again() -> None:
+    random = np.random.default_rng(5)
+    before = summarise(random.normal(size=20_000)) + summarise(random.normal(size=20_000), centre=0.0)
+    assert not looks_again(before, summarise(random.normal(0.3, 1, 20_000), centre=before.centre, exact_edges=False))
