@@ -1,7 +1,7 @@
 """Counting the keys of an array of numbers: the pass over the data that a numeric summary costs.
 
-Works in blocks that stay in the processor's cache, so that each value is fetched from memory once. Buffers are kept
-for each thread.
+Compiled (`_scan.c`) where the installation had a C compiler; else by NumPy, in blocks that stay in the processor's
+cache, with the same counts. Buffers are kept for each thread.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+try:
+    from tools.check_drift import _scan
+except ImportError:
+    _scan = None  # type: ignore[assignment]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,15 +47,17 @@ _buffers = _Buffers()
 @dataclass
 class Tally:
     """What a column holds besides its histogram: how many nulls and infinities, and of the finite values the extremes
-    (infinite where there are none) and the sums of them, centred, and of their squares."""
+    (infinite where there are none), the sums of them, centred, and of their squares, and whether all are whole numbers.
+    """
 
+    nulls: int = 0
+    pos_inf: int = 0
+    neg_inf: int = 0
     total: float = 0.0
     squares: float = 0.0
     minimum: float = np.inf
     maximum: float = -np.inf
-    nulls: int = 0
-    pos_inf: int = 0
-    neg_inf: int = 0
+    integral: bool = True
 
     def finite(self, block: NDArray[Any]) -> NDArray[Any]:
         """The finite values of a block; the others are counted."""
@@ -68,15 +75,28 @@ class Tally:
             self.squares += float(np.einsum("i,i->", centred, centred))  # a dot product would start BLAS's threads
         self.minimum, self.maximum = min(self.minimum, minimum), max(self.maximum, maximum)
 
+    def __iadd__(self, other: Tally) -> Tally:
+        """Takes in the tally of further values around the same centre."""
+        self.total, self.squares = self.total + other.total, self.squares + other.squares
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.nulls, self.pos_inf, self.neg_inf = (
+            self.nulls + other.nulls, self.pos_inf + other.pos_inf, self.neg_inf + other.neg_inf,
+        )  # fmt: skip
+        self.integral = self.integral and other.integral
+        return self
+
 
 def count(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
-    """Ascending ranks that occur, their counts, and the tally."""
+    """Ascending ranks that occur in float64 or float32 values, their counts, and the tally."""
     tally = Tally()
-    found = [_count_piece(values[at : at + _ROWS], centre, tally) for at in range(0, max(len(values), 1), _ROWS)]
-    if len(found) == 1:
-        return *found[0], tally
-    ranks, counts = (np.concatenate(side) for side in zip(*found, strict=True))
-    return *sum_by_rank(ranks, counts), tally
+    found: list[tuple[Ints, Ints]] = []
+    for at in range(0, max(len(values), 1), _ROWS):
+        ranks, counts, further = _count_piece(values[at : at + _ROWS], centre)
+        found.append((ranks, counts))
+        tally += further
+    if len(found) > 1:
+        ranks, counts = sum_by_rank(*(np.concatenate(side) for side in zip(*found, strict=True)))
+    return ranks, counts, tally
 
 
 def select(values: NDArray[Any], centre: float, ranks: Ints) -> Floats:
@@ -100,11 +120,10 @@ def sum_by_rank(ranks: Ints, counts: Ints) -> tuple[Ints, Ints]:
     return ranks[starts], np.add.reduceat(counts, starts)
 
 
-def _count_piece(values: NDArray[Any], centre: float, tally: Tally) -> tuple[Ints, Ints]:
+def _count_piece(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
     table = _buffers.table
     try:
-        for _, centred in _blocks(values, centre, tally):
-            np.add.at(table, _keys(centred), _ONE)
+        tally = Tally(*_scan.scan(values, centre, table)) if _scan else _scan_blocks(values, centre, table)
     except BaseException:  # Ctrl-C too: the table is used again
         table[:] = 0
         raise
@@ -125,7 +144,26 @@ def _count_piece(values: NDArray[Any], centre: float, tally: Tally) -> tuple[Int
         amounts.append(counts)
     ranks = np.concatenate(at) if at else np.empty(0, dtype=np.int64)
     counts = np.concatenate(amounts) if amounts else np.empty(0, dtype=np.int64)
-    return sum_by_rank(ranks, counts) if (ranks[1:] == ranks[:-1]).any() else (ranks, counts)
+    if (ranks[1:] == ranks[:-1]).any():
+        ranks, counts = sum_by_rank(ranks, counts)
+    return ranks, counts, tally
+
+
+def _scan_blocks(values: NDArray[Any], centre: float, table: NDArray[np.int32]) -> Tally:
+    tally = Tally(integral=_is_integral(values))
+    for _, centred in _blocks(values, centre, tally):
+        np.add.at(table, _keys(centred), _ONE)
+    return tally
+
+
+def _is_integral(values: NDArray[Any]) -> bool:
+    """True where all finite values are whole numbers; stops at the first block that has another."""
+    for block in (values[:256], *(values[i : i + _BLOCK] for i in range(256, len(values), _BLOCK))):
+        with np.errstate(invalid="ignore"):
+            differs = block != np.rint(block)
+        if differs.any() and bool((differs & np.isfinite(block)).any()):
+            return False
+    return True
 
 
 def _blocks(values: NDArray[Any], centre: float, tally: Tally) -> Iterator[tuple[NDArray[Any], Floats]]:

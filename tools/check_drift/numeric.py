@@ -161,7 +161,7 @@ def summarise(values: NDArray[Any], *, centre: float | None = None, exact_edges:
     known = len(ranks) > 0
     found = NumericSummary(
         centre, ranks, counts, tally.nulls, tally.pos_inf, tally.neg_inf, tally.total, tally.squares,
-        tally.minimum if known else np.nan, tally.maximum if known else np.nan, _NONE, _NONE, is_integral(values),
+        tally.minimum if known else np.nan, tally.maximum if known else np.nan, _NONE, _NONE, tally.integral,
     )  # fmt: skip
     return with_deciles(found, [values]) if exact_edges else found
 
@@ -208,18 +208,6 @@ def counted_at(summary: NumericSummary, edges: Floats, pieces: Iterable[NDArray[
             block = piece[start : start + _BLOCK]
             counts += [np.count_nonzero(block <= edge) for edge in edges]
     return replace(summary, like_edges=edges, like_counts=counts)
-
-
-def is_integral(values: NDArray[Any]) -> bool:
-    """True where all finite values are whole numbers; stops at the first block that has another."""
-    steps = [slice(0, 256), *(slice(i, i + _BLOCK) for i in range(256, len(values), _BLOCK))]
-    for step in steps:
-        block = values[step]
-        with np.errstate(invalid="ignore"):
-            differs = block != np.rint(block)
-        if differs.any() and bool((differs & np.isfinite(block)).any()):
-            return False
-    return True
 
 
 def choose_centre(values: NDArray[Any]) -> float:

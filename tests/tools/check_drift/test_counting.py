@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from policies.errors import InputError
@@ -42,11 +43,59 @@ def test_a_count_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.
         if tally.maximum > 1e6:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(counting, "_scan", None)
     monkeypatch.setattr(counting.Tally, "add", interrupted)
     monkeypatch.setattr(counting, "_BLOCK", 100)
     with pytest.raises(KeyboardInterrupt):
         summarise(np.append(values, 2e6), centre=0.0)
     np.testing.assert_array_equal(summarise(values).counts, expected.counts)
+
+
+def _hostile(kind: str) -> NDArray[Any]:
+    random = np.random.default_rng(11)
+    size = 300_001  # more than one block of either
+    if kind == "whole":
+        return np.rint(random.normal(0, 1e4, size))
+    if kind == "nothing finite":
+        return random.choice([np.nan, np.inf, -np.inf], 5000)
+    values = random.standard_cauchy(size) if kind != "far off" else random.normal(1e6, 1, size)
+    if kind == "all sorts":
+        odd_ones = (np.nan, np.inf, -np.inf, -np.nan, 1e300, -1.79e308, -0.0, 0.0, 5e-324, 3.4028236e38)
+        for start, odd in enumerate(odd_ones):
+            values[start::97] = odd
+    return values
+
+
+@pytest.mark.parametrize("kind", ["cauchy", "all sorts", "whole", "far off", "nothing finite", "empty", "one"])
+@pytest.mark.parametrize("form", ["double", "single", "every third", "backwards", "unwritable"])
+def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: str, form: str) -> None:
+    values = {"empty": np.empty(0), "one": np.array([0.1])}.get(kind, _hostile(kind))
+    with np.errstate(over="ignore"):
+        values = {
+            "single": values.astype(np.float32), "every third": np.repeat(values, 3)[::3], "backwards": values[::-1],
+        }.get(form, values)  # fmt: skip
+    values.flags.writeable = form != "unwritable"
+    assert counting._scan is not None, "built by `make`: a C compiler is needed to test it"
+    compiled = summarise(values)
+    monkeypatch.setattr(counting, "_scan", None)
+    plain = summarise(values)
+    np.testing.assert_array_equal(compiled.ranks, plain.ranks)
+    np.testing.assert_array_equal(compiled.counts, plain.counts)
+    np.testing.assert_array_equal(compiled.edges, plain.edges)
+    for name in ("nulls", "pos_inf", "neg_inf", "minimum", "maximum", "integral", "centre"):
+        assert getattr(compiled, name) == pytest.approx(getattr(plain, name), abs=0, rel=0, nan_ok=True), name
+    assert compiled.total == pytest.approx(plain.total, rel=1e-9, abs=1e-6)
+    assert compiled.squares == pytest.approx(plain.squares, rel=1e-12)
+
+
+def test_what_cannot_be_scanned_is_refused() -> None:
+    table = np.zeros(2 * counting.SIGN, dtype=np.int32)
+    for values, counters in (
+        (np.arange(3), table), (np.zeros((2, 2)), table), (np.zeros(3), table[:5]), (np.zeros(3, dtype=">f8"), table),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="scan takes"):
+            counting._scan.scan(values, 0.0, counters)
+    assert not table.any()
 
 
 @pytest.mark.parametrize("names", [1, 3, 200, 254, 255, 300])
