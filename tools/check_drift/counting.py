@@ -1,6 +1,6 @@
-"""Counting the keys of an array of numbers: the pass over the data that a numeric summary costs.
+"""Counting the keys of an array of numbers, the pass over the data that a numeric summary costs; adding up counts.
 
-Compiled (`_scan.c`) where the installation had a C compiler; else by NumPy, in blocks that stay in the processor's
+Compiled (`_compiled.c`) where the installation had a C compiler; else by NumPy, in blocks that stay in the processor's
 cache, with the same counts. Buffers are kept for each thread.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 try:
-    from tools.check_drift import _scan
+    from tools.check_drift import _compiled
 except ImportError:
-    _scan = None  # type: ignore[assignment]
+    _compiled = None  # type: ignore[assignment]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,6 +39,8 @@ class _Buffers(threading.local):
         self.double = np.empty(_BLOCK, dtype=np.float64)
         self.single = np.empty(_BLOCK, dtype=np.float32)
         self.table = np.zeros(2 * SIGN, dtype=np.int32)  # of no count between two uses
+        self.ranks = np.empty(2 * SIGN, dtype=np.int64)
+        self.counts = np.empty(2 * SIGN, dtype=np.int64)
 
 
 _buffers = _Buffers()
@@ -120,10 +122,36 @@ def sum_by_rank(ranks: Ints, counts: Ints) -> tuple[Ints, Ints]:
     return ranks[starts], np.add.reduceat(counts, starts)
 
 
+def merged(ranks_a: Ints, counts_a: Ints, ranks_b: Ints, counts_b: Ints) -> tuple[Ints, Ints, Ints]:
+    """Ascending ranks that either of two histograms has, and how many values each has up to them."""
+    size = len(ranks_a) + len(ranks_b)
+    if _compiled:
+        ranks, up_to_a, up_to_b = (np.empty(size, dtype=np.int64) for _ in range(3))
+        found = _compiled.merge(ranks_a, counts_a, ranks_b, counts_b, ranks, up_to_a, up_to_b)
+        return ranks[:found], up_to_a[:found], up_to_b[:found]
+    ranks = np.concatenate([ranks_a, ranks_b])
+    order = np.argsort(ranks, kind="stable")  # both ascend, so that this is one merge
+    ranks = ranks[order]
+    ends = np.flatnonzero(np.append(ranks[1:] != ranks[:-1], size > 0))
+    first = np.append(counts_a, np.zeros(len(ranks_b), dtype=np.int64))
+    second = np.append(np.zeros(len(ranks_a), dtype=np.int64), counts_b)
+    return ranks[ends], first[order].cumsum()[ends], second[order].cumsum()[ends]
+
+
 def _count_piece(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
+    if not _compiled:
+        return _count_blocks(values, centre)
+    ranks, counts = _buffers.ranks, _buffers.counts
+    found, tally = _compiled.scan(values, centre, _buffers.table, ranks, counts)
+    return ranks[:found].copy(), counts[:found].copy(), Tally(*tally)
+
+
+def _count_blocks(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
     table = _buffers.table
+    tally = Tally(integral=_is_integral(values))
     try:
-        tally = Tally(*_scan.scan(values, centre, table)) if _scan else _scan_blocks(values, centre, table)
+        for _, centred in _blocks(values, centre, tally):
+            np.add.at(table, _keys(centred), _ONE)
     except BaseException:  # Ctrl-C too: the table is used again
         table[:] = 0
         raise
@@ -147,13 +175,6 @@ def _count_piece(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally
     if (ranks[1:] == ranks[:-1]).any():
         ranks, counts = sum_by_rank(ranks, counts)
     return ranks, counts, tally
-
-
-def _scan_blocks(values: NDArray[Any], centre: float, table: NDArray[np.int32]) -> Tally:
-    tally = Tally(integral=_is_integral(values))
-    for _, centred in _blocks(values, centre, tally):
-        np.add.at(table, _keys(centred), _ONE)
-    return tally
 
 
 def _is_integral(values: NDArray[Any]) -> bool:

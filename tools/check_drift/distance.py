@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.check_drift.counting import Floats, Ints
+from tools.check_drift.counting import Floats, Ints, merged
 from tools.check_drift.numeric import OWN_BIN, NumericSummary, middle_values, rank_of_value, recentred
 
 _TINY = 2.0**-126
@@ -47,7 +47,9 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
         if below_f[0] or below_g[0] or f[-1] < 1 or g[-1] < 1:  # infinities
             f, g = ((side - below[0]) / (side[-1] - below[0]) for side, below in ((f, below_f), (g, below_g)))
             gaps = np.abs(f - g)
-        moved = float(np.dot(gaps[:-1], np.diff(middle_values(ranks))))
+        moved = float(
+            np.einsum("i,i->", gaps[:-1], np.diff(middle_values(ranks)))
+        )  # a dot product would start BLAS's threads
     return Distances(ks, max(float(at_most.max(initial=0.0)) - ks, 0.0), moved)
 
 
@@ -57,26 +59,17 @@ def _of_one_value(ranks: Ints, integral: bool) -> slice:
 
 
 def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints, Floats, Floats, Floats, Floats]:
-    """Ranks that either side has; of each side the share of values up to the rank's end and below it, with infinities.
-
-    Both sides' ranks ascend, so that the stable sort is one merge.
-    """
-    merged = np.concatenate([baseline.ranks, current.ranks])
-    order = np.argsort(merged, kind="stable")
-    merged = merged[order]
-    ends = np.flatnonzero(np.append(merged[1:] != merged[:-1], True))
-    first = np.append(baseline.counts, np.zeros(len(current.ranks), dtype=np.int64))
-    second = np.append(np.zeros(len(baseline.ranks), dtype=np.int64), current.counts)
+    """Ranks of either side; of each the share of its values up to a rank's end, and below it, infinities among them."""
+    ranks, *counts = merged(baseline.ranks, baseline.counts, current.ranks, current.counts)
     found: list[Floats] = []
-    for side, counts in ((baseline, first), (current, second)):
-        up_to = counts[order].cumsum()[ends]
+    for side, up_to in zip((baseline, current), counts, strict=True):
         size = int(up_to[-1]) + side.neg_inf + side.pos_inf
         steps = np.empty(len(up_to) + 1)
         steps[0] = side.neg_inf
         np.add(up_to, side.neg_inf, out=steps[1:])
         steps /= float(size) if size else float("nan")
         found += [steps[1:], steps[:-1]]
-    return merged[ends], found[0], found[1], found[2], found[3]
+    return ranks, found[0], found[1], found[2], found[3]
 
 
 def _without_finite_values(baseline: NumericSummary, current: NumericSummary) -> Distances:

@@ -43,7 +43,7 @@ def test_a_count_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.
         if tally.maximum > 1e6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(counting, "_scan", None)
+    monkeypatch.setattr(counting, "_compiled", None)
     monkeypatch.setattr(counting.Tally, "add", interrupted)
     monkeypatch.setattr(counting, "_BLOCK", 100)
     with pytest.raises(KeyboardInterrupt):
@@ -75,9 +75,9 @@ def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: s
             "single": values.astype(np.float32), "every third": np.repeat(values, 3)[::3], "backwards": values[::-1],
         }.get(form, values)  # fmt: skip
     values.flags.writeable = form != "unwritable"
-    assert counting._scan is not None, "built by `make`: a C compiler is needed to test it"
+    assert counting._compiled is not None, "built by `make`: a C compiler is needed to test it"
     compiled = summarise(values)
-    monkeypatch.setattr(counting, "_scan", None)
+    monkeypatch.setattr(counting, "_compiled", None)
     plain = summarise(values)
     np.testing.assert_array_equal(compiled.ranks, plain.ranks)
     np.testing.assert_array_equal(compiled.counts, plain.counts)
@@ -88,14 +88,36 @@ def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: s
     assert compiled.squares == pytest.approx(plain.squares, rel=1e-12)
 
 
-def test_what_cannot_be_scanned_is_refused() -> None:
+@pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (7, 0), (1, 1), (900, 400)])
+def test_compiled_and_numpy_merge_alike(monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(9)
+    sides = []
+    for size in sizes:
+        sides += [np.sort(random.choice(1000, size, replace=False)), random.integers(1, 50, size)]
+    compiled = counting.merged(*sides)
+    monkeypatch.setattr(counting, "_compiled", None)
+    for ours, plain in zip(compiled, counting.merged(*sides), strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
+def test_what_the_compiled_loops_cannot_take_is_refused() -> None:
     table = np.zeros(2 * counting.SIGN, dtype=np.int32)
-    for values, counters in (
-        (np.arange(3), table), (np.zeros((2, 2)), table), (np.zeros(3), table[:5]), (np.zeros(3, dtype=">f8"), table),
+    row, short = table.astype(np.int64), np.zeros(5, dtype=np.int64)
+    scan, merge = counting._compiled.scan, counting._compiled.merge
+    for values, *rows in (
+        (np.arange(3), table, row, row), (np.zeros((2, 2)), table, row, row), (np.zeros(3), table[:5], row, row),
+        (np.zeros(3, dtype=">f8"), table, row, row), (np.zeros(3), table, row, short),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="scan takes"):
-            counting._scan.scan(values, 0.0, counters)
+            scan(values, 0.0, *rows)
+    for wrong in (row.astype(np.float64), table, row[::2]):
+        with pytest.raises(ValueError, match=r"int64|contiguous"):
+            scan(np.zeros(3), 0.0, table, wrong, row)
     assert not table.any()
+    with pytest.raises(ValueError, match="merge takes"):
+        merge(short, short, short, short, short, short, short)
+    with pytest.raises(ValueError, match="merge takes"):
+        merge(short, short[:2], short, short, row, row, row)
 
 
 @pytest.mark.parametrize("names", [1, 3, 200, 254, 255, 300])
