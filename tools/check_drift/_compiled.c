@@ -1,5 +1,6 @@
-/* The two loops that a drift check spends its time in, without the interpreter's lock: counting the keys of a column and
-   merging two histograms. Optional: where no compiler was at hand, tools/check_drift/counting.py does the same by NumPy. */
+/* The two loops that a drift check spends its time in, without the interpreter's lock: counting the keys of a column, and
+   walking along two histograms. Optional: where no compiler was at hand, counting.py and distance.py, which say what is
+   computed and why, do the same by NumPy. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -184,34 +185,54 @@ static Py_ssize_t drain_all(int32_t *table, double low, double high, int64_t *ra
     return found;
 }
 
-/* Two ascending histograms as one: every rank of either, and how many values each side has up to it. */
-static Py_ssize_t merge_sides(const int64_t *ranks_a, const int64_t *counts_a, Py_ssize_t size_a, const int64_t *ranks_b,
-                              const int64_t *counts_b, Py_ssize_t size_b, int64_t *ranks, int64_t *up_to_a,
-                              int64_t *up_to_b) {
-    Py_ssize_t i = 0, j = 0, found = 0;
-    int64_t a = 0, b = 0;
-    while (i < size_a && j < size_b) {
-        int64_t left = ranks_a[i], right = ranks_b[j];
-        int64_t from_a = left <= right, from_b = right <= left;
-        a += counts_a[i] & -from_a;
-        b += counts_b[j] & -from_b;
-        i += from_a;
-        j += from_b;
-        ranks[found] = from_a ? left : right;
-        up_to_a[found] = a;
-        up_to_b[found++] = b;
+typedef struct {
+    const int64_t *ranks, *counts;
+    Py_ssize_t bins;
+    double below, size, finite; /* values below all bins, values with the infinities, values in the bins */
+} Side;
+
+/* The middle of a rank's bin, relative to the centre; closer than 1e-38 to it counts as on it. */
+static inline double middle_of(int64_t rank) {
+    uint32_t negative = rank < (int64_t)SIGN ? 0xFFFFFFFFu : 0;
+    uint32_t bits = ((((uint32_t)rank - SIGN) ^ negative) << SHIFT) | 1u << (SHIFT - 1);
+    float middle;
+    memcpy(&middle, &bits, sizeof middle);
+    if (bits < 0x00800000u)
+        return 0;
+    return negative ? -(double)middle : (double)middle;
+}
+
+/* Along every rank of either side: the largest gap between the shares up to a rank's end, the largest there may be within
+   a bin outside [first, after), and the area between the sides' finite shares. */
+static void walk(Side one, Side two, int64_t first, int64_t after, double *gap, double *within, double *area) {
+    double up_one = one.below / one.size, up_two = two.below / two.size, part_one = 0, part_two = 0, middle = 0;
+    double least = 0, most = 0, inside = 0, total = 0;
+    int64_t sum_one = 0, sum_two = 0;
+    Py_ssize_t i = 0, j = 0;
+    while (i < one.bins || j < two.bins) {
+        int64_t left = i < one.bins ? one.ranks[i] : INT64_MAX, right = j < two.bins ? two.ranks[j] : INT64_MAX;
+        int64_t rank = left < right ? left : right;
+        double before_one = up_one, before_two = up_two, here = middle_of(rank), wide;
+        if (i + j)
+            total += fabs(part_one - part_two) * (here - middle);
+        middle = here;
+        if (left == rank)
+            sum_one += one.counts[i++];
+        if (right == rank)
+            sum_two += two.counts[j++];
+        up_one = (one.below + (double)sum_one) / one.size;
+        up_two = (two.below + (double)sum_two) / two.size;
+        part_one = (double)sum_one / one.finite;
+        part_two = (double)sum_two / two.finite;
+        least = up_one - up_two < least ? up_one - up_two : least;
+        most = up_one - up_two > most ? up_one - up_two : most;
+        wide = up_one - before_two > up_two - before_one ? up_one - before_two : up_two - before_one;
+        wide = rank >= first && rank < after ? 0 : wide;
+        inside = wide > inside ? wide : inside;
     }
-    for (; i < size_a; i++, found++) {
-        ranks[found] = ranks_a[i];
-        up_to_a[found] = a += counts_a[i];
-        up_to_b[found] = b;
-    }
-    for (; j < size_b; j++, found++) {
-        ranks[found] = ranks_b[j];
-        up_to_a[found] = a;
-        up_to_b[found] = b += counts_b[j];
-    }
-    return found;
+    *gap = most > -least ? most : -least;
+    *within = inside;
+    *area = total;
 }
 
 /* A view of one dimension, contiguous, of int32 or int64 ("i", "l" or "q" by the machine's names). */
@@ -262,38 +283,39 @@ static PyObject *scan(PyObject *Py_UNUSED(module), PyObject *args) {
                          PyBool_FromLong(tally.integral));
 }
 
-static PyObject *merge(PyObject *Py_UNUSED(module), PyObject *args) {
-    Py_buffer held[7];
-    PyObject *rows[7];
-    Py_ssize_t found = 0;
+static PyObject *distance(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer held[4];
+    PyObject *rows[4];
+    Side one, two;
+    long long first, after;
+    double gap = 0, within = 0, area = 0;
     int ready = 0;
-    if (!PyArg_ParseTuple(args, "OOOOOOO", rows, rows + 1, rows + 2, rows + 3, rows + 4, rows + 5, rows + 6))
+    if (!PyArg_ParseTuple(args, "(OOddd)(OOddd)LL", rows, rows + 1, &one.below, &one.size, &one.finite, rows + 2,
+                          rows + 3, &two.below, &two.size, &two.finite, &first, &after))
         return NULL;
-    while (ready < 7 && view(rows[ready], held + ready, sizeof(int64_t), ready >= 4))
+    while (ready < 4 && view(rows[ready], held + ready, sizeof(int64_t), 0))
         ready++;
-    if (ready == 7) {
-        Py_ssize_t size_a = held[0].shape[0], size_b = held[2].shape[0];
-        int fits = held[1].shape[0] == size_a && held[3].shape[0] == size_b;
-        for (int i = 4; i < 7; i++)
-            fits = fits && held[i].shape[0] >= size_a + size_b;
-        if (fits) {
+    if (ready == 4) {
+        one.ranks = held[0].buf, one.counts = held[1].buf, one.bins = held[0].shape[0];
+        two.ranks = held[2].buf, two.counts = held[3].buf, two.bins = held[2].shape[0];
+        if (held[1].shape[0] == one.bins && held[3].shape[0] == two.bins) {
             Py_BEGIN_ALLOW_THREADS
-            found = merge_sides(held[0].buf, held[1].buf, size_a, held[2].buf, held[3].buf, size_b, held[4].buf,
-                                held[5].buf, held[6].buf);
+            walk(one, two, first, after, &gap, &within, &area);
             Py_END_ALLOW_THREADS
         } else
-            PyErr_SetString(PyExc_ValueError, "merge takes two histograms and three rows for the result");
+            PyErr_SetString(PyExc_ValueError, "distance takes as many counts as ranks");
     }
     while (ready)
         PyBuffer_Release(held + --ready);
-    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(found);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("(ddd)", gap, within, area);
 }
 
 static PyMethodDef methods[] = {
     {"scan", scan, METH_VARARGS,
      "scan(values, centre, table, ranks, counts)"
      " -> (found, (nulls, pos_inf, neg_inf, total, squares, minimum, maximum, integral))"},
-    {"merge", merge, METH_VARARGS, "merge(ranks_a, counts_a, ranks_b, counts_b, ranks, up_to_a, up_to_b) -> found"},
+    {"distance", distance, METH_VARARGS,
+     "distance((ranks, counts, below, size, finite), (… of the other side), first, after) -> (gap, within, area)"},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_compiled", NULL, 0, methods, NULL, NULL, NULL, NULL};

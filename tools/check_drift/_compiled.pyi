@@ -8,6 +8,6 @@ Ints = NDArray[int64]
 def scan(
     values: NDArray[Any], centre: float, table: NDArray[int32], ranks: Ints, counts: Ints
 ) -> tuple[int, tuple[int, int, int, float, float, float, float, bool]]: ...
-def merge(
-    ranks_a: Ints, counts_a: Ints, ranks_b: Ints, counts_b: Ints, ranks: Ints, up_to_a: Ints, up_to_b: Ints
-) -> int: ...
+def distance(
+    one: tuple[Ints, Ints, float, float, float], two: tuple[Ints, Ints, float, float, float], first: int, after: int
+) -> tuple[float, float, float]: ...

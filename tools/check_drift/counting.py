@@ -1,4 +1,4 @@
-"""Counting the keys of an array of numbers, the pass over the data that a numeric summary costs; adding up counts.
+"""Counting the keys of an array of numbers, the pass over the data that a numeric summary costs.
 
 Compiled (`_compiled.c`) where the installation had a C compiler; else by NumPy, in blocks that stay in the processor's
 cache, with the same counts. Buffers are kept for each thread.
@@ -18,6 +18,9 @@ try:
     from tools.check_drift import _compiled
 except ImportError:
     _compiled = None  # type: ignore[assignment]
+
+compiled = _compiled
+"""The compiled loops, None where there are none."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -122,27 +125,11 @@ def sum_by_rank(ranks: Ints, counts: Ints) -> tuple[Ints, Ints]:
     return ranks[starts], np.add.reduceat(counts, starts)
 
 
-def merged(ranks_a: Ints, counts_a: Ints, ranks_b: Ints, counts_b: Ints) -> tuple[Ints, Ints, Ints]:
-    """Ascending ranks that either of two histograms has, and how many values each has up to them."""
-    size = len(ranks_a) + len(ranks_b)
-    if _compiled:
-        ranks, up_to_a, up_to_b = (np.empty(size, dtype=np.int64) for _ in range(3))
-        found = _compiled.merge(ranks_a, counts_a, ranks_b, counts_b, ranks, up_to_a, up_to_b)
-        return ranks[:found], up_to_a[:found], up_to_b[:found]
-    ranks = np.concatenate([ranks_a, ranks_b])
-    order = np.argsort(ranks, kind="stable")  # both ascend, so that this is one merge
-    ranks = ranks[order]
-    ends = np.flatnonzero(np.append(ranks[1:] != ranks[:-1], size > 0))
-    first = np.append(counts_a, np.zeros(len(ranks_b), dtype=np.int64))
-    second = np.append(np.zeros(len(ranks_a), dtype=np.int64), counts_b)
-    return ranks[ends], first[order].cumsum()[ends], second[order].cumsum()[ends]
-
-
 def _count_piece(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
-    if not _compiled:
+    if not compiled:
         return _count_blocks(values, centre)
     ranks, counts = _buffers.ranks, _buffers.counts
-    found, tally = _compiled.scan(values, centre, _buffers.table, ranks, counts)
+    found, tally = compiled.scan(values, centre, _buffers.table, ranks, counts)
     return ranks[:found].copy(), counts[:found].copy(), Tally(*tally)
 
 

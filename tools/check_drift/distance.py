@@ -6,14 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.check_drift.counting import Floats, Ints, merged
+from tools.check_drift import counting
+from tools.check_drift.counting import Floats, Ints
 from tools.check_drift.numeric import OWN_BIN, NumericSummary, middle_values, rank_of_value, recentred
 
 _TINY = 2.0**-126
 """Values closer than this to the centre count as on it."""
 
-_WHOLE, _ZERO = (rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0]) for reach in (OWN_BIN, _TINY))
+_WHOLE, _ZERO = (
+    (rank_of_value(np.array([-reach, reach]), 0.0) + np.array([1, 0])).tolist() for reach in (OWN_BIN, _TINY)
+)
 """First rank of a single value, and the first after them: where all values are whole numbers, and where not."""
+
+
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -37,46 +43,56 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     current = recentred(current, baseline.centre)
     if not len(baseline.ranks) and not len(current.ranks):
         return _without_finite_values(baseline, current)
-    ranks, f, below_f, g, below_g = _cumulative(baseline, current)
-    gaps = np.abs(f - g)
-    ks = max(float(gaps.max()), float(abs(below_f[0] - below_g[0])))
-    at_most = np.maximum(f - below_g, g - below_f)
-    at_most[_of_one_value(ranks, baseline.integral and current.integral)] = 0.0
-    moved = float("nan")
-    if baseline.finite and current.finite:
-        if below_f[0] or below_g[0] or f[-1] < 1 or g[-1] < 1:  # infinities
-            f, g = ((side - below[0]) / (side[-1] - below[0]) for side, below in ((f, below_f), (g, below_g)))
-            gaps = np.abs(f - g)
-        moved = float(
-            np.einsum("i,i->", gaps[:-1], np.diff(middle_values(ranks)))
-        )  # a dot product would start BLAS's threads
-    return Distances(ks, max(float(at_most.max(initial=0.0)) - ks, 0.0), moved)
+    one, two = _side(baseline), _side(current)
+    if not one[3] or not two[3]:
+        return Distances(_NAN, _NAN, _NAN)
+    walk = counting.compiled.distance if counting.compiled else _walk
+    gap, within, area = walk(one, two, *(_WHOLE if baseline.integral and current.integral else _ZERO))
+    ks = max(gap, abs(one[2] / one[3] - two[2] / two[3]))
+    return Distances(ks, max(within - ks, 0.0), area if baseline.finite and current.finite else _NAN)
 
 
-def _of_one_value(ranks: Ints, integral: bool) -> slice:
-    """The bins that hold a single value: those of integers near the centre, else what is too small to tell from it."""
-    return slice(*np.searchsorted(ranks, _WHOLE if integral else _ZERO))
+_Side = tuple[Ints, Ints, float, float, float]
+"""Ranks, counts, values below them all, values with the infinities, finite values."""
 
 
-def _cumulative(baseline: NumericSummary, current: NumericSummary) -> tuple[Ints, Floats, Floats, Floats, Floats]:
-    """Ranks of either side; of each the share of its values up to a rank's end, and below it, infinities among them."""
-    ranks, *counts = merged(baseline.ranks, baseline.counts, current.ranks, current.counts)
-    found: list[Floats] = []
-    for side, up_to in zip((baseline, current), counts, strict=True):
-        size = int(up_to[-1]) + side.neg_inf + side.pos_inf
-        steps = np.empty(len(up_to) + 1)
-        steps[0] = side.neg_inf
-        np.add(up_to, side.neg_inf, out=steps[1:])
-        steps /= float(size) if size else float("nan")
-        found += [steps[1:], steps[:-1]]
-    return ranks, found[0], found[1], found[2], found[3]
+def _side(summary: NumericSummary) -> _Side:
+    infinite = summary.neg_inf + summary.pos_inf
+    return summary.ranks, summary.counts, summary.neg_inf, summary.finite + infinite, summary.finite
+
+
+def _walk(one: _Side, two: _Side, first: int, after: int) -> tuple[float, float, float]:
+    """Over every rank of either side: the largest gap between the shares of values up to a rank's end, the largest
+    there may be within a bin whose rank is not from `first` to before `after`, and the area between the finite shares.
+    """
+    ranks, *counts = _merged(one, two)
+    (f, below_f), (g, below_g) = (
+        ((below + up_to) / size, (below + np.append(0, up_to[:-1])) / size)
+        for (_, _, below, size, _), up_to in zip((one, two), counts, strict=True)
+    )
+    within = np.maximum(f - below_g, g - below_f)
+    within[slice(*np.searchsorted(ranks, [first, after]))] = 0.0
+    parts = [up_to[:-1] / max(side[4], 1) for side, up_to in zip((one, two), counts, strict=True)]
+    area = np.einsum("i,i->", np.abs(parts[0] - parts[1]), np.diff(middle_values(ranks)))  # dot starts BLAS's threads
+    return float(np.abs(f - g).max()), float(within.max()), float(area)
+
+
+def _merged(one: _Side, two: _Side) -> tuple[Ints, Ints, Ints]:
+    """Ascending ranks of either side, and how many finite values each has up to them."""
+    ranks = np.concatenate([one[0], two[0]])
+    order = np.argsort(ranks, kind="stable")  # both ascend, so that this is one merge
+    ranks = ranks[order]
+    ends = np.flatnonzero(np.append(ranks[1:] != ranks[:-1], True))
+    first = np.append(one[1], np.zeros(len(two[1]), dtype=np.int64))
+    second = np.append(np.zeros(len(one[1]), dtype=np.int64), two[1])
+    return ranks[ends], first[order].cumsum()[ends], second[order].cumsum()[ends]
 
 
 def _without_finite_values(baseline: NumericSummary, current: NumericSummary) -> Distances:
     sizes = [side.neg_inf + side.pos_inf for side in (baseline, current)]
     if not all(sizes):
-        return Distances(float("nan"), float("nan"), float("nan"))
-    return Distances(abs(baseline.neg_inf / sizes[0] - current.neg_inf / sizes[1]), 0.0, float("nan"))
+        return Distances(_NAN, _NAN, _NAN)
+    return Distances(abs(baseline.neg_inf / sizes[0] - current.neg_inf / sizes[1]), 0.0, _NAN)
 
 
 def exact_statistic(baseline: Floats, current: Floats) -> float:
@@ -86,7 +102,7 @@ def exact_statistic(baseline: Floats, current: Floats) -> float:
     Source: N. Smirnov, Table for Estimating the Goodness of Fit of Empirical Distributions (1948).
     """
     if not len(baseline) or not len(current):
-        return float("nan")
+        return _NAN
     largest = 0.0
     for points in (baseline, current):
         f = np.searchsorted(baseline, points, side="right") / len(baseline)

@@ -16,6 +16,7 @@ from policies.errors import InputError
 from tools.check_drift import compare, counting, profile
 from tools.check_drift.bins import looks_again
 from tools.check_drift.categorical import count_codes
+from tools.check_drift.distance import distances
 from tools.check_drift.numeric import summarise
 
 
@@ -43,7 +44,7 @@ def test_a_count_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.
         if tally.maximum > 1e6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(counting, "_compiled", None)
+    monkeypatch.setattr(counting, "compiled", None)
     monkeypatch.setattr(counting.Tally, "add", interrupted)
     monkeypatch.setattr(counting, "_BLOCK", 100)
     with pytest.raises(KeyboardInterrupt):
@@ -75,9 +76,9 @@ def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: s
             "single": values.astype(np.float32), "every third": np.repeat(values, 3)[::3], "backwards": values[::-1],
         }.get(form, values)  # fmt: skip
     values.flags.writeable = form != "unwritable"
-    assert counting._compiled is not None, "built by `make`: a C compiler is needed to test it"
+    assert counting.compiled is not None, "built by `make`: a C compiler is needed to test it"
     compiled = summarise(values)
-    monkeypatch.setattr(counting, "_compiled", None)
+    monkeypatch.setattr(counting, "compiled", None)
     plain = summarise(values)
     np.testing.assert_array_equal(compiled.ranks, plain.ranks)
     np.testing.assert_array_equal(compiled.counts, plain.counts)
@@ -88,22 +89,26 @@ def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: s
     assert compiled.squares == pytest.approx(plain.squares, rel=1e-12)
 
 
-@pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (7, 0), (1, 1), (900, 400)])
-def test_compiled_and_numpy_merge_alike(monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int]) -> None:
+@pytest.mark.parametrize("integral", [False, True])
+@pytest.mark.parametrize("odd", [(), (np.inf,), (-np.inf, -np.inf), (np.nan, np.inf, -np.inf)])
+@pytest.mark.parametrize("sizes", [(0, 5), (7, 0), (1, 1), (900, 400)])
+def test_compiled_and_numpy_walk_alike(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int], odd: tuple[float, ...], integral: bool
+) -> None:
     random = np.random.default_rng(9)
-    sides = []
-    for size in sizes:
-        sides += [np.sort(random.choice(1000, size, replace=False)), random.integers(1, 50, size)]
-    compiled = counting.merged(*sides)
-    monkeypatch.setattr(counting, "_compiled", None)
-    for ours, plain in zip(compiled, counting.merged(*sides), strict=True):
-        np.testing.assert_array_equal(ours, plain)
+    sides = [np.append(random.standard_cauchy(size) * 3000, odd) for size in sizes]
+    before, after = (summarise(np.rint(side) if integral else side, centre=0.0) for side in sides)
+    compiled = distances(before, after)
+    monkeypatch.setattr(counting, "compiled", None)
+    plain = distances(before, after)
+    for name in ("ks", "ks_bound", "wasserstein"):
+        assert getattr(compiled, name) == pytest.approx(getattr(plain, name), rel=1e-12, abs=1e-15, nan_ok=True), name
 
 
 def test_what_the_compiled_loops_cannot_take_is_refused() -> None:
     table = np.zeros(2 * counting.SIGN, dtype=np.int32)
     row, short = table.astype(np.int64), np.zeros(5, dtype=np.int64)
-    scan, merge = counting._compiled.scan, counting._compiled.merge
+    scan, distance = counting.compiled.scan, counting.compiled.distance
     for values, *rows in (
         (np.arange(3), table, row, row), (np.zeros((2, 2)), table, row, row), (np.zeros(3), table[:5], row, row),
         (np.zeros(3, dtype=">f8"), table, row, row), (np.zeros(3), table, row, short),
@@ -114,10 +119,10 @@ def test_what_the_compiled_loops_cannot_take_is_refused() -> None:
         with pytest.raises(ValueError, match=r"int64|contiguous"):
             scan(np.zeros(3), 0.0, table, wrong, row)
     assert not table.any()
-    with pytest.raises(ValueError, match="merge takes"):
-        merge(short, short, short, short, short, short, short)
-    with pytest.raises(ValueError, match="merge takes"):
-        merge(short, short[:2], short, short, row, row, row)
+    with pytest.raises(ValueError, match="distance takes"):
+        distance((row, row, 0, 1, 1), (short, short[:2], 0, 1, 1), 0, 0)
+    with pytest.raises(ValueError, match="int64"):
+        distance((row, row, 0, 1, 1), (short, short.astype(float), 0, 1, 1), 0, 0)
 
 
 @pytest.mark.parametrize("names", [1, 3, 200, 254, 255, 300])
