@@ -160,12 +160,12 @@ static Py_ssize_t drain(int32_t *table, int64_t first, int64_t last, int64_t *ra
                 continue;
             }
         }
-        for (int i = 0; i < LINE && key != last + step; i++, key += step)
-            if (table[key]) {
-                ranks[found] = key < SIGN ? key + SIGN : 2 * (int64_t)SIGN - 1 - key;
-                counts[found++] = table[key];
-                table[key] = 0;
-            }
+        for (int i = 0; i < LINE && key != last + step; i++, key += step) { /* which counters hold something is random */
+            ranks[found] = key < SIGN ? key + SIGN : 2 * (int64_t)SIGN - 1 - key;
+            counts[found] = table[key];
+            found += table[key] != 0;
+            table[key] = 0;
+        }
     }
     return found;
 }
@@ -205,28 +205,28 @@ static inline double middle_of(int64_t rank) {
 /* Along every rank of either side: the largest gap between the shares up to a rank's end, the largest there may be within
    a bin outside [first, after), and the area between the sides' finite shares. */
 static void walk(Side one, Side two, int64_t first, int64_t after, double *gap, double *within, double *area) {
-    double up_one = one.below / one.size, up_two = two.below / two.size, part_one = 0, part_two = 0, middle = 0;
+    double per_one = 1 / one.size, per_two = 1 / two.size, part_one = 1 / one.finite, part_two = 1 / two.finite;
+    double up_one = one.below * per_one, up_two = two.below * per_two, middle = 0, apart = 0;
     double least = 0, most = 0, inside = 0, total = 0;
     int64_t sum_one = 0, sum_two = 0;
-    Py_ssize_t i = 0, j = 0;
-    while (i < one.bins || j < two.bins) {
+    for (Py_ssize_t i = 0, j = 0; i < one.bins || j < two.bins;) {
         int64_t left = i < one.bins ? one.ranks[i] : INT64_MAX, right = j < two.bins ? two.ranks[j] : INT64_MAX;
-        int64_t rank = left < right ? left : right;
-        double before_one = up_one, before_two = up_two, here = middle_of(rank), wide;
-        if (i + j)
-            total += fabs(part_one - part_two) * (here - middle);
+        int64_t from_one = left <= right, from_two = right <= left, rank = from_one ? left : right;
+        double before_one = up_one, before_two = up_two, here = middle_of(rank), wide, other;
+        sum_one += one.counts[i < one.bins ? i : 0] & -from_one; /* without branches: the sides take turns at random */
+        sum_two += two.counts[j < two.bins ? j : 0] & -from_two;
+        total += i + j ? apart * (here - middle) : 0;
+        i += from_one;
+        j += from_two;
         middle = here;
-        if (left == rank)
-            sum_one += one.counts[i++];
-        if (right == rank)
-            sum_two += two.counts[j++];
-        up_one = (one.below + (double)sum_one) / one.size;
-        up_two = (two.below + (double)sum_two) / two.size;
-        part_one = (double)sum_one / one.finite;
-        part_two = (double)sum_two / two.finite;
+        up_one = (one.below + (double)sum_one) * per_one;
+        up_two = (two.below + (double)sum_two) * per_two;
+        apart = fabs((double)sum_one * part_one - (double)sum_two * part_two);
         least = up_one - up_two < least ? up_one - up_two : least;
         most = up_one - up_two > most ? up_one - up_two : most;
-        wide = up_one - before_two > up_two - before_one ? up_one - before_two : up_two - before_one;
+        wide = up_one - before_two;
+        other = up_two - before_one;
+        wide = wide > other ? wide : other;
         wide = rank >= first && rank < after ? 0 : wide;
         inside = wide > inside ? wide : inside;
     }
@@ -298,7 +298,10 @@ static PyObject *distance(PyObject *Py_UNUSED(module), PyObject *args) {
     if (ready == 4) {
         one.ranks = held[0].buf, one.counts = held[1].buf, one.bins = held[0].shape[0];
         two.ranks = held[2].buf, two.counts = held[3].buf, two.bins = held[2].shape[0];
+        static const int64_t none = 0; /* the walk looks at the first count of a side without bins */
         if (held[1].shape[0] == one.bins && held[3].shape[0] == two.bins) {
+            one.counts = one.bins ? one.counts : &none;
+            two.counts = two.bins ? two.counts : &none;
             Py_BEGIN_ALLOW_THREADS
             walk(one, two, first, after, &gap, &within, &area);
             Py_END_ALLOW_THREADS

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,15 +89,21 @@ class NumericSummary:
 
     def up_to(self, ranks: Ints, shares: Floats) -> Floats:
         """Number of finite values below each rank's bin and the share of those in it."""
-        return self._below(ranks, "left") + shares * self.within(ranks)
+        below, through = self._around(ranks)
+        return np.asarray(below + shares * (through - below), dtype=np.float64)
 
     def within(self, ranks: Ints) -> Ints:
         """Number of values in each rank's bin."""
-        return self._below(ranks, "right") - self._below(ranks, "left")
+        below, through = self._around(ranks)
+        return through - below
 
-    def _below(self, ranks: Ints, side: Literal["left", "right"]) -> Ints:
-        places = np.searchsorted(self.ranks, ranks, side=side)
-        return np.where(places > 0, self.cumulative[places - 1], 0) if self.finite else np.zeros_like(ranks)
+    def _around(self, ranks: Ints) -> tuple[Ints, Ints]:
+        """Number of finite values below each rank's bin, and up to its end."""
+        if not self.finite:
+            return np.zeros_like(ranks), np.zeros_like(ranks)
+        places = self.ranks.searchsorted(np.concatenate([ranks, ranks + 1]))
+        held = np.where(places > 0, self.cumulative[places - 1], 0)
+        return held[: len(ranks)], held[len(ranks) :]
 
     @property
     def rows(self) -> int:
