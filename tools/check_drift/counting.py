@@ -129,6 +129,7 @@ def _count_piece(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally
     if not compiled:
         return _count_blocks(values, centre)
     ranks, counts = _buffers.ranks, _buffers.counts
+    values = np.require(values, requirements=["ALIGNED"])
     found, tally = compiled.scan(values, centre, _buffers.table, ranks, counts)
     return ranks[:found].copy(), counts[:found].copy(), Tally(*tally)
 

@@ -68,14 +68,16 @@ def _hostile(kind: str) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("kind", ["cauchy", "all sorts", "whole", "far off", "nothing finite", "empty", "one"])
-@pytest.mark.parametrize("form", ["double", "single", "every third", "backwards", "unwritable"])
+@pytest.mark.parametrize("form", ["double", "single", "every third", "backwards", "unwritable", "unaligned"])
 def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: str, form: str) -> None:
     values = {"empty": np.empty(0), "one": np.array([0.1])}.get(kind, _hostile(kind))
     with np.errstate(over="ignore"):
         values = {
             "single": values.astype(np.float32), "every third": np.repeat(values, 3)[::3], "backwards": values[::-1],
+            "unaligned": np.frombuffer(b"-" + values.tobytes(), dtype=np.uint8)[1:].view(np.float64),
         }.get(form, values)  # fmt: skip
-    values.flags.writeable = form != "unwritable"
+    if form == "unwritable":
+        values.flags.writeable = False
     assert counting.compiled is not None, "built by `make`: a C compiler is needed to test it"
     compiled = summarise(values)
     monkeypatch.setattr(counting, "compiled", None)
