@@ -50,7 +50,7 @@ def evaluate(
     from agent.planners.choice import default_planner
     from evals.suite.planners import PLANNERS
     from evals.suite.reading import load_all
-    from evals.suite.run import run_suite
+    from evals.suite.run import run_suite, unsuited
     from policies.errors import InputError
 
     session: Session = context.obj
@@ -72,6 +72,10 @@ def evaluate(
     if record and planners != ["openai"]:
         raise InputError("only the openai planner has traffic to record", where="--record")
     chosen = load_all(scenarios or [])
+    for each in chosen if scenarios else []:
+        reasons = [why for name in planners if (why := unsuited(each, name))]
+        if len(reasons) == len(planners):
+            raise InputError(f"not played by {'; '.join(reasons)}; name another planner", where=f"scenario {each.name}")
     asks = "openai" in planners and any(each.broken.provider is None for each in chosen)
     if asks and not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")

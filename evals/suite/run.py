@@ -56,7 +56,7 @@ def run_suite(
     tasks, not_for = [], []
     for planner in planners:
         for scenario in scenarios:
-            if why := _unsuited(scenario, planner):
+            if why := unsuited(scenario, planner):
                 not_for.append(NotFor(name=scenario.name, why=why))
             else:
                 tasks += [Task(scenario, planner, attempt + 1, record, scripted) for attempt in range(repeat)]
@@ -67,7 +67,8 @@ def run_suite(
     )
 
 
-def _unsuited(scenario: Scenario, planner: str) -> str | None:
+def unsuited(scenario: Scenario, planner: str) -> str | None:
+    """Why the planner does not play the scenario, None where it does."""
     if scenario.planners is not None and planner not in scenario.planners:
         return f"{planner}: it is for {', '.join(scenario.planners)}"
     if planner == "recorded" and not scenario.recording.exists():

@@ -16,6 +16,8 @@ WRONG = [
     (["--planner", "openai", "crm_lag"], "the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL"),
     (["--scripted", "crm_lag"], "write --record too"),
     (["--without-agent", "crm_lag"], "leave out scenarios and --record"),
+    (["--planner", "recorded", "nothing_wrong"], "not played by recorded: it has no recording; name another planner"),
+    (["--planner", "runbook", "crm_lag", "budget_ends"], "not played by runbook: it is for recorded, openai"),
     (["--repeat", "0"], "'--repeat'"),
 ]
 
