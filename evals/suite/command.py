@@ -72,10 +72,10 @@ def evaluate(
     if record and planners != ["openai"]:
         raise InputError("only the openai planner has traffic to record", where="--record")
     chosen = load_all(scenarios or [])
-    for each in chosen if scenarios else []:
-        reasons = [why for name in planners if (why := unsuited(each, name))]
+    for named in chosen if scenarios else []:
+        reasons = [why for name in planners if (why := unsuited(named, name))]
         if len(reasons) == len(planners):
-            raise InputError(f"not played by {'; '.join(reasons)}; name another planner", where=f"scenario {each.name}")
+            raise InputError(f"not played by {'; '.join(reasons)}; name another planner", f"scenario {named.name}")
     asks = "openai" in planners and any(each.broken.provider is None for each in chosen)
     if asks and not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
