@@ -16,13 +16,13 @@ test: $(INSTALLED)
 test-ray: $(INSTALLED)
 	$(PYTHON) -m venv .venv-ray
 	.venv-ray/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[ray]"
-	.venv-ray/bin/pytest tests/tools/retrain/test_ray.py $(ARGS)
+	.venv-ray/bin/pytest tests/tools/retrain/test_ray.py tests/tools/serving/test_batch_cluster.py $(ARGS)
 
 # The tests that need the extra `spark` and Java 17, in an environment of their own.
 test-spark: $(INSTALLED)
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[spark]"
-	.venv-spark/bin/pytest tests/tools/systems/test_spark.py tests/tools/check_drift/test_inside.py $(ARGS)
+	.venv-spark/bin/pytest tests/tools/systems/test_spark.py tests/tools/check_drift/test_inside.py tests/tools/serving/test_batch_cluster.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -102,7 +102,8 @@ class SystemsBlock(Declared):
     """The `systems` block. Paths are relative to the declarations file; the environment overrides URLs.
 
     `approvals` says which actions wait for a person; an action without an entry waits for nobody. `traffic` says of a
-    model what routes its requests; without an entry the gateway does.
+    model what routes its requests; without an entry the gateway does. `compute` says where a batch pattern's `compute`
+    of that name is: `ray:ADDRESS` (`ray:auto`: this machine's cluster), or Spark's address as of a warehouse.
     """
 
     warehouse: str = "warehouse"
@@ -113,6 +114,7 @@ class SystemsBlock(Declared):
     approvers: list[str] = []
     approvals: dict[Action, ApprovalRule] = {}
     traffic: dict[str, Routing] = {}
+    compute: dict[str, Annotated[str, Field(pattern=r"^(ray:|spark:|sc://)")]] = {}
 
     def approval_of(self, action: str) -> ApprovalRule:
         """The rule of an action, with the names of those who may decide."""

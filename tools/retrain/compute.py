@@ -5,9 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from policies.errors import InputError
 from tools.retrain import limits
 from tools.retrain.search import Attempt, Task, attempt
+from tools.systems.ray_cluster import connected
 
 _RETRIES = 5
 
@@ -44,15 +44,7 @@ class RayTasks:
     """
 
     def __init__(self, address: str, memory_gb: float) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            told = "compute: ray needs the extra: pip install 'mlops-guardian[ray]'"
-            raise InputError(told, where="training.compute") from error
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InputError(f"no Ray cluster answers at {address}: {error}", where="training.address") from error
+        ray = connected(address, "compute: ray", "training.address")
         self._ray = ray
         self._memory_gb = memory_gb
         self._shared: tuple[Task, Any] | None = None

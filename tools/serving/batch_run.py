@@ -7,26 +7,22 @@ is called again; on a period that is done it finds nothing to do but rows that c
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.declarations.binding import ModelBinding
 from policies.declarations.serving import Batch
 from policies.errors import InputError, SystemDown
-from tools.serving.batch import predictions, serving_champion
+from tools.serving.batch import serving_champion
+from tools.serving.batch_compute import LOCAL, Here, compute_of
+from tools.serving.batch_pages import pages_of
 from tools.systems.locks import acquire
 from tools.systems.systems import Systems
 from tools.systems.warehouse import quote
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PAGE_ROWS = 500_000
 """About so many rows are read, scored and written at a time: what a run needs of memory does not grow with them."""
@@ -98,22 +94,26 @@ def run_batch(
     binding, version = systems.operations.model(model), serving_champion(systems, model)
     start, end = partition(pattern.schedule, at or systems.clock.now())
     with _alone(systems, name):
-        pipeline = systems.registry.load(binding.registry_name, version)
         already = _scored_before(systems, binding, pattern, start, end)
+        pages = pages_of(systems, model, version, pattern, (start, end), page_rows, again=already > 0)
+        compute = compute_of(systems, pattern.compute)
         done = 0
-        for page in _pages(systems, binding, pattern, start, end, page_rows, again=already > 0):
-            if timer() > until:
-                left = f"{done:,} rows were scored, the same command goes on from there"
-                raise SystemDown(f"took longer than timeout_minutes ({pattern.timeout_minutes:g}); {left}", where=name)
-            load = f"{start:%Y%m%dT%H%M%S}-{already + done:010d}"
-            systems.warehouse.append(pattern.output, predictions(binding, pipeline, version, page), load)
-            done += len(page)
-            told(done)
-    elsewhere = "" if pattern.compute == "local" else f"declared for {pattern.compute}, which is not connected"
+        with closing(compute.scored(pages, lambda: until - timer())) as scored:
+            for page in scored:
+                if timer() > until:
+                    left = f"{done:,} rows were scored, the same command goes on from there"
+                    took = f"took longer than timeout_minutes ({pattern.timeout_minutes:g})"
+                    raise SystemDown(f"{took}; {left}", where=name)
+                load = f"{start:%Y%m%dT%H%M%S}-{already + done:010d}"
+                systems.warehouse.append(pattern.output, page, load)
+                done += page.num_rows
+                told(done)
+    here = isinstance(compute, Here)
+    elsewhere = f"declared for {pattern.compute}, which is not connected" if here and pattern.compute != LOCAL else ""
     return ScoreResult(
         pattern=name, model=model, version=version, input=pattern.input, output=pattern.output,
         partition_start=start, partition_end=end, rows=done, already=already, seconds=timer() - began,
-        compute="local", detail=elsewhere,
+        compute=LOCAL if here else pattern.compute, detail=elsewhere,
     )  # fmt: skip
 
 
@@ -134,38 +134,3 @@ def _scored_before(systems: Systems, binding: ModelBinding, pattern: Batch, star
     time_ = quote(binding.time)
     sql = f"SELECT count(*) AS n FROM {pattern.output} WHERE {time_} >= $start AND {time_} < $end"
     return int(systems.warehouse.query(sql, {"start": start, "end": end})["n"][0].as_py())
-
-
-def _pages(
-    systems: Systems, binding: ModelBinding, pattern: Batch, start: datetime, end: datetime, rows: int, *, again: bool
-) -> Iterator[pd.DataFrame]:
-    """The rows of the partition that are not in the output yet, about `rows` at a time, by a hash of their id.
-
-    The next page is read while one is scored. A row without an id is left out, and so is the second of the same id and
-    time.
-    """
-    id_, time_ = quote(binding.id), quote(binding.time)
-    chosen = ", ".join(f"f.{quote(each)}" for each in (binding.id, binding.time, *binding.features.names))
-    asked = f"f.{time_} >= $start AND f.{time_} < $end AND f.{id_} IS NOT NULL"
-    if again:
-        asked += f" AND NOT EXISTS (SELECT 1 FROM {pattern.output} o WHERE o.{id_} = f.{id_} AND o.{time_} = f.{time_})"
-    params = {"start": start, "end": end}
-    count = systems.warehouse.query(f"SELECT count(*) AS n FROM {pattern.input} f WHERE {asked}", params)
-    pages = math.ceil(int(count["n"][0].as_py()) / rows)
-    part = f"AND hash(CAST(f.{id_} AS VARCHAR)) % {pages:d} = $page" if pages > 1 else ""
-    sql = f"SELECT {chosen} FROM {pattern.input} f WHERE {asked} {part}"
-
-    def read(page: int) -> pd.DataFrame:
-        frame: pd.DataFrame = systems.warehouse.query(sql, {**params, "page": page}).to_pandas()
-        return frame.drop_duplicates([binding.id, binding.time], ignore_index=True)
-
-    if pages == 0:
-        return
-    with ThreadPoolExecutor(1, "pages") as reader:
-        following = reader.submit(read, 0)
-        for page in range(1, pages + 1):
-            found = following.result()
-            if page < pages:
-                following = reader.submit(read, page)
-            if len(found):
-                yield found

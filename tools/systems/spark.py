@@ -5,6 +5,8 @@ Tables are those of the session's catalog, or with `folder` a folder of Parquet,
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 import uuid
@@ -66,7 +68,7 @@ class SparkWarehouse:
         folder = given.pop("folder", None)
         if unknown := [name for name in given if not name.startswith("spark.")]:
             raise InputError(f"{unknown[0]!r} is no setting: folder, or spark.…", where="systems.warehouse")
-        self._remote = address if address.startswith("sc://") else None
+        self.remote = address if address.startswith("sc://") else None
         self._master = address if address.startswith("spark://") else address.removeprefix("spark:") or "local[*]"
         self._settings = given
         self._files = Warehouse(home / folder) if folder is not None else None
@@ -90,12 +92,12 @@ class SparkWarehouse:
             frame = session.sql(text, args=bound)
             return _plain((frame if most_rows is None else frame.limit(most_rows + 1)).toArrow())
 
-        return within(self._run(run, seconds), most_rows)
+        return within(self.run(run, seconds), most_rows)
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it. Raises InputError."""
         text, bound = translated(sql, params, self.dialect, named=self._name)
-        self._run(lambda session: session.sql(text, args=bound).schema)
+        self.run(lambda session: session.sql(text, args=bound).schema)
 
     def read(
         self,
@@ -129,7 +131,7 @@ class SparkWarehouse:
             chosen = f"INSERT OVERWRITE TABLE {table} PARTITION ({LOAD} = '{literal}') ({columns})"
             session.sql(f"{chosen} SELECT {columns} FROM {{rows}}", rows=frame)
 
-        self._run(run)
+        self.run(run)
 
     def withdraw(self, table: str, name: str) -> None:
         """Takes the load `name` away again, and the table where nothing else is in it."""
@@ -145,7 +147,7 @@ class SparkWarehouse:
             if session.table(table).isEmpty():
                 session.sql(f"DROP TABLE {table}")
 
-        self._run(run)
+        self.run(run)
 
     def tables(self) -> list[str]:
         """Names of all tables and views of the session's catalog, or of the folder."""
@@ -161,7 +163,7 @@ class SparkWarehouse:
                         found.append(row["tableName"] if schema == "default" else f"{schema}.{row['tableName']}")
             return sorted(found)
 
-        return self._run(run)
+        return self.run(run)
 
     def columns(self, table: str) -> dict[str, str]:
         """Column names and Spark's types of a table. Raises InputError where there is none."""
@@ -169,7 +171,7 @@ class SparkWarehouse:
             there = ", ".join(self.tables()) or "none"
             raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
         name = self._name(table) or table
-        fields = self._run(lambda session: session.table(name).schema.fields)
+        fields = self.run(lambda session: session.table(name).schema.fields)
         return {field.name: field.dataType.simpleString() for field in fields if field.name != LOAD}
 
     def exists(self, table: str) -> bool:
@@ -177,7 +179,7 @@ class SparkWarehouse:
         require_name(table)
         if self._files is not None:
             return self._files.exists(table)
-        return bool(self._run(lambda session: session.catalog.tableExists(table)))
+        return bool(self.run(lambda session: session.catalog.tableExists(table)))
 
     def fingerprint(self, table: str) -> object:
         """What changes with the table's rows: of files their names, sizes and times, else a sum of the rows' hashes."""
@@ -191,7 +193,7 @@ class SparkWarehouse:
     def close(self) -> None:
         """Lets go of the session; the next query opens another. The Spark of this process stays up."""
         with self._lock:
-            if self._session is not None and self._remote is not None:
+            if self._session is not None and self.remote is not None:
                 self._session.stop()
             self._session, self._shown = None, {}
 
@@ -217,11 +219,11 @@ class SparkWarehouse:
                     frame = frame.withColumn(name, F.expr(time))
                 frame.createOrReplaceTempView(view)
 
-            self._run(show)
+            self.run(show)
             self._shown[view] = files
         return view
 
-    def _run(self, work: Callable[[SparkSession], _T], seconds: float | None = None) -> _T:
+    def run(self, work: Callable[[SparkSession], _T], seconds: float | None = None) -> _T:
         """What `work` gives, in a thread of its own, whose jobs are cancelled when its time is over or at a Ctrl-C."""
         session = self._opened()
         group = f"guardian-{uuid.uuid4().hex}"
@@ -229,7 +231,7 @@ class SparkWarehouse:
 
         def run() -> None:
             try:
-                if self._remote is not None:
+                if self.remote is not None:
                     session.addTag(group)
                 else:  # a session's tag does not reach the thread that fetches Arrow; the group does
                     session.sparkContext.setJobGroup(group, "guardian")
@@ -241,7 +243,7 @@ class SparkWarehouse:
             """Again and again: jobs that are only being planned cannot be cancelled yet."""
             given_up = time.monotonic() + _GRACE
             while time.monotonic() < given_up and not answer.done():
-                if self._remote is not None:
+                if self.remote is not None:
                     session.interruptTag(group)
                 else:
                     session.sparkContext.cancelJobGroup(group)
@@ -276,10 +278,12 @@ class SparkWarehouse:
 
         builder: Any = SparkSession.builder
         try:
-            if self._remote is not None:
-                session: SparkSession = builder.remote(self._remote).create()
+            if self.remote is not None:
+                session: SparkSession = builder.remote(self.remote).create()
             else:
                 local = _LOCAL if self._master.startswith("local") else {}
+                if local:
+                    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else its workers are any python3
                 for name, value in {**_CONFIGURED, **local, **self._settings}.items():
                     builder = builder.config(name, value)
                 session = builder.master(self._master).getOrCreate().newSession()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from policies.declarations import Operations, load
+from policies.declarations.binding import SystemsBlock
 from policies.errors import InputError
 from tools.systems.clock import Clock, VirtualClock, WallClock
 from tools.systems.notify import Notifications
@@ -86,7 +87,7 @@ class Systems:
             home=home,
             clock=clock,
             store=store,
-            warehouse=warehouse_at(home, os.environ.get("GUARDIAN_WAREHOUSE_URL", block.warehouse)),
+            warehouse=warehouse_at(home, warehouse_url(block)),
             registry=Registry(
                 _sqlite_from(home, os.environ.get("MLFLOW_TRACKING_URI", block.mlflow)), home / ".guardian" / "models"
             ),
@@ -107,6 +108,11 @@ def _sqlite_from(home: Path, url: str) -> str:
     if url.startswith(prefix) and not url.startswith(prefix + "/") and url != "sqlite:///:memory:":
         return prefix + str(home / url.removeprefix(prefix))
     return url
+
+
+def warehouse_url(block: SystemsBlock) -> str:
+    """Where the warehouse is; the environment wins."""
+    return os.environ.get("GUARDIAN_WAREHOUSE_URL", block.warehouse)
 
 
 def warehouse_at(home: Path, url: str) -> AnyWarehouse:
