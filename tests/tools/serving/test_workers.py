@@ -15,6 +15,7 @@ import pytest
 from tools.serving.buckets import BucketRouter, threshold
 from tools.serving.client import Response, failures, send
 from tools.serving.process import GatewayProcess
+from tools.serving.supervisor import HUNG_SECONDS
 from tools.systems.systems import Systems
 
 Payload = Callable[..., dict[str, Any]]
@@ -155,6 +156,30 @@ def test_a_killed_worker_loses_what_it_had_under_way_and_is_replaced(
     logged = crowd.log()["id"].str.startswith("kill-").sum()
     assert len(load.responses) - len(failed) <= logged + lost <= len(load.responses)
     assert lost <= 2 * 90, "the last second's, on a busy machine"
+
+
+def test_a_hung_worker_is_killed_and_replaced_while_the_others_answer(
+    crowd: Any, workers: GatewayProcess, payload: Payload
+) -> None:
+    until(lambda: len(serving(workers)) == 2)
+    hung = serving(workers)[0]
+    with Load(workers, payload, "hang-", 60) as load:
+        time.sleep(0.5)
+        began = time.monotonic()
+        os.kill(hung, signal.SIGSTOP)
+        meanwhile: list[Response] = []
+        while hung in serving(workers):
+            meanwhile += send(workers.predict_url, [payload(id=f"meanwhile-{len(meanwhile)}")], 1)
+            time.sleep(0.1)
+            assert time.monotonic() - began < PATIENCE
+        killed = time.monotonic() - began
+        until(lambda: len(serving(workers)) == 2)
+    assert f"worker {hung} hangs, is killed" in workers.errors()
+    assert killed > HUNG_SECONDS - 1.0, "a worker that is only busy is left alone"
+    assert len(meanwhile) > 10 and not list(failures(meanwhile))
+    assert len(list(failures(load.responses))) <= CONNECTIONS, "one request a connection of its"
+    assert not list(failures(send(workers.predict_url, [payload() for _ in range(50)], CONNECTIONS)))
+    until(lambda: hung not in waited_for(crowd))
 
 
 def test_the_whole_gateway_killed_comes_back_and_says_what_its_log_lost(
