@@ -1,16 +1,19 @@
 """The gateway process: `python -m tools.serving.gateway --operations FILE [--model NAME] [--host H] [--port N]`.
 
 It prints one JSON line, `{"url", "endpoint", "pid"}`, as soon as it listens, and logs to stderr. With GUARDIAN_API_KEY
-in the environment, predictions and /metrics are for those who send it.
+in the environment, predictions and /metrics are for those who send it. With `--parent PID` it ends when that process
+does, as it ends by SIGTERM, and waits for the address that one of a killed parent may still be giving up.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import importlib
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -26,12 +29,13 @@ from tools.serving.app import GatewayApp
 from tools.serving.board import Board
 from tools.serving.challenger import deadline_of
 from tools.serving.contract import Contract
+from tools.serving.lifeline import die_with_parent
 from tools.serving.lifetime import Gateway, alone
 from tools.serving.metrics import LOG_ADDED, LOG_LOST, PID, Layout, Metrics
 from tools.serving.model_cache import ModelCache
 from tools.serving.onnx_path import import_runtime
 from tools.serving.supervisor import Seat, Supervisor
-from tools.serving.worker import serve
+from tools.serving.worker import SHUTDOWN_SECONDS, serve
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -45,10 +49,11 @@ were there first. The busier one is, the more of its callers move."""
 log = logging.getLogger("guardian.gateway")
 
 
-def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0) -> None:
-    """Serves `model` until SIGTERM or SIGINT; port 0 picks a free one. Raises InputError where none is declared.
+def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0, patience: float = 0.0) -> None:
+    """Serves `model` until SIGTERM or SIGINT; port 0 picks a free one, one in use is waited for `patience` seconds.
 
-    In this process where `instances` says one, else in workers of which this process is the supervisor.
+    In this process where `instances` says one, else in workers of which this process is the supervisor. Raises
+    InputError where none is declared.
     """
     binding = systems.operations.model(model)
     infra = systems.operations.serving_of(model)
@@ -58,7 +63,7 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0)
     if binding.prediction_log is None:
         raise InputError("name the table of the prediction log: prediction_log", where=f"models.{model}")
     _prepare()
-    listener = _listen(host, port)
+    listener = _listen(host, port, patience)
     port = listener.getsockname()[1]
     contract, instances, log_table = Contract.of(systems.operations, model), pattern.instances, binding.prediction_log
     layout = Layout(contract.columns)
@@ -127,16 +132,21 @@ def _begin(board: Board, layout: Layout) -> tuple[int, ...]:
     return killed
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, patience: float) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InputError(f"cannot listen: {error.strerror}", where=f"{host}:{port}") from error
-    listener.setblocking(False)
-    return listener
+    until = time.monotonic() + patience
+    while True:
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            listener.close()
+            raise InputError(f"cannot listen: {error.strerror}", where=f"{host}:{port}") from error
+        listener.setblocking(False)
+        return listener
 
 
 def _prepare() -> None:
@@ -157,7 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", metavar="NAME", help="needed where several models are declared")
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="0 picks a free one")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end with this process, which started this one")
     options = parser.parse_args(arguments)
+    if options.parent is not None:
+        die_with_parent(options.parent, signal.SIGTERM)
     gc.disable()  # until the libraries are imported, a fifth of whose time it would take
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -166,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         systems = Systems.open(options.operations)
         model = options.model or _only(list(systems.operations.models))
-        serve_gateway(systems, model, options.host, options.port)
+        patience = SHUTDOWN_SECONDS + 2.0 if options.parent is not None else 0.0
+        serve_gateway(systems, model, options.host, options.port, patience)
     except GuardianError as error:
         print(error, file=sys.stderr)
         return error.exit_code

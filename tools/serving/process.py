@@ -30,7 +30,8 @@ class GatewayProcess:
         with GatewayProcess(Path("operations.yaml"), "ChurnModel") as gateway:
             send(gateway.predict_url, payloads)
 
-    `wait_ready=False` returns as soon as it listens (before a first traffic split exists, it cannot be ready).
+    `wait_ready=False` returns as soon as it listens (before a first traffic split exists, it cannot be ready). It ends
+    with the thread that starts it, however that ends: no caller is answered by a gateway that nobody looks after.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class GatewayProcess:
         ready_seconds: float = 60.0,
     ) -> None:
         self._command = [sys.executable, "-m", "tools.serving.gateway", "--operations", str(operations)]
-        self._command += ["--port", str(port), *(["--model", model] if model else [])]
+        self._command += ["--port", str(port), "--parent", str(os.getpid()), *(["--model", model] if model else [])]
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
         self._environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **(environment or {})}
         self._wait = wait_ready
