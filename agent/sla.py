@@ -21,6 +21,7 @@ def watch(systems: Systems, now: datetime) -> None:
         for key, burn, incident in (
             (f"{model}/sla", reading.burn, _failing),
             (f"{model}/sla/latency", reading.slow_burn, _slow),
+            (f"{model}/sla/throughput", reading.short_burn, _short),
         ):
             if burn is None:
                 systems.notifications.resolve(key, "Over: the error budget burns no faster than it may.")
@@ -41,6 +42,23 @@ def _slow(systems: Systems, model: str, key: str, reading: SlaReading, burn: Bur
         text=(
             f"99% of the answers are promised within {promised}; over {show_duration(window)} {rate:.3g}% took longer. "
             f"The p99 of the last 24 hours is {reading.latency_p99_ms or 0.0:.0f} ms."
+        ),
+        people=people_of(systems, model, severity),
+        facts={"kind": "sla", "subjects": ["sla"], "seen_by": ["sla"], "reports": []},
+    )
+
+
+def _short(systems: Systems, model: str, key: str, reading: SlaReading, burn: Burn) -> Incident:
+    severity, _, window = burn
+    seconds, answered = reading.short[window]
+    return Incident(
+        key=key,
+        model=model,
+        severity=severity,
+        title=f"{model}: carries fewer requests than the SLA promises",
+        text=(
+            f"{reading.throughput_rps_promised:g} requests a second are promised; over {show_duration(window)} "
+            f"requests were turned away in {seconds:,} seconds that answered {answered:.0f} on average."
         ),
         people=people_of(systems, model, severity),
         facts={"kind": "sla", "subjects": ["sla"], "seen_by": ["sla"], "reports": []},

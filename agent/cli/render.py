@@ -163,7 +163,10 @@ def _promise(sla: Any) -> str:
         served = f"{sla.availability:.4%} of {sla.requests:,} requests answered"
     left = f"{sla.budget_left:.0%} of the error budget left" if sla.budget_left > 0 else "the error budget is used up"
     late = "" if sla.latency_p99_ms is None else f"; p99 {sla.latency_p99_ms:.0f} of {sla.latency_p99_ms_promised:g} ms"
-    return f"{served} in 30 days, {left}{late}"
+    short = ""
+    if sla.short_seconds:
+        short = f"; {sla.short_seconds:,} s short of {sla.throughput_rps_promised:g} requests/s"
+    return f"{served} in 30 days, {left}{late}{short}"
 
 
 def why(result: Any) -> str:

@@ -28,12 +28,70 @@ def served(world: World, requests: int, failed: int, name: str, milliseconds: fl
     mine = np.arange(requests) % 2 == 0
     error = np.where(mine & (np.cumsum(mine) <= failed), "boom", None)
     log = {
+        "request_id": [f"{name}-{i}" for i in range(requests)],
         "at": pa.array(at, pa.timestamp("us")),
         "variant": np.where(mine, "champion", "challenger"),
         "error": pa.array(np.where(mine, error, "fell back"), pa.string()),
         "latency_ms": np.full(requests, milliseconds),
     }
     world.systems.warehouse.append(world.systems.operations.model(MODEL).prediction_log or "", pa.table(log), name)
+
+
+def loaded(world: World, seconds: int, answered: int, refused: bool, name: str) -> None:
+    """Whole seconds until now, each of which answered so many requests of two instances, and turned others away."""
+    now = world.systems.clock.now()
+    rows = [
+        (f"{name}-{second}-{i // 2}", now - timedelta(seconds=second, milliseconds=500), "champion", None)
+        for second in range(seconds)
+        for i in range(2 * answered)
+    ]
+    if refused:
+        rows += [
+            (f"{name}-r{second}", now - timedelta(seconds=second, milliseconds=400), "refused", "overloaded")
+            for second in range(seconds)
+        ]
+    ids, at, variant, error = zip(*rows, strict=True)
+    log = {
+        "request_id": ids,
+        "at": pa.array(at, pa.timestamp("us")),
+        "variant": variant,
+        "error": pa.array(error, pa.string()),
+        "latency_ms": np.full(len(rows), 12.0),
+    }
+    world.systems.warehouse.append(world.systems.operations.model(MODEL).prediction_log or "", pa.table(log), name)
+
+
+@pytest.mark.parametrize(
+    ("answered", "refused", "called"),
+    [(40, False, False), (520, True, False), (40, True, True), (0, True, True)],
+    ids=["little traffic", "more asked than promised", "fewer carried than promised", "none carried"],
+)
+def test_requests_turned_away_below_the_promised_throughput_call_people(
+    world: World, answered: int, refused: bool, called: bool
+) -> None:
+    systems = world.systems
+    served(world, 100, 0, "before")
+    wait(world, hours=1)
+    loaded(world, 60, answered, refused, "load")
+    reconcile(systems)
+    reconcile(systems)
+    alerts = systems.notifications.open(MODEL)
+    assert [(each.key, each.calls) for each in alerts] == ([(f"{MODEL}/sla/throughput", 1)] if called else [])
+    told = render.status(status(systems))
+    assert ("; 60 s short of 500 requests/s" in told) == called
+    if called:
+        assert alerts[0].severity == "critical"
+        told = f"over 1h requests were turned away in 60 seconds that answered {answered} on average"
+        assert told in alerts[0].text
+        wait(world, hours=2)
+        reconcile(systems)
+        assert not systems.notifications.open(MODEL)
+
+
+def test_a_few_broken_seconds_call_nobody(world: World) -> None:
+    loaded(world, 9, 40, True, "hiccup")
+    reconcile(world.systems)
+    assert not world.systems.notifications.open(MODEL)
 
 
 def test_a_burning_budget_calls_people_once_and_is_over_when_it_is_over(world: World) -> None:

@@ -131,6 +131,8 @@ class GatewayApp:
         """Answers by the split, or by `version` alone where it is asked at its own endpoint."""
         self._metrics.add(ARRIVED)
         if self._inflight >= self._max_inflight:
+            if version is None:
+                self._router.overloaded()
             raise Refused(503, "overloaded", f"{self._max_inflight} requests are under way", retry_after=_RETRY_AFTER)
         self._count(1)
         try:

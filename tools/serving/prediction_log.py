@@ -33,7 +33,8 @@ class LogRow(NamedTuple):
     the features, separated by commas, whose values are outside their declared range or categories.
 
     A mirrored row has variant `shadow`: an answer nobody got, with the request id of the one that was given.
-    `model_ms` and `champion_ms` are then the two versions' own times on these rows, in one process.
+    `model_ms` and `champion_ms` are then the two versions' own times on these rows, in one process. A row of variant
+    `refused` says that in this second at least one request was turned away, unread, because too many were under way.
     """
 
     request_id: str

@@ -27,6 +27,8 @@ SHADOW = "shadow"
 """Variant of an answer to a copy: nobody got it."""
 DIRECT = "direct"
 """Variant of an answer asked of one version at the endpoint of its environment: no part of the split."""
+REFUSED = "refused"
+"""Variant of a request that was turned away because too many were under way; one row a second stands for all of it."""
 SURE_SECONDS = 2.0
 """So long after the split in force was last read it may have been rolled back, without anybody waiting for this worker:
 one that is not heard of for three seconds counts as gone. From then on the champion alone answers."""
@@ -101,6 +103,7 @@ class Router:
         self._batcher = Batcher()
         self._start = secrets.token_hex(6)
         self._numbers = itertools.count(1)
+        self._refused = datetime.min
 
     async def answer(self, serving: Serving, request: PredictRequest, started: float) -> Answer:
         """Answers under `serving`; a challenger's failure falls back to the champion. Raises Refused."""
@@ -151,6 +154,16 @@ class Router:
         if scores is None:
             raise Refused(500, "model", f"version {version} failed on this request: {error}")
         return Answer(scores, version, DIRECT, request_id)
+
+    def overloaded(self) -> None:
+        """Logs that in this second a request was turned away: at most one row, however many were."""
+        second = (at := self._clock.now()).replace(microsecond=0)
+        if second != self._refused and self.serving is not None:
+            self._refused = second
+            request_id, version = f"{self._start}-{next(self._numbers)}", self.serving.champion.version
+            self._log.add(
+                [LogRow(request_id, None, at, REFUSED, version, None, None, 0.0, "overloaded", None, None, None)]
+            )
 
     def mirror(self, challenger: Challenger) -> Mirror:
         """A mirror whose copies are recorded here."""

@@ -8,6 +8,9 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,12 +161,25 @@ def test_wrong_path_and_method(gateway: Any) -> None:
     assert urllib.request.urlopen(gateway.base_url + "/healthz").status == 200
 
 
-def test_over_capacity_is_told_to_come_back() -> None:
+def test_over_capacity_is_told_to_come_back_and_a_row_a_second_is_logged(tmp_path: Path) -> None:
     """Against the application itself, with a limit of one and a request that holds it."""
     from tools.serving.app import GatewayApp
     from tools.serving.metrics import Metrics
+    from tools.serving.prediction_log import PredictionLog
+    from tools.serving.router import Router
+    from tools.systems.warehouse import Warehouse
 
-    app = GatewayApp("/p", None, None, Metrics(), lambda: 0.0, max_inflight=1)  # type: ignore[arg-type]
+    class Clock:
+        at = datetime(2026, 1, 6)
+
+        def now(self) -> datetime:
+            return self.at
+
+    clock, warehouse = Clock(), Warehouse(tmp_path)
+    log = PredictionLog(warehouse, "ml.log", clock)
+    router = Router("M", log, clock, Metrics(), lambda: 0.0)
+    router.serving = SimpleNamespace(champion=SimpleNamespace(version="1"))  # type: ignore[assignment]
+    app = GatewayApp("/p", router, None, Metrics(), lambda: 0.0, max_inflight=1)  # type: ignore[arg-type]
     scope = {"type": "http", "path": "/p", "method": "POST", "headers": []}
     sent: list[Any] = []
 
@@ -176,13 +192,23 @@ def test_over_capacity_is_told_to_come_back() -> None:
     async def scenario() -> None:
         holding = asyncio.create_task(app(dict(scope), never, send_message))
         await asyncio.sleep(0)
-        await app(dict(scope), never, send_message)
+        for milliseconds in (0, 400, 1_200, 1_300):
+            clock.at = datetime(2026, 1, 6) + timedelta(milliseconds=milliseconds)
+            await asyncio.sleep(0.01)  # the clock is read after a pause
+            await app(dict(scope), never, send_message)
         holding.cancel()
         await asyncio.gather(holding, return_exceptions=True)
+        await log.stop()
 
     asyncio.run(scenario())
-    assert sent[0]["status"] == 503
-    assert (b"retry-after", b"1") in sent[0]["headers"]
+    refusals = [message for message in sent if "status" in message]
+    assert [message["status"] for message in refusals] == [503] * 4
+    assert all((b"retry-after", b"1") in message["headers"] for message in refusals)
+    rows = warehouse.read("ml.log", ["variant", "version", "at", "error", "score"]).to_pylist()
+    assert [(row["variant"], row["version"], row["error"], row["score"]) for row in rows] == [
+        ("refused", "1", "overloaded", None)
+    ] * 2
+    assert sorted(row["at"].second for row in rows) == [0, 1]
 
 
 def test_with_a_key_only_who_sends_it_is_answered() -> None:
