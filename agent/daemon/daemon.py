@@ -17,6 +17,7 @@ from agent.daemon.page import DaemonState
 from agent.daemon.schedule import is_due, next_tick
 from agent.deciding import go_on_with_conversations, listed
 from agent.runs import TRIAGE, RunBusy, claimed
+from agent.sla import watch
 from agent.slack.app import Credentials, SlackSurface
 from agent.status import status
 from agent.untrusted import clean
@@ -34,6 +35,8 @@ LOOK_SECONDS = 2.0
 KEEP_SECONDS = 0.2
 """How long a gateway that was killed may go unnoticed; it is to be back within three seconds."""
 RECONCILE_SECONDS = 15.0
+WATCH_SECONDS = 60.0
+"""How often the error budgets are looked at: their shortest window is five minutes, a look reads 30 days of the log."""
 LEFT_SECONDS = 60.0
 FAILED_AGAIN_SECONDS = 600.0
 """A triage that is still due when it has ended (it did not even begin) is tried again after this."""
@@ -114,6 +117,7 @@ class Daemon:
                 self._part("schedule", LOOK_SECONDS, self._look),
                 self._part("rollouts", RECONCILE_SECONDS, self._reconcile),
                 self._part("conversations", RECONCILE_SECONDS, lambda: go_on_with_conversations(self._systems)),
+                self._part("sla", WATCH_SECONDS, lambda: watch(self._systems, self._systems.clock.now())),
                 self._part("outbox", LOOK_SECONDS, self._deliver),
             ]
             if self._gateways is not None:

@@ -27,6 +27,7 @@ from agent.daemon.job import TriageJob
 from agent.daemon.schedule import NIGHTLY, cron, is_due
 from agent.triage import triage
 from policies.errors import InputError
+from tests.agent.test_sla import served
 from tests.agent.world import MODEL, NIGHT, OPERATIONS, World, build_world, declare_approvals
 from tests.chromium import browser
 from tests.fakes.slack_server import APP_TOKEN, TOKEN
@@ -183,6 +184,13 @@ def test_an_approval_expires_while_nobody_looks(world: World) -> None:
     set_time(world, NIGHT + timedelta(hours=24, minutes=1))
     with serving(world):
         until(lambda: world.systems.store.get("approval-1").status == "expired", "the end of its time")
+
+
+def test_a_burning_error_budget_calls_people_while_nobody_looks(world: World) -> None:
+    served(world, 2_000, 1_000, "broken")
+    with serving(world):
+        until(lambda: world.systems.notifications.open(MODEL), "an alert")
+    assert [alert.key for alert in world.systems.notifications.open(MODEL)] == [f"{MODEL}/sla"]
 
 
 def test_slack_is_part_of_it_where_it_is_configured(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
