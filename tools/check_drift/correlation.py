@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.check_drift.columns import Categories
 from tools.check_drift.counting import Floats, Ints
-from tools.check_drift.frames import Categories, batches
+from tools.check_drift.frames import batches
 from tools.check_drift.numeric import NumericSummary, rank_of_value
 from tools.check_drift.profiles import Profile
 
@@ -51,7 +52,7 @@ class Correlations:
 
     @staticmethod
     def load(path: Path) -> Correlations:
-        """Reads what `save` wrote. Raises OSError, ValueError or KeyError."""
+        """Reads what `save` wrote. Raises one of `profiles.UNREADABLE`."""
         with np.load(path, allow_pickle=False) as stored:
             return Correlations(stored["names"].tolist(), stored["matrix"], stored["rows"], stored["noise"])
 

@@ -16,14 +16,15 @@ from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
 from tools.check_drift import attribution
+from tools.check_drift.columns import Categories
 from tools.check_drift.contract_facts import Facts, inside, of_arrow
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.counting import Floats
-from tools.check_drift.frames import Categories, parts
+from tools.check_drift.frames import parts
 from tools.check_drift.inside import computes_inside, profile_inside
 from tools.check_drift.numeric import exact_centre
 from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
-from tools.check_drift.profiles import Profile, profile
+from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, quote
@@ -160,7 +161,7 @@ class Material:
         path = self.stored("correlations", ".npz")
         try:
             return Correlations.load(path)
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             found = correlations(self.reference().read(self.systems, self.binding.features.numeric), self.baseline())
             if self.keeps:
                 found.save(path)
@@ -282,7 +283,7 @@ class Material:
         path = self.stored("sample", ".parquet")
         try:
             kept = pq.read_table(path)
-        except (OSError, ValueError):
+        except UNREADABLE:
             kept = attribution.spread(self._baseline_rows().select(self.binding.features.names), attribution.MOST)
             if self.keeps:
                 pq.write_table(kept, path)
@@ -296,7 +297,7 @@ class Material:
         try:
             stored = json.loads(path.read_text())
             return {name: float(stored[name]) for name in names}
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             found = attribution.importances(
                 self.score, self.baseline_sample(attribution.sample_size(len(names))), names
             )
@@ -326,7 +327,7 @@ class Material:
         path = self.stored("scored", f"-v{self.champion()}.npz")
         try:
             predicted = Predicted.load(path)
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             predicted = self.predict(self._baseline_rows().to_pandas())
             if self.keeps:
                 predicted.save(path)
