@@ -138,7 +138,9 @@ def largest_change(before: Correlations, after: Correlations, around: Sequence[s
 
 
 def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
-    """Place of each value in the baseline's distribution (middle of its histogram bin), NaN for nulls."""
+    """Place of each value in the baseline's distribution: the middle of its histogram bin, or of its part of one that
+    is cut; NaN for nulls.
+    """
     steps = np.concatenate([[0], np.cumsum(summary.counts)]) / summary.finite
     middles = np.concatenate([[0.0], (steps[1:] + steps[:-1]) / 2, [1.0]])
     clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=summary.centre)
@@ -146,6 +148,11 @@ def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
     at = np.searchsorted(summary.ranks, ranks)
     exact = (at < len(summary.ranks)) & (summary.ranks[np.minimum(at, len(summary.ranks) - 1)] == ranks)
     graded = np.where(exact, middles[np.minimum(at + 1, len(middles) - 1)], steps[at])
+    if len(summary.cuts):
+        parted = np.isin(ranks, rank_of_value(summary.cuts, summary.centre))
+        counts = np.concatenate([[0.0], summary.cut_counts, [summary.finite]])
+        part = np.searchsorted(summary.cuts, clean[parted])
+        graded[parted] = (counts[part] + counts[part + 1]) / (2 * summary.finite)
     return np.where(np.isnan(values), np.nan, graded)
 
 
