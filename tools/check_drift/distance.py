@@ -49,8 +49,8 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     the current side was counted there; in between the two may diverge by what is there, and that is the bound: 0 for
     integers near the centre, elsewhere the share of the fullest bin.
 
-    Wasserstein takes finite values only, each as the middle of its bin, so it is off by at most half a bin's width:
-    1/2048 of the values' mean distance from the centre, on each side.
+    Wasserstein takes finite values only, each as the middle of its bin (or part of one), so it is off by at most half a
+    bin's width: 1/2048 of the values' mean distance from the centre, on each side.
     """
     current = recentred(current, baseline.centre)
     if not len(baseline.ranks) and not len(current.ranks):

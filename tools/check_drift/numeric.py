@@ -273,7 +273,7 @@ def counted_at(summary: NumericSummary, points: Floats, pieces: Iterable[NDArray
 
 def _up_to(block: NDArray[Any], points: Floats) -> Ints:
     """Number of values <= each point."""
-    if len(points) < len(QUANTILES) + 1:  # comparing is quicker than a search while it is nine times
+    if len(points) <= len(QUANTILES):  # comparing is quicker than a search while it is nine times
         return np.array([np.count_nonzero(block <= point) for point in points])
     places = np.bincount(np.searchsorted(points, block), minlength=len(points) + 1)
     return np.cumsum(places[: len(points)])

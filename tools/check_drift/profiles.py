@@ -23,7 +23,7 @@ from tools.check_drift.columns import Categories, Column
 from tools.check_drift.frames import Part, parts
 from tools.check_drift.numeric import NumericSummary, counted_at, summarise, with_deciles
 
-_VERSION = 1
+_VERSION = 2
 _MOST_THREADS = 4
 _SCALARS = ("centre", "nulls", "pos_inf", "neg_inf", "total", "squares", "minimum", "maximum", "integral")
 _ARRAYS = ("ranks", "counts", "edges", "edge_shares", "cuts", "cut_counts")
@@ -76,7 +76,7 @@ class Profile:
                 if header["version"] != _VERSION:
                     raise InputError(f"profile version {header['version']}, expected {_VERSION}", where=str(path))
                 columns = {
-                    name: _restore(body, {part: stored[f"{part}{i}"] for part in _ARRAYS if f"{part}{i}" in stored})
+                    name: _restore(body, {part: stored[f"{part}{i}"] for part in _ARRAYS} if "centre" in body else {})
                     for i, (name, body) in enumerate(header["columns"].items())
                 }
         except UNREADABLE as error:
@@ -89,7 +89,7 @@ class Profile:
         for i, (name, summary) in enumerate(self.columns.items()):
             if isinstance(summary, NumericSummary):
                 bodies[name] = {each: getattr(summary, each) for each in _SCALARS}
-                arrays |= {f"{part}{i}": held for part in _ARRAYS if len(held := getattr(summary, part))}
+                arrays |= {f"{part}{i}": getattr(summary, part) for part in _ARRAYS}
             else:
                 bodies[name] = {"counts": summary.counts, "other": summary.other, "nulls": summary.nulls}
         return json.dumps({"version": _VERSION, "rows": self.rows, "columns": bodies}), arrays
@@ -213,5 +213,5 @@ def _add(name: str, a: Summary, b: Summary) -> Summary:
 
 def _restore(body: dict[str, Any], arrays: dict[str, Any]) -> Summary:
     if "centre" in body:
-        return NumericSummary(**body, **(dict.fromkeys(_ARRAYS, np.empty(0)) | arrays))
+        return NumericSummary(**body, **arrays)
     return CategorySummary(body["counts"], body["other"], body["nulls"])

@@ -58,11 +58,13 @@ def test_parts_add_up(tmp_path: Path) -> None:
 
 
 def test_a_stored_profile_is_the_same(tmp_path: Path) -> None:
-    whole = profile(table())
+    whole = profile(table().assign(none=np.nan))
     whole.save(tmp_path / "deep" / "baseline.npz")
     loaded = Profile.load(tmp_path / "deep" / "baseline.npz")
     assert loaded.digest == whole.digest
     assert loaded.rows == 3000
+    (change,) = compare(loaded, {"none": [1.0, 2.0]}, columns=["none"])
+    assert change.null_change == 1.0
 
 
 def test_damaged_or_absent_files_are_input_errors(tmp_path: Path) -> None:
