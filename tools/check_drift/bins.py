@@ -7,6 +7,8 @@ what it has never seen, nulls.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tools.check_drift.categorical import CategorySummary
@@ -33,12 +35,7 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
         if len(current.cuts):
             at = np.minimum(np.searchsorted(current.cuts, deciles.edges), len(current.cuts) - 1)
             up_to = np.where(current.cuts[at] == deciles.edges, current.cut_counts[at], up_to)
-    return _counts(baseline, deciles.up_to), _counts(current, up_to)
-
-
-def _counts(side: NumericSummary, up_to: Floats) -> Floats:
-    ends = np.concatenate([[0.0], up_to + side.neg_inf, [side.finite + side.neg_inf + side.pos_inf]])
-    return np.append(ends[1:] - ends[:-1], side.nulls)
+    return baseline.by_decile, current.between(up_to)
 
 
 def looks_again(baseline: NumericSummary, current: NumericSummary) -> bool:
@@ -61,18 +58,22 @@ def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
     side of a decile changes it by e times the difference of g there, and by e² / 2 times the sum of g', which is
     1 / q + p / q². Deciles err independently: squares add up.
     """
-    deciles = baseline.deciles
     if not current.finite or not len(baseline.edges):  # deciles of a sum fall on the ends of bins
         return 0.0
-    p, q = map(shares, numeric_counts(baseline, current))
-    slope = (np.log(q / p) + 1 - p / q)[:-1]  # nulls border on no decile
-    moved = current.within(deciles.ranks) * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
+    deciles = baseline.deciles
+    below, through = current.around(deciles.ranks)
+    inside = through - below
+    p, q = shares(baseline.by_decile), shares(current.between(below + deciles.shares * inside))
+    ratio = p / q
+    slope = (1 - np.log(ratio) - ratio)[:-1]  # nulls border on no decile
+    bent = ((1 + ratio) / q)[:-1]
+    moved = inside * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
     of_one_value = deciles.edges == baseline.centre  # a bin that holds nothing else
     if baseline.integral and current.integral:
         of_one_value |= np.abs(deciles.edges - baseline.centre) <= OWN_BIN
     moved[of_one_value] = 0.0
-    bent = ((1 + p / q) / q)[:-1]
-    return float(np.linalg.norm(moved * (np.abs(np.diff(slope)) + moved / 2 * (bent[1:] + bent[:-1]))))
+    errors = moved * (np.abs(slope[1:] - slope[:-1]) + moved / 2 * (bent[1:] + bent[:-1]))
+    return math.sqrt(float((errors * errors).sum()))
 
 
 def categorical_counts(baseline: CategorySummary, current: CategorySummary) -> tuple[Floats, Floats]:

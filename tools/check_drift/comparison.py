@@ -86,7 +86,7 @@ def compare(
         changes = [_with_exact_ks(change, baseline, current) for change in changes]
     adjusted = holm([change.p_value for change in changes])
     judged = [
-        replace(change, adjusted_p=p, drifted=change.psi > threshold and p < alpha)
+        ColumnChange(**{**vars(change), "adjusted_p": p, "drifted": change.psi > threshold and p < alpha})
         for change, p in zip(changes, adjusted, strict=True)
     ]
     return sorted(judged, key=lambda change: (not change.drifted, 0.0 if math.isnan(change.psi) else -change.psi))

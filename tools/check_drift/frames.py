@@ -157,8 +157,8 @@ def _pandas_part(data: Any, columns: Sequence[str] | None, coded: Mapping[str, b
     if not hasattr(data, "columns"):
         raise InputError("cannot profile a pandas Series: give a DataFrame")
     names = _chosen([str(name) for name in data.columns], columns)
-    places = {str(name): i for i, name in enumerate(data.columns)}
-    return Part(names, len(data), lambda name: iter([of_series(data.iloc[:, places[name]], coded=coded.get(name))]))
+    named = {str(name): series for name, series in data.items()}
+    return Part(names, len(data), lambda name: iter([of_series(named[name], coded=coded.get(name))]))
 
 
 def _arrow_part(data: Any, columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:

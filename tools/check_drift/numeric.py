@@ -12,6 +12,7 @@ cuts each bin that holds more than `LEAF` of its rows at exact values, and what 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,7 +96,7 @@ class NumericSummary:
         at = np.unique(np.searchsorted(counts[order], [-(-i * self.finite // 10) for i in range(1, 10)]))
         at = order[at[at < len(order)]]
         ranks = np.concatenate([self.ranks, rank_of_value(self.cuts, self.centre)])[at]
-        below, through = self._around(ranks)
+        below, through = self.around(ranks)
         return Deciles(ends[at], (counts[at] - below) / np.maximum(through - below, 1), ranks, counts[at])
 
     @cached_property
@@ -111,15 +112,29 @@ class NumericSummary:
 
     def up_to(self, ranks: Ints, shares: Floats) -> Floats:
         """Number of finite values below each rank's bin and the share of those in it."""
-        below, through = self._around(ranks)
+        below, through = self.around(ranks)
         return np.asarray(below + shares * (through - below), dtype=np.float64)
+
+    def between(self, up_to: Floats | Ints) -> Floats:
+        """Number of values between the deciles up to which there are `up_to` finite ones; nulls last."""
+        ends = np.empty(len(up_to) + 2)
+        ends[0], ends[-1] = 0.0, self.finite + self.neg_inf + self.pos_inf
+        ends[1:-1] = up_to + self.neg_inf
+        counts = np.empty(len(ends))
+        counts[:-1], counts[-1] = ends[1:] - ends[:-1], self.nulls
+        return counts
+
+    @cached_property
+    def by_decile(self) -> Floats:
+        """Number of values between its own deciles; nulls last."""
+        return self.between(self.deciles.up_to)
 
     def within(self, ranks: Ints) -> Ints:
         """Number of values in each rank's bin."""
-        below, through = self._around(ranks)
+        below, through = self.around(ranks)
         return through - below
 
-    def _around(self, ranks: Ints) -> tuple[Ints, Ints]:
+    def around(self, ranks: Ints) -> tuple[Ints, Ints]:
         """Number of finite values below each rank's bin, and up to its end."""
         if not self.finite:
             return np.zeros_like(ranks), np.zeros_like(ranks)
@@ -142,6 +157,8 @@ class NumericSummary:
         """Population standard deviation of the finite values, NaN for none."""
         if not self.finite:
             return float("nan")
+        if self.minimum == self.maximum:  # where rounding would leave something
+            return 0.0
         mean = self.total / self.finite
         return float(np.sqrt(max(self.squares / self.finite - mean * mean, 0.0)))
 
@@ -332,7 +349,7 @@ def upper_values(ranks: Ints) -> Floats:
 def upper_value(rank: int) -> float:
     """Largest float32 of one rank's bin, relative to the centre."""
     bits = ((rank - SIGN + 1) << SHIFT) - 1 if rank >= SIGN else (SIGN - 1 - rank) << SHIFT
-    value = float(np.uint32(bits).view(np.float32)) if bits >= _SMALLEST else 0.0
+    value = float(struct.unpack("f", struct.pack("I", bits))[0]) if bits >= _SMALLEST else 0.0
     return value if rank >= SIGN else -value
 
 
