@@ -26,6 +26,8 @@ THRESHOLD = 0.2
 _MIDDLE = 0.5
 """Mean of the baseline's grades."""
 
+_BLOCK = 1 << 16
+
 _FEWEST = 25
 """Rows of normal data whose correlation is as noisy: below, a few rows carry it and its distribution is not normal."""
 
@@ -78,21 +80,14 @@ def correlations(data: object, baseline: Profile) -> Correlations:
     sums: list[Floats] = []
     names: list[str] = []
     for batch in batches(data):
-        graded = {
-            name: _grades(column, numeric[name])
-            for name, column in batch.items()
-            if name in numeric and not isinstance(column, Categories)
-        }
-        if not graded:
+        columns = {name: each for name, each in batch.items() if name in numeric and not isinstance(each, Categories)}
+        if not columns:
             break
-        names = list(graded)
-        z = np.column_stack(list(graded.values()))
-        present = (~np.isnan(z)).astype(np.float64)
-        z = np.nan_to_num(z - _MIDDLE)
-        squared = z * z
-        parts = [present.T @ present, z.T @ present, squared.T @ present, z.T @ z]
-        parts += [squared.T @ squared, (squared * z).T @ z, (squared * squared).T @ present]
-        sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]
+        names = list(columns)
+        for start in range(0, len(columns[names[0]]), _BLOCK):
+            blocks = {name: column[start : start + _BLOCK] for name, column in columns.items()}
+            parts = _moments(np.column_stack([_grades(block, numeric[name]) for name, block in blocks.items()]))
+            sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]
     if not sums:
         return Correlations([], np.empty((0, 0)), np.empty((0, 0), dtype=np.int64), np.empty((0, 0)))
     n, first, second, product, *fourth = sums
@@ -103,6 +98,15 @@ def correlations(data: object, baseline: Profile) -> Correlations:
         matrix = np.where(spread > 1e-12, (product / n - mean * mean.T) / spread, np.nan)
         noise = _noise(matrix, second / n, *(each / n for each in fourth))
     return Correlations(names, matrix, n.astype(np.int64), noise)
+
+
+def _moments(grades: Floats) -> list[Floats]:
+    """Of each pair of columns: rows, and sums of the grades and their products, around the middle."""
+    present = (~np.isnan(grades)).astype(np.float64)
+    z = np.nan_to_num(grades - _MIDDLE)
+    squared = z * z
+    parts = [present.T @ present, z.T @ present, squared.T @ present, z.T @ z]
+    return [*parts, squared.T @ squared, (squared * z).T @ z, (squared * squared).T @ present]
 
 
 def largest_change(before: Correlations, after: Correlations, around: Sequence[str] | None) -> CorrelationChange | None:

@@ -50,6 +50,16 @@ class Part:
             yield from self.read(name)
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """A table that an engine holds: `read(name)` yields a column as Arrow record batches of that, each time anew."""
+
+    names: list[str]
+    rows: int
+    read: Callable[[str], Iterator[Any]]
+    where: str
+
+
 def parts(
     data: object, columns: Sequence[str] | None = None, coded: Mapping[str, bool] = _AS_THEY_ARE
 ) -> Iterator[Part]:
@@ -69,6 +79,8 @@ def parts(
         yield _arrow_part(data, columns, coded)
     elif isinstance(data, Mapping):
         yield _mapping_part(data, columns, coded)
+    elif isinstance(data, Streamed):
+        yield _streamed_part(data, columns, coded)
     else:
         raise InputError(f"cannot profile {type(data).__name__}: give a pandas or Arrow table, or a Parquet path")
 
@@ -182,3 +194,11 @@ def _mapping_part(data: Mapping[Any, Any], columns: Sequence[str] | None, coded:
         raise InputError(f"columns of different lengths are no table: {told}")
     rows = lengths[names[0]] if names else 0
     return Part(names, rows, lambda name: iter([of_array(arrays[name], coded=coded.get(name))]))
+
+
+def _streamed_part(data: Streamed, columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:
+    def read(name: str) -> Iterator[Column]:
+        for batch in data.read(name):
+            yield of_arrow(batch.column(0), coded=coded.get(name))
+
+    return Part(_chosen(data.names, columns), data.rows, read, data.where)
