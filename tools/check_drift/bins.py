@@ -1,8 +1,8 @@
 """The bins PSI, JS, KL, Hellinger and total variation share.
 
-Numeric: the baseline's deciles (inverted CDF), right-closed, open at both ends, duplicates merged; -inf falls in the
-first, +inf in the last; nulls have a bin of their own. Categorical: the baseline's categories, its overflow bucket,
-what it has never seen, nulls.
+Numeric: the baseline's deciles (inverted CDF), right-closed, open at both ends, duplicates merged; where a decile is
+the baseline's minimum, what is less has a bin of its own; -inf falls in the first, +inf in the last; nulls have a bin
+of their own. Categorical: the baseline's categories, its overflow bucket, what it has never seen, nulls.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
     slope = (1 - np.log(ratio) - ratio)[:-1]  # nulls border on no decile
     bent = ((1 + ratio) / q)[:-1]
     moved = inside * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
-    of_one_value = deciles.edges == baseline.centre  # a bin that holds nothing else
+    # Bins that hold nothing else; an edge just below the centre is in its bin.
+    of_one_value = (deciles.edges == baseline.centre) | (deciles.edges == np.nextafter(baseline.centre, -np.inf))
     if baseline.integral and current.integral:
         of_one_value |= np.abs(deciles.edges - baseline.centre) <= OWN_BIN
     moved[of_one_value] = 0.0

@@ -50,12 +50,15 @@ class NumericSummary:
     """What is kept of a numeric column.
 
     `ranks` (ascending) and `counts` are the histogram of the `finite` values around `centre`. `total` and `squares`
-    are the sums of (x - centre) and its square. `edges` are the exact deciles (inverted CDF, duplicates merged) of a
-    baseline, and `edge_shares` the share of each edge's histogram bin that is <= the edge; both are empty for what was
-    added up or profiled to be compared, and deciles then fall on bin boundaries. `integral`: all finite values are
-    whole numbers. `cuts` are values at which the finite values were counted exactly, `cut_counts` the number <= each:
-    a baseline's within bins that hold much, and the baseline's `points` in what it mattered to count at them. Where
-    summaries add up they last if both have the same.
+    are the sums of (x - centre) and its square. `integral`: all finite values are whole numbers.
+
+    `edges` are the exact deciles (inverted CDF, duplicates merged; before them the float below the minimum where that
+    is one) of a baseline, and `edge_shares` the share of each edge's histogram bin that is <= the edge; both are empty
+    for what was added up or profiled to be compared, and deciles then fall on bin boundaries.
+
+    `cuts` are values at which the finite values were counted exactly, `cut_counts` the number <= each: a baseline's
+    within bins that hold much, and the baseline's `points` in what it mattered to count at them. Where summaries add up
+    they last if both have the same.
     """
 
     centre: float
@@ -97,7 +100,11 @@ class NumericSummary:
         at = order[at[at < len(order)]]
         ranks = np.concatenate([self.ranks, rank_of_value(self.cuts, self.centre)])[at]
         below, through = self.around(ranks)
-        return Deciles(ends[at], (counts[at] - below) / np.maximum(through - below, 1), ranks, counts[at])
+        edges, shares, counts = ends[at], (counts[at] - below) / np.maximum(through - below, 1), counts[at]
+        if len(ranks) and ranks[0] == self.ranks[0]:
+            edges, shares = np.append(_below(self.minimum), edges), np.append(0.0, shares)
+            ranks, counts = np.append(ranks[0], ranks), np.append(0.0, counts)
+        return Deciles(edges, shares, ranks, counts)
 
     @cached_property
     def point_counts(self) -> Floats:
@@ -254,6 +261,8 @@ def with_places(summary: NumericSummary, values: Floats, up_to: Ints, below: Int
     at, _ = places(summary)
     edges, first = np.unique(values[:9], return_index=True)
     edge_shares = up_to[first] / summary.counts[at[first]]
+    if edges[0] == summary.minimum:
+        edges, edge_shares = np.append(_below(summary.minimum), edges), np.append(0.0, edge_shares)
     before = (summary.cumulative - summary.counts)[at]
     cuts = np.concatenate([values[9:], np.nextafter(values[9:], -np.inf)])  # a value of many rows has a part of its own
     counts = np.concatenate([(before + up_to)[9:], (before + below)[9:]])
@@ -261,6 +270,11 @@ def with_places(summary: NumericSummary, values: Floats, up_to: Ints, below: Int
     return replace(
         summary, edges=edges, edge_shares=edge_shares, cuts=cuts, cut_counts=counts[first].astype(np.float64)
     )
+
+
+def _below(value: float) -> float:
+    """The float below a value. Where a tenth of the values share the least one, what is less has a bin of its own."""
+    return float(np.nextafter(value, -np.inf))
 
 
 def _of_one_value(summary: NumericSummary) -> NDArray[np.bool_]:

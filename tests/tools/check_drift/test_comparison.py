@@ -117,6 +117,23 @@ def test_constants() -> None:
     assert "constant 2" in frozen.reason
 
 
+@pytest.mark.parametrize("rest", [0.0, 0.4, 0.85])
+@pytest.mark.parametrize("least", [0.0, 5.0, 0.1, -7.5, 1e6])
+def test_what_is_less_than_a_minimum_of_many_rows_is_seen(least: float, rest: float) -> None:
+    random = np.random.default_rng(2)
+    before = np.where(random.random(4000) < rest, least + random.exponential(size=4000), least)
+    share = float((before == least).mean())
+    after = np.where(before == least, -999.0, before)
+    change = only(before, after)
+    assert change.drifted and change.ks == pytest.approx(share)
+    p, q = both_shares(np.array([0.0, share, 1 - share]), np.array([share, 0.0, 1 - share]))
+    assert change.psi == pytest.approx(psi(p, q), rel=1e-3)
+    same = np.where(random.random(4000) < rest, least + random.exponential(size=4000), least)
+    assert not only(before, same).drifted
+    (added,) = compare(profile({"x": before[:2000]}) + profile({"x": before[2000:]}), {"x": after})
+    assert added.drifted
+
+
 def test_ties_merge_deciles_and_lie_below_them() -> None:
     before = np.repeat([1.0, 2.0, 3.0], [700, 200, 100])
     after = np.repeat([1.0, 2.0, 3.0], [100, 200, 700])
