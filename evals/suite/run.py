@@ -145,22 +145,25 @@ def build_shop(shop: Path) -> None:
 
 
 def play_task(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
-    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it. A crash is a failure of that
-    scenario alone; InputError (no key, no recording, a faulty declaration) is raised."""
+    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it. A crash, or a recording that
+    cannot be read or written, is a failure of that scenario alone. Only the planner's own work is kept as a recording.
+    """
     from evals.suite.planners import Seat
 
     scenario = task.scenario
     home = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=scratch))
     seat = Seat(task.planner, scenario, record=task.record, scripted=task.scripted)
     started = time.monotonic()
+    end, found, failures = None, {}, []
     try:
         end, found = _graded(scenario, seat, shop, home)
         failures = [*seat.faults(), *(f"{grader}: {each}" for grader, faults in found.items() for each in faults)]
-        seat.keep()
-    except InputError:
-        raise
+        if not end.handed_over:
+            seat.keep()
+    except InputError as error:
+        failures.append(f"refused: {error}")
     except Exception as error:
-        end, found, failures = None, {}, [f"crashed: {type(error).__name__}: {error}"]
+        failures.append(f"crashed: {type(error).__name__}: {error}")
     finally:
         shutil.rmtree(home, ignore_errors=True)
     spent = end.spent if end else Spent()
