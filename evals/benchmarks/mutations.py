@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evals.suite.mutants import Mutant, in_force, mutants
 from evals.suite.reading import load_all
-from evals.suite.run import Task, build_shop, play_task, pool_of, scratch_folder
+from evals.suite.run import Task, build_shop, play_task, stage
 
 Play = tuple[str, str]
 """A scenario and the planner that plays it."""
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = [each for each in mutants() if not given.rule or each.function in given.rule]
     untouched = [each for each in chosen if each.function not in TOUCHED]
     played = [each for each in chosen if each.function in TOUCHED]
-    with scratch_folder() as scratch, pool_of(given.workers) as pool:
+    with stage(given.workers) as (scratch, pool):
         pool.submit(build_shop, scratch / "shop").result()
         plays = {play for each in played for play in TOUCHED[each.function]}
         sound = {play: pool.submit(_failures, None, play, scratch) for play in sorted(plays)}
