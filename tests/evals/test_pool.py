@@ -25,6 +25,8 @@ def work(folder):
             time.sleep(0.01)
 
 if __name__ == "__main__":
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, and hands that on
     with scratch_folder("pool-") as scratch, pool_of(2, scratch) as pool:
         list(pool.map(work, [scratch] * 4))
 """
