@@ -46,6 +46,8 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
             f"the model is declared risk: high, and {_KIND[type(declared)]} gives people a new version's answers "
             "before it has proven itself; deploy it by a shadow"
         )
+    if binding.task != "binary":
+        yield f"only models of two classes are rolled out, and this is a {binding.task}"
     unlabelled = "" if facts.labelled else f"no label of {binding.labels.table} has arrived"
     if isinstance(declared, Canary):
         yield from _of_canary(declared, unlabelled, served=binding.prediction_log is not None)

@@ -15,6 +15,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
+from tools import tasks
 from tools.check_drift import attribution
 from tools.check_drift.contract_facts import Facts, inside, of_arrow
 from tools.check_drift.correlation import Correlations, correlations
@@ -22,11 +23,11 @@ from tools.check_drift.counting import Floats
 from tools.check_drift.frames import Categories, parts
 from tools.check_drift.inside import computes_inside, profile_inside
 from tools.check_drift.numeric import exact_centre
-from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, quote
+from tools.tasks.predicted import LABEL, SCORE, Predicted, class_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,7 +227,7 @@ class Material:
         pipeline = self.systems.registry.load(self.binding.registry_name, self.champion())
         # One thread: a check runs beside the gateway, and trees scored by spinning threads starve it.
         with threadpool_limits(limits=1):
-            return predict(pipeline, self.binding.task, rows[names])
+            return tasks.of(self.binding.task).predict(pipeline, rows[names])
 
     def score(self, rows: pd.DataFrame) -> Floats:
         """The champion's scores alone (`Predicted.scores`)."""

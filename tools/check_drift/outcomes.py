@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.classes import FROM_LABELS
 from tools.check_drift.label_delay import label_delay
 from tools.check_drift.material import Material
 from tools.check_drift.performance import Performance, measure, measure_classes
-from tools.check_drift.predicted import LABEL, SCORE, Predicted, outcomes_of
 from tools.check_drift.profiles import Profile, profile
 from tools.systems import datasets
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
+from tools.tasks.classes import FROM_LABELS
+from tools.tasks.predicted import LABEL, SCORE, Predicted, outcomes_of
 
 if TYPE_CHECKING:
     import pandas as pd

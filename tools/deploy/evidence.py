@@ -227,7 +227,7 @@ def _replay(
     """
     import pandas as pd
 
-    from tools.retrain.recipe import feature_frame, score
+    from tools.retrain.recipe import feature_frame, predict
 
     label = _flags(rows["told_outcome"])
     if min(label.sum(), (~label).sum()) < FEWEST_OF_A_CLASS:
@@ -236,7 +236,7 @@ def _replay(
     features = feature_frame(rows, binding.features)
 
     def scores(variant: str, version: str) -> Floats:
-        again = score(systems.registry.load(binding.registry_name, version), features)
+        again = predict(systems.registry.load(binding.registry_name, version), features).scores
         answers = asked[asked["asked_variant"] == variant].set_index(["asked_id", "feature_time"])["answered"]
         answered = _floats(answers.reindex(pd.MultiIndex.from_frame(rows[["row_id", "row_time"]])))
         return np.where(np.isnan(answered), again, answered)

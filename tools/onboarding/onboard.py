@@ -203,7 +203,7 @@ def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[
 
 def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     """The version that the user named, once it is known to answer on this table's features."""
-    from tools.check_drift.predicted import predict
+    from tools import tasks
     from tools.retrain.recipe import feature_frame
     from tools.systems import datasets
 
@@ -215,7 +215,8 @@ def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     binding = systems.operations.model(wanted.model)
     rows = datasets.table(systems, binding.holdout).head(100)
     try:
-        predict(systems.registry.load(found.name, found.version), plan.task, feature_frame(rows, binding.features))
+        fitted = systems.registry.load(found.name, found.version)
+        tasks.of(plan.task).predict(fitted, feature_frame(rows, binding.features))
     except Exception as error:  # whatever a model raises: it does not fit this table
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the model does not answer on this table's features: {reason}", "--mlflow-model") from error

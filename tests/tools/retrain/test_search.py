@@ -47,7 +47,7 @@ def test_after_a_change_the_search_learns_to_forget() -> None:
 def test_the_same_rows_and_seed_give_the_same_search() -> None:
     def result() -> tuple[dict[str, Any], list[float]]:
         found = search(_small(), Threads(), trials=6, max_seconds=600)
-        return found.parameters, found.attempt.scores.tolist()
+        return found.parameters, found.attempt.said.scores.tolist()
 
     assert result() == result()
 
@@ -64,7 +64,7 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(ended: int) -> None:
     found = search(_small(), OneAtATime(), trials=8, max_seconds=600, earlier=tuple(kept), on_trials=kept.extend)
     assert kept == whole
     assert (found.number, found.parameters) == (expected.number, expected.parameters)
-    assert found.attempt.scores.tolist() == expected.attempt.scores.tolist()
+    assert found.attempt.said.scores.tolist() == expected.attempt.said.scores.tolist()
 
 
 def test_time_that_runs_out_keeps_the_best_so_far() -> None:
@@ -110,7 +110,7 @@ def test_f1_tells_trials_apart_where_nobody_reaches_one_half() -> None:
     task = replace(built_in(*rare, iterations=3, learning_rate=0.04), objective="f1")
     records: list[TrialRecord] = []
     found = search(task, Threads(), trials=4, max_seconds=600, on_trials=records.extend)
-    assert found.attempt.scores.max() < 0.5
+    assert found.attempt.said.scores.max() < 0.5
     assert all(record.value is not None and record.value > 0 for record in records)
     assert len({record.value for record in records}) > 1
 

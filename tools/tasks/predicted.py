@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.counting import Floats
 
+Floats = NDArray[np.float64]
 SCORE = "score"
 LABEL = "label"
 
@@ -66,24 +66,6 @@ class Predicted:
             return Predicted(
                 stored["scores"], stored.get("labels"), stored.get("probabilities"), tuple(stored["classes"].tolist())
             )
-
-
-def predict(model: Any, task: str, rows: Any) -> Predicted:
-    """What a fitted scikit-learn model says of a frame of its features. Raises InputError for one of another task."""
-    if task == "regression":
-        return Predicted(np.asarray(model.predict(rows), dtype=np.float64).reshape(-1))
-    if not hasattr(model, "predict_proba"):
-        raise InputError(f"the champion gives no probabilities, which a {task} model must", where="model registry")
-    probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    if task == "binary":
-        if probabilities.ndim != 2 or probabilities.shape[1] != 2:
-            seen = f"gives probabilities of shape {probabilities.shape}"
-            raise InputError(f"the champion {seen}, a binary model two a row", where="model registry")
-        return Predicted(probabilities[:, 1])
-    classes = class_names(model.classes_)
-    best = probabilities.argmax(axis=1)
-    scores = probabilities[np.arange(len(best)), best]
-    return Predicted(scores, classes[best], probabilities, tuple(classes.tolist()))
 
 
 def outcomes_of(values: Any, task: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:

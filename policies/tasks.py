@@ -1,0 +1,24 @@
+"""What may be declared of a model by what it foretells; `tools.tasks` is what is done for it."""
+
+from __future__ import annotations
+
+from policies.metrics import ALLOWED, MEASURED, direction_of
+
+METRICS_BY_TASK = {
+    "binary": (
+        "auc_roc", "average_precision", "f1", "accuracy", "log_loss", "brier", "calibration_error",
+        "precision_at_10", "recall_at_10",
+    ),
+    "multiclass": ("accuracy", "log_loss", "f1", "auc_roc"),
+    "regression": ("mae", "rmse", "r2"),
+}  # fmt: skip
+"""Metrics computed from labelled rows, by the model's task. Of several classes `f1` is the mean over the classes,
+`auc_roc` the mean of each class against the rest."""
+
+
+def metric_problem(name: str, task: str) -> str | None:
+    """Why `name` cannot judge a model of this task; None where it can. Of two classes any metric there is can."""
+    if task == "binary":
+        return None if direction_of(name) is not None else f"{name!r} is no metric; allowed: {', '.join(ALLOWED)}"
+    allowed = (*METRICS_BY_TASK[task], *MEASURED)
+    return None if name in allowed else f"{name!r} is no metric of a {task} model; allowed: {', '.join(allowed)}"
