@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from policies.conditions import parse_condition
 from policies.declarations.binding import ModelBinding
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, DeploymentStrategy, Shadow
 from policies.promotion import Decision
+from policies.tasks import DEGRADATION
 
 POLICY = "strategy_suits_model"
 
@@ -46,11 +48,10 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
             f"the model is declared risk: high, and {_KIND[type(declared)]} gives people a new version's answers "
             "before it has proven itself; deploy it by a shadow"
         )
-    if binding.task != "binary":
-        yield f"only models of two classes are rolled out, and this is a {binding.task}"
     unlabelled = "" if facts.labelled else f"no label of {binding.labels.table} has arrived"
     if isinstance(declared, Canary):
-        yield from _of_canary(declared, unlabelled, served=binding.prediction_log is not None)
+        yield from _of_another_task(declared, binding.task)
+        yield from _of_canary(declared, unlabelled, binding)
     elif isinstance(declared, Shadow) and unlabelled:
         wins = ", ".join(declared.promotion_criteria.challenger_wins_on)
         yield f"{unlabelled}, and without labels nobody wins on {wins}"
@@ -61,17 +62,29 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
         )
 
 
-def _of_canary(declared: Canary, unlabelled: str, served: bool) -> Iterator[str]:
+def _of_canary(declared: Canary, unlabelled: str, binding: ModelBinding) -> Iterator[str]:
+    served = binding.prediction_log is not None
     # A model that is scored in batches has no requests by which a stage could be judged.
     if served and not declared.rollback.conditions and not any(stage.measures for stage in declared.stages):
         yield "no stage has a gate and no rollback condition is declared, so that nothing could stop a bad version"
-    waiting = [stage for stage in declared.stages if "auc_degradation" in stage.measures]
+    waiting = [stage for stage in declared.stages if stage.waits_for_labels]
     if unlabelled and waiting:
         first = waiting[0]
         yield (
-            f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the AUC; "
+            f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the {_COMPARED[binding.task]}; "
             "use latency_and_errors, or bind the labels"
         )
 
 
+def _of_another_task(declared: Canary, task: str) -> Iterator[str]:
+    """Conditions on what is not measured of this task's labels."""
+    texts = [*declared.rollback.conditions, *(text for stage in declared.stages for text in stage.requires)]
+    named = dict.fromkeys(each.name for text in texts for each in parse_condition(text).comparisons)
+    ours = DEGRADATION[task]
+    for name in named:
+        if name in DEGRADATION.values() and name != ours:
+            yield f"{name} is not measured of a {task} model; write {ours}"
+
+
+_COMPARED = {"binary": "AUC", "multiclass": "accuracy", "regression": "mean absolute error"}
 _KIND = {Canary: "a canary", BlueGreen: "a blue-green switch", ABTest: "an A/B test"}

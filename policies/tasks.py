@@ -15,6 +15,10 @@ METRICS_BY_TASK = {
 """Metrics computed from labelled rows, by the model's task. Of several classes `f1` is the mean over the classes,
 `auc_roc` the mean of each class against the rest."""
 
+DEGRADATION = {"binary": "auc_degradation", "multiclass": "accuracy_degradation", "regression": "mae_increase"}
+"""What a rollout measures of labels, by task: an absolute fall of the AUC or the accuracy below the champion's, a rise
+of the mean absolute error as a share of the champion's."""
+
 
 def metric_problem(name: str, task: str) -> str | None:
     """Why `name` cannot judge a model of this task; None where it can. Of two classes any metric there is can."""

@@ -10,16 +10,23 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from policies.conditions import parse_condition
 from policies.declarations.base import Declared, Duration, parse_duration, show_duration
+from policies.tasks import DEGRADATION
 
-MEASUREMENTS = ("error_rate", "p99_latency_ms", "auc_degradation")
+MEASUREMENTS = ("error_rate", "p99_latency_ms", *DEGRADATION.values())
 
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
     "latency_and_errors": ("error_rate", "p99_latency_ms"),
     "latency_errors_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
-    "full_metrics": MEASUREMENTS,
+    "full_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
 }
-"""What each named gate needs a conclusive pass of; `full_metrics` is everything that is measured."""
+"""What each named gate needs a conclusive pass of; `auc_degradation` stands for what the model's task has in its place
+(`policies.tasks.DEGRADATION`). `full_metrics` is everything that is measured."""
+
+
+def named_gate(gate: str, degradation: str) -> tuple[str, ...]:
+    """What a named gate asks for of a model whose labels are measured by `degradation`."""
+    return tuple(degradation if each == "auc_degradation" else each for each in GATES[gate])
 
 
 def _check_condition(text: str) -> str:
@@ -81,6 +88,11 @@ class Stage(Declared):
         """What the gate needs a conclusive pass of."""
         declared = {each.name for text in self.requires for each in parse_condition(text).comparisons}
         return frozenset(GATES[self.gate]) if isinstance(self.gate, str) else frozenset(declared)
+
+    @property
+    def waits_for_labels(self) -> bool:
+        """Whether its gate needs labels."""
+        return not self.measures.isdisjoint(DEGRADATION.values())
 
 
 class Rollback(Declared):

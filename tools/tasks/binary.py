@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.evaluate.metrics import METRICS, Metric, Scored, best_f1_threshold, metric
+from policies.tasks import DEGRADATION
+from tools.evaluate.metrics import METRICS, Floats, Metric, Scored, best_f1_threshold, metric
 from tools.tasks.predicted import Predicted
-from tools.tasks.task import FEWEST_OF_A_KIND, Outcomes, Reading, Support
+from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support
+
+LABEL_AT = 0.5
+"""Served scores from here on get label 1."""
 
 
 class Binary:
@@ -20,6 +24,9 @@ class Binary:
     name = "binary"
     objective = "auc_roc"
     metrics = tuple(name for name, entry in METRICS.items() if entry.task == "binary")
+    exported: Mapping[str, Any] = {"label_1_from": LABEL_AT}
+    ranked = True
+    degradation = DEGRADATION["binary"]
     uniform = "of one class"
 
     def as_outcome(self, column: str) -> str:
@@ -58,11 +65,7 @@ class Binary:
 
     def predict(self, model: Any, rows: Any) -> Predicted:
         """The probability of 1."""
-        probabilities = np.asarray(self.asked(model)(rows), dtype=np.float64)
-        if probabilities.ndim != 2 or probabilities.shape[1] != 2:
-            seen = f"gives probabilities of shape {probabilities.shape}"
-            raise InputError(f"the model {seen}, a binary model two a row", where="model registry")
-        return Predicted(probabilities[:, 1])
+        return Predicted(self.raw(model, rows))
 
     def numbers(self, said: Predicted) -> list[float]:
         """The scores."""
@@ -88,6 +91,58 @@ class Binary:
         found = delong(outcomes, champion.scores, challenger.scores)
         fall = found.auc_a - found.auc_b
         return Reading("auc", "AUC", found.auc_a, found.auc_b, fall, found.low, found.high)
+
+    def weighed(self, outcomes: Outcomes, said: Predicted) -> Floats:
+        """The score."""
+        return said.scores
+
+    def link(self, estimator: Any) -> Callable[[Floats], Floats] | None:
+        """The logistic function of the one sum."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        if type(estimator) is not HistGradientBoostingClassifier or estimator.n_trees_per_iteration_ != 1:
+            return None
+
+        def linked(sums: Floats) -> Floats:
+            with np.errstate(over="ignore"):
+                scores: Floats = 1.0 / (1.0 + np.exp(-sums[:, 0]))
+            return scores
+
+        return linked
+
+    def raw(self, model: Any, rows: Any) -> Floats:
+        """The probability of 1."""
+        probabilities = np.asarray(self.asked(model)(rows), dtype=np.float64)
+        if probabilities.ndim != 2 or probabilities.shape[1] != 2:
+            seen = f"gives probabilities of shape {probabilities.shape}"
+            raise InputError(f"the model {seen}, a binary model two a row", where="model registry")
+        return probabilities[:, 1]
+
+    def decided(self, raw: Floats) -> NDArray[Any]:
+        """The labels."""
+        labels: NDArray[Any] = raw >= LABEL_AT
+        return labels
+
+    def served(self, raw: Floats, classes: Sequence[str]) -> list[Answer]:
+        """Scores."""
+        scores: list[Answer] = np.asarray(raw, dtype=np.float64).tolist()
+        if not all(0.0 <= score <= 1.0 for score in scores):  # type: ignore[operator]
+            raise ValueError("the model's score is not a probability")
+        return scores
+
+    def rendered(self, answer: Answer) -> dict[str, Any]:
+        """`score` and `label`."""
+        return {"score": answer, "label": int(answer >= LABEL_AT)}  # type: ignore[operator]
+
+    def logged(self, answer: Answer) -> tuple[float, int | str | None]:
+        """The score and the label."""
+        return answer, int(answer >= LABEL_AT)  # type: ignore[operator, return-value]
+
+    def label_type(self) -> Any:
+        """0 or 1."""
+        import pyarrow as pa
+
+        return pa.int64()
 
 
 def probabilities_of(model: Any, task: str) -> Callable[[Any], Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.metrics import DIRECTIONS
-from tools.evaluate.metrics import METRICS, Metric
+from policies.tasks import DEGRADATION
+from tools.evaluate.metrics import METRICS, Floats, Metric
 from tools.tasks.binary import probabilities_of
 from tools.tasks.classes import CLASS_METRICS, Classified, classified
 from tools.tasks.predicted import Predicted, class_names
-from tools.tasks.task import FEWEST_OF_A_KIND, Outcomes, Reading, Support, mean_interval, no_metric
+from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support, mean_interval, no_metric
 
 
 class Multiclass:
@@ -22,6 +23,9 @@ class Multiclass:
     name = "multiclass"
     objective = "log_loss"
     metrics = tuple(CLASS_METRICS)
+    exported: Mapping[str, Any] = {}
+    ranked = False
+    degradation = DEGRADATION["multiclass"]
     uniform = "of one class"
 
     def as_outcome(self, column: str) -> str:
@@ -61,7 +65,7 @@ class Multiclass:
 
     def predict(self, model: Any, rows: Any) -> Predicted:
         """The probability of every class, the class with the highest, and that probability."""
-        probabilities = np.asarray(self.asked(model)(rows), dtype=np.float64)
+        probabilities = self.raw(model, rows)
         classes = class_names(model.classes_)
         best = probabilities.argmax(axis=1)
         return Predicted(
@@ -101,3 +105,50 @@ class Multiclass:
         before, after = (float(each.mean()) if len(each) else float("nan") for each in (theirs, ours))
         low, high = mean_interval(ours - theirs)
         return Reading("accuracy", "accuracy", before, after, before - after, low, high)
+
+    def weighed(self, outcomes: Outcomes, said: Predicted) -> Floats:
+        """1 for a wrong class, else 0."""
+        return np.asarray(said.labels != outcomes, dtype=np.float64)
+
+    def link(self, estimator: Any) -> Callable[[Floats], Floats] | None:
+        """The softmax of the classes' sums."""
+        from scipy.special import softmax
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        if type(estimator) is not HistGradientBoostingClassifier or estimator.n_trees_per_iteration_ < 2:
+            return None
+        return lambda sums: np.asarray(softmax(sums, axis=1), dtype=np.float64)
+
+    def raw(self, model: Any, rows: Any) -> Floats:
+        """The probability of every class."""
+        return np.asarray(self.asked(model)(rows), dtype=np.float64)
+
+    def decided(self, raw: Floats) -> NDArray[Any]:
+        """The places of the most probable classes."""
+        best: NDArray[Any] = raw.argmax(axis=1)
+        return best
+
+    def served(self, raw: Floats, classes: Sequence[str]) -> list[Answer]:
+        """Of each row the probability of every class."""
+        if raw.ndim != 2 or raw.shape[1] != len(classes):
+            raise ValueError(f"the model gives probabilities of shape {raw.shape} for {len(classes)} classes")
+        if not ((raw >= 0.0) & (raw <= 1.0)).all() or not np.allclose(raw.sum(axis=1), 1.0, atol=1e-6):
+            raise ValueError("the model's scores are no probabilities of classes")
+        return [dict(zip(classes, row, strict=True)) for row in raw.tolist()]
+
+    def rendered(self, answer: Answer) -> dict[str, Any]:
+        """`label`, its probability as `score`, and the `probabilities` of all classes."""
+        score, label = self.logged(answer)
+        return {"score": score, "label": label, "probabilities": answer}
+
+    def logged(self, answer: Answer) -> tuple[float, int | str | None]:
+        """The most probable class and its probability; of equal ones the first, as `predict` has it."""
+        assert isinstance(answer, dict)
+        label = max(answer, key=answer.__getitem__)
+        return answer[label], label
+
+    def label_type(self) -> Any:
+        """The name of the class."""
+        import pyarrow as pa
+
+        return pa.string()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.evaluate.metrics import METRICS, Metric, Scored
+from policies.tasks import DEGRADATION
+from tools.evaluate.metrics import METRICS, Floats, Metric, Scored
 from tools.evaluate.metrics import metric as any_metric
 from tools.tasks.predicted import Predicted
-from tools.tasks.task import FEWEST_OF_A_KIND, Outcomes, Reading, Support, mean_interval, no_metric
+from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support, mean_interval, no_metric
 
 
 class Regression:
@@ -21,6 +22,9 @@ class Regression:
     name = "regression"
     objective = "rmse"
     metrics = tuple(name for name, entry in METRICS.items() if entry.task == "regression")
+    exported: Mapping[str, Any] = {}
+    ranked = False
+    degradation = DEGRADATION["regression"]
     uniform = "of one value"
 
     def as_outcome(self, column: str) -> str:
@@ -65,7 +69,7 @@ class Regression:
 
     def predict(self, model: Any, rows: Any) -> Predicted:
         """The values."""
-        return Predicted(np.asarray(self.asked(model)(rows), dtype=np.float64).reshape(-1))
+        return Predicted(self.raw(model, rows))
 
     def numbers(self, said: Predicted) -> list[float]:
         """The values."""
@@ -96,3 +100,44 @@ class Regression:
         better = 1.0 - after / before - (ours - after / before * theirs) / before
         low, high = mean_interval(better)
         return Reading("mae", "mean absolute error", before, after, after / before - 1.0, low, high)
+
+    def weighed(self, outcomes: Outcomes, said: Predicted) -> Floats:
+        """The absolute error."""
+        return np.abs(said.scores - outcomes)
+
+    def link(self, estimator: Any) -> Callable[[Floats], Floats] | None:
+        """The sum itself, but of losses whose sum is a logarithm."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        if type(estimator) is not HistGradientBoostingRegressor or estimator.loss in ("gamma", "poisson"):
+            return None
+        return lambda sums: sums[:, 0]
+
+    def raw(self, model: Any, rows: Any) -> Floats:
+        """The values."""
+        return np.asarray(self.asked(model)(rows), dtype=np.float64).reshape(-1)
+
+    def decided(self, raw: Floats) -> NDArray[Any]:
+        """Nothing is."""
+        return np.zeros(len(raw), dtype=np.bool_)
+
+    def served(self, raw: Floats, classes: Sequence[str]) -> list[Answer]:
+        """Values."""
+        values: list[Answer] = np.asarray(raw, dtype=np.float64).tolist()
+        if not np.isfinite(raw).all():
+            raise ValueError("the model's value is not a finite number")
+        return values
+
+    def rendered(self, answer: Answer) -> dict[str, Any]:
+        """`value`."""
+        return {"value": answer}
+
+    def logged(self, answer: Answer) -> tuple[float, int | str | None]:
+        """The value, and no label."""
+        return answer, None  # type: ignore[return-value]
+
+    def label_type(self) -> Any:
+        """As of two classes, and always null."""
+        import pyarrow as pa
+
+        return pa.int64()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FEWEST_OF_A_KIND = 20
 """Rows that tell something apart below which nothing is said of them."""
+
+Answer = float | dict[str, float]
+"""What a caller is answered of one row: a score, a value, or the probability of every class."""
 
 Outcomes = NDArray[Any]
 """What turned out to be true, shape (rows,): 0.0 or 1.0, values, or the names of classes."""
@@ -77,6 +80,12 @@ class Task(Protocol):
     """The metric that chooses where none is declared."""
     metrics: tuple[str, ...]
     """Every metric computed from outcomes and answers."""
+    exported: Mapping[str, Any]
+    """What the manifest of an exported model says of its output, beside its type."""
+    ranked: bool
+    """Whether rollouts compare how rows are ranked (`weighed`), not mean losses."""
+    degradation: str
+    """What a rollout measures of labels (`policies.tasks.DEGRADATION`)."""
     uniform: str
     """What outcomes are called that do not differ: `of one class`."""
 
@@ -132,6 +141,41 @@ class Task(Protocol):
         """Both models on the same rows by the measure of segments."""
         ...
 
+    def weighed(self, outcomes: Outcomes, said: Predicted) -> Floats:
+        """A number a row by which a rollout compares versions on labelled rows: of two classes the score, which is
+        ranked, else a loss, whose mean is compared."""
+        ...
+
+    def link(self, estimator: Any) -> Callable[[Floats], Floats] | None:
+        """Of a histogram gradient boosting: from the sums of its trees, shape (rows, trees an iteration), to what
+        `raw` gives; None where it is another estimator's, or not understood."""
+        ...
+
+    def raw(self, model: Any, rows: Any) -> Floats:
+        """What a fitted model, or a pipeline's last step, gives of a frame or a matrix: shape (rows,), or of several
+        classes (rows, classes). Raises InputError for another task's model."""
+        ...
+
+    def decided(self, raw: Floats) -> NDArray[Any]:
+        """What is decided by what `raw` gives, shape (rows,): another way to score must decide the same."""
+        ...
+
+    def served(self, raw: Floats, classes: Sequence[str]) -> list[Answer]:
+        """What callers are answered. Raises ValueError that says what is wrong with it."""
+        ...
+
+    def rendered(self, answer: Answer) -> dict[str, Any]:
+        """An answer as a caller gets it."""
+        ...
+
+    def logged(self, answer: Answer) -> tuple[float, int | str | None]:
+        """An answer as the prediction log has it: `score` and `label`."""
+        ...
+
+    def label_type(self) -> Any:
+        """The Arrow type of the log's `label`."""
+        ...
+
 
 def differ(outcomes: Outcomes) -> bool:
     """Whether there is more than one value among them."""
@@ -164,6 +208,7 @@ def no_metric(name: str, computed: Sequence[str], task: str) -> KeyError:
 
 __all__ = [
     "FEWEST_OF_A_KIND",
+    "Answer",
     "Answers",
     "Direction",
     "Metric",
