@@ -69,10 +69,10 @@ def _of_canary(declared: Canary, unlabelled: str, binding: ModelBinding) -> Iter
         yield "no stage has a gate and no rollback condition is declared, so that nothing could stop a bad version"
     waiting = [stage for stage in declared.stages if stage.waits_for_labels]
     if unlabelled and waiting:
-        first = waiting[0]
+        first, compared = waiting[0], _COMPARED[binding.task]
         yield (
-            f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the {_COMPARED[binding.task]}; "
-            "use latency_and_errors, or bind the labels"
+            f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the "
+            f"{compared}; use latency_and_errors, or bind the labels"
         )
 
 

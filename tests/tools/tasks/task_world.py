@@ -84,10 +84,17 @@ def declarations(task: str) -> dict[str, Any]:
             STRATEGY: {
                 "type": "canary",
                 "stages": [
-                    {"traffic_pct": 10, "duration": "1h", "gate": "latency_and_errors"},
+                    {"traffic_pct": 50, "duration": "1h", "gate": "full_metrics"},
                     {"traffic_pct": 100, "duration": "stable", "gate": "none"},
                 ],
-                "rollback": {"auto": True, "conditions": ["error_rate > 0.01"]},
+                "rollback": {"auto": True, "conditions": ["error_rate > 0.01", "p99_latency_ms > 2000"]},
+            }
+        },
+        "serving_infra": {
+            "ParcelServing": {
+                "model": MODEL,
+                "patterns": [{"name": "real_time", "endpoint": "/v1/parcels", "framework": "fastapi",
+                              "instances": {"min": 1, "max": 1}}],
             }
         },
         "systems": {"clock": "virtual"},
