@@ -163,9 +163,8 @@ def _guarded(plan: Plan, wanted: Wanted, elsewhere: bool) -> Guarded:
     registry_name = snake(wanted.model)
     if wanted.mlflow_model:
         registry_name = _of_uri(wanted.mlflow_model)["name"]
-    retrained = plan.task == "binary" and not elsewhere
     warehouse = _without_password(wanted.warehouse) if wanted.warehouse else "warehouse"
-    return Guarded(wanted.model, registry_name, elsewhere, retrained, tracking, warehouse)
+    return Guarded(wanted.model, registry_name, elsewhere, tracking, warehouse)
 
 
 def _without_password(url: str) -> str:
@@ -184,18 +183,17 @@ def _champion(
     if wanted.mlflow_model:
         return _adopted(systems, plan, wanted), {}
     say("training the first champion")
-    return _trained(systems, plan, layout, wanted.model)
+    return _trained(systems, layout, wanted.model)
 
 
-def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:
-    """The first champion: by the search of any retraining where that can be, else by one fit."""
-    once = plan.task != "binary" or layout.one_load
+def _trained(systems: Systems, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:
+    """The first champion: by the search of any retraining, and where all rows are one load by one fit."""
     if layout.one_load:
         binding = systems.operations.model(model).model_copy(update={"table": layout.table(FIRST)})
         operations = systems.operations.model_copy(update={"models": {model: binding}})
         trained = train_first_champion(replace(systems, operations=operations), model, _now(), fit_once)
     else:
-        trained = train_first_champion(systems, model, _now(), fit_once if once else train)
+        trained = train_first_champion(systems, model, _now(), train)
     assert trained.version is not None
     _serve(systems, model, trained.version, "first champion, trained by guardian init", trained.run_id)
     return trained.version, trained.metrics
