@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from policies.declarations.approvals import AUTO, Action, ApprovalRule
 from policies.declarations.base import Declared
@@ -115,6 +115,13 @@ class SystemsBlock(Declared):
     approvals: dict[Action, ApprovalRule] = {}
     traffic: dict[str, Routing] = {}
     compute: dict[str, Annotated[str, Field(pattern=r"^(ray:|spark:|sc://)")]] = {}
+
+    @field_validator("compute")
+    @classmethod
+    def _local_is_here(cls, compute: dict[str, str]) -> dict[str, str]:
+        if "local" in compute:
+            raise ValueError("local is this machine and stands for no other; write another name")
+        return compute
 
     def approval_of(self, action: str) -> ApprovalRule:
         """The rule of an action, with the names of those who may decide."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-    from tools.systems.spark import SparkWarehouse
-
 LOCAL = "local"
 SPARK = "spark"
 
@@ -33,7 +31,7 @@ _AT_ONCE = 16
 
 
 class BatchCompute(Protocol):
-    """Scores pages somewhere."""
+    """Scores pages somewhere, at least one."""
 
     def scored(self, pages: Pages, seconds: Callable[[], float]) -> Generator[pa.Table]:
         """The output's rows, a page or several at a time, in any order; `seconds` says how long is left. What runs
@@ -48,7 +46,7 @@ def compute_of(systems: Systems, name: str) -> BatchCompute:
     """
     block = systems.operations.systems
     address = block.compute.get(name)
-    if name == LOCAL or address is None:
+    if address is None:
         return Here(systems)
     if systems.warehouse.dialect == SPARK:
         told = "machines of a cluster read Parquet or PostgreSQL, and not a warehouse on Spark; write compute: local"
@@ -65,19 +63,17 @@ class Here:
 
     def scored(self, pages: Pages, seconds: Callable[[], float]) -> Generator[pa.Table]:
         """The output's rows, page by page."""
-        if not pages.count:
-            return
         pipeline = pages.model(self._systems.registry)
 
         def read(page: int) -> pd.DataFrame:
             return pages.rows(self._systems.warehouse, page)
 
-        with ThreadPoolExecutor(1, "pages") as reader:
-            following = reader.submit(read, 0)
+        with ThreadPoolExecutor(1, "pages") as thread:
+            following = thread.submit(read, 0)
             for page in range(1, pages.count + 1):
                 found = following.result()
                 if page < pages.count:
-                    following = reader.submit(read, page)
+                    following = thread.submit(read, page)
                 if len(found):
                     yield pages.scored(pipeline, found)
 
@@ -90,8 +86,6 @@ class RayData:
 
     def scored(self, pages: Pages, seconds: Callable[[], float]) -> Generator[pa.Table]:
         """The output's rows, a wave after the other; a page whose machine dies is scored again on another."""
-        if not pages.count:
-            return
         ray = connected(self._address, "a batch on Ray", "systems.compute")
         try:
             from ray import data
@@ -139,8 +133,9 @@ class Spark:
             spark = warehouse_at(place.home, self._address)
         except InputError as error:
             raise InputError(error.message, where="systems.compute") from error
-        if TYPE_CHECKING:
-            assert isinstance(spark, SparkWarehouse)
+        from tools.systems.spark import SparkWarehouse
+
+        assert isinstance(spark, SparkWarehouse)
         try:
             at_once = _AT_ONCE if spark.remote else spark.run(lambda session: session.sparkContext.defaultParallelism)
             for first, after in _waves(pages.count, at_once):

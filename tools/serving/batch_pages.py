@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -31,14 +33,14 @@ class Pages:
 
     count: int
     sql: str
-    params: tuple[tuple[str, object], ...]
+    params: Mapping[str, object]
     binding: ModelBinding
     version: str
     digest: str
 
     def rows(self, warehouse: AnyWarehouse, page: int) -> pd.DataFrame:
         """The rows of a page. A row without an id is left out, and so is the second of the same id and time."""
-        frame: pd.DataFrame = warehouse.query(self.sql, {**dict(self.params), "page": page}).to_pandas()
+        frame: pd.DataFrame = warehouse.query(self.sql, {**self.params, "page": page}).to_pandas()
         return frame.drop_duplicates([self.binding.id, self.binding.time], ignore_index=True)
 
     def model(self, registry: Registry) -> Any:
@@ -77,7 +79,7 @@ def pages_of(
     part = f"AND hash(CAST(f.{id_} AS VARCHAR)) % {pages:d} = $page" if pages > 1 else ""
     sql = f"SELECT {chosen} FROM {pattern.input} f WHERE {asked} {part}"
     digest = systems.registry.get(binding.registry_name, version).digest
-    return Pages(pages, sql, tuple(params.items()), binding, version, digest)
+    return Pages(pages, sql, params, binding, version, digest)
 
 
 @dataclass(frozen=True)
@@ -93,25 +95,23 @@ class _Reader:
     """Reads and scores pages on a machine of a cluster, with connections and a copy of the model of its own."""
 
     def __init__(self, place: Place, pages: Pages) -> None:
-        import tempfile
-
-        self._pages = pages
+        self.place, self.pages = place, pages
         self._warehouse = warehouse_at(place.home, place.warehouse)
         self._cache = tempfile.TemporaryDirectory(prefix="guardian-models-")
         self._registry = Registry(place.mlflow, Path(self._cache.name))
 
     @cached_property
     def _pipeline(self) -> Any:
-        return self._pages.model(self._registry)
+        return self.pages.model(self._registry)
 
     def scored(self, page: int) -> bytes:
         """A page's rows of the output as an Arrow stream; empty for a page without rows."""
         import pyarrow as pa
 
-        rows = self._pages.rows(self._warehouse, page)
+        rows = self.pages.rows(self._warehouse, page)
         if not len(rows):
             return b""
-        table = self._pages.scored(self._pipeline, rows)
+        table = self.pages.scored(self._pipeline, rows)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -119,13 +119,11 @@ class _Reader:
         return content
 
 
-_READERS: dict[tuple[str, str], _Reader] = {}
+_held: list[_Reader] = []
 
 
 def reader(place: Place, pages: Pages) -> _Reader:
-    """The reader of this process, which scores one batch at a time and is used again for its next pages."""
-    key = (pages.sql, pages.digest)
-    if key not in _READERS:
-        _READERS.clear()
-        _READERS[key] = _Reader(place, pages)
-    return _READERS[key]
+    """This process's reader of these very pages at this place, kept for the next of them; one of others is let go."""
+    if not _held or (_held[0].place, _held[0].pages) != (place, pages):
+        _held[:] = [_Reader(place, pages)]
+    return _held[0]

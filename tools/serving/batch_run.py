@@ -99,7 +99,7 @@ def run_batch(
         compute = compute_of(systems, pattern.compute)
         done = 0
         with closing(compute.scored(pages, lambda: until - timer())) as scored:
-            for page in scored:
+            for page in scored if pages.count else ():
                 if timer() > until:
                     left = f"{done:,} rows were scored, the same command goes on from there"
                     took = f"took longer than timeout_minutes ({pattern.timeout_minutes:g})"

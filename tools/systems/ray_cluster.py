@@ -31,4 +31,4 @@ def _reach(address: str) -> None:
     """Raises OSError where nobody listens: Ray itself would try for minutes, and then end this process."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), _SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()

@@ -19,6 +19,8 @@ from tools.check_drift.categorical import count_codes
 from tools.check_drift.distance import distances
 from tools.check_drift.numeric import summarise
 
+NOT_BUILT = "built by `make`: a C compiler is needed to test it"
+
 
 def test_what_is_not_finite_is_counted_apart_in_every_block() -> None:
     random = np.random.default_rng(4)
@@ -78,7 +80,7 @@ def test_compiled_and_numpy_count_alike(monkeypatch: pytest.MonkeyPatch, kind: s
         }.get(form, values)  # fmt: skip
     if form == "unwritable":
         values.flags.writeable = False
-    assert counting.compiled is not None, "built by `make`: a C compiler is needed to test it"
+    assert counting.compiled is not None, NOT_BUILT
     compiled = summarise(values)
     monkeypatch.setattr(counting, "compiled", None)
     plain = summarise(values)
@@ -100,6 +102,7 @@ def test_compiled_and_numpy_walk_alike(
     random = np.random.default_rng(9)
     sides = [np.append(random.standard_cauchy(size) * 3000, odd) for size in sizes]
     before, after = (summarise(np.rint(side) if integral else side, centre=0.0) for side in sides)
+    assert counting.compiled is not None, NOT_BUILT
     compiled = distances(before, after)
     monkeypatch.setattr(counting, "compiled", None)
     plain = distances(before, after)

@@ -6,16 +6,19 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from policies.errors import InputError, SystemDown
 from tests.tools.serving.test_batch_run import AT, OUTPUT, scores, table
-from tools.serving.batch_run import run_batch
-from tools.systems.systems import Systems
+from tools.serving.batch_pages import Place, pages_of, reader
+from tools.serving.batch_run import find_pattern, partition, run_batch
+from tools.systems.systems import Systems, warehouse_url
 
 __all__ = ["table"]  # the fixture
 
@@ -38,8 +41,9 @@ def declared(world: Any, address: str) -> Iterator[Systems]:
         file.unlink()
 
 
-def expect_as_alone(world: Any, systems: Systems, table: pd.DataFrame) -> None:
-    """A run in pages scores each row once as the model itself would, and a second one nothing."""
+def expect_what_is_promised(world: Any, systems: Systems, table: pd.DataFrame) -> None:
+    """A run in pages scores each row once as the model itself would, and a second one nothing; one that ended early
+    leaves whole pages behind, and the next scores the rest."""
     heard: list[int] = []
     done = run_batch(systems, "nightly", AT, page_rows=150, told=heard.append)
     assert (done.rows, done.already, done.compute, done.detail) == (1_000, 0, "databricks", "")
@@ -51,10 +55,8 @@ def expect_as_alone(world: Any, systems: Systems, table: pd.DataFrame) -> None:
     assert found.index.equals(rows.index) and (found["score"].to_numpy() == alone[:, 1]).all()
     again = run_batch(systems, "nightly", AT, page_rows=150)
     assert (again.rows, again.already) == (0, 1_000)
-
-
-def expect_goes_on(world: Any, systems: Systems) -> None:
-    """A run that ended early leaves whole pages behind, and the next scores the rest."""
+    for file in world.systems.warehouse.folder(OUTPUT).glob("*.parquet"):
+        file.unlink()
 
     def stopped(rows: int) -> None:
         raise KeyboardInterrupt
@@ -90,9 +92,7 @@ def test_on_ray_nodes_rows_are_scored_once_and_as_here(
         for _ in range(2):
             cluster.add_node(num_cpus=1)
         with declared(world, f"ray:{cluster.address}") as systems:
-            expect_as_alone(world, systems, table)
-            _forget(world)
-            expect_goes_on(world, systems)
+            expect_what_is_promised(world, systems, table)
 
 
 @with_ray
@@ -113,9 +113,7 @@ def test_on_spark_rows_are_scored_once_and_as_here(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([REPOSITORY, os.environ.get("PYTHONPATH", "")]))
     with declared(world, "spark:local[2]") as systems:
-        expect_as_alone(world, systems, table)
-        _forget(world)
-        expect_goes_on(world, systems)
+        expect_what_is_promised(world, systems, table)
 
 
 @with_spark
@@ -141,6 +139,23 @@ def test_an_address_of_no_known_kind_is_refused(world: Any) -> None:
         pass
 
 
-def _forget(world: Any) -> None:
-    for file in world.systems.warehouse.folder(OUTPUT).glob("*.parquet"):
-        file.unlink()
+def test_local_is_this_machine_and_stands_for_no_other(world: Any) -> None:
+    file = world.operations.with_name("elsewhere.yaml")
+    file.write_text(world.operations.read_text() + '  compute: {local: "ray:auto"}\n')
+    with pytest.raises(InputError, match="local is this machine"):
+        Systems.open(file)
+    file.unlink()
+
+
+def test_a_process_that_is_used_again_reads_the_period_it_is_asked_for_now(world: Any, table: pd.DataFrame) -> None:
+    systems = world.systems
+    model, pattern = find_pattern(systems, "nightly")
+    place = Place(systems.home, warehouse_url(systems.operations.systems), systems.registry.tracking_uri)
+    found = []
+    for night in (0, -1, 0):
+        period = partition(pattern.schedule, AT + timedelta(days=night))
+        pages = pages_of(systems, model, world.versions["one"], pattern, period, 500_000, again=False)
+        scored = pa.ipc.open_stream(reader(place, pages).scored(0)).read_all()
+        assert all(period[0] <= each < period[1] for each in scored["scored_at"].to_pylist())
+        found.append(scored.num_rows)
+    assert found == [1_000, 50, 1_000]
