@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from policies.conditions import parse_condition
 from policies.declarations.binding import ModelBinding
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, DeploymentStrategy, Shadow
 from policies.promotion import Decision
-from policies.tasks import DEGRADATION
+from policies.tasks import COMPARED, DEGRADATION, degradation_problem
 
 POLICY = "strategy_suits_model"
 
@@ -50,7 +49,7 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
         )
     unlabelled = "" if facts.labelled else f"no label of {binding.labels.table} has arrived"
     if isinstance(declared, Canary):
-        yield from _of_another_task(declared, binding.task)
+        yield from filter(None, (degradation_problem(name, binding.task) for name in declared.limited))
         yield from _of_canary(declared, unlabelled, binding)
     elif isinstance(declared, Shadow) and unlabelled:
         wins = ", ".join(declared.promotion_criteria.challenger_wins_on)
@@ -69,22 +68,11 @@ def _of_canary(declared: Canary, unlabelled: str, binding: ModelBinding) -> Iter
         yield "no stage has a gate and no rollback condition is declared, so that nothing could stop a bad version"
     waiting = [stage for stage in declared.stages if stage.waits_for_labels]
     if unlabelled and waiting:
-        first, compared = waiting[0], _COMPARED[binding.task]
+        first, compared = waiting[0], COMPARED[DEGRADATION[binding.task]]
         yield (
             f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the "
             f"{compared}; use latency_and_errors, or bind the labels"
         )
 
 
-def _of_another_task(declared: Canary, task: str) -> Iterator[str]:
-    """Conditions on what is not measured of this task's labels."""
-    texts = [*declared.rollback.conditions, *(text for stage in declared.stages for text in stage.requires)]
-    named = dict.fromkeys(each.name for text in texts for each in parse_condition(text).comparisons)
-    ours = DEGRADATION[task]
-    for name in named:
-        if name in DEGRADATION.values() and name != ours:
-            yield f"{name} is not measured of a {task} model; write {ours}"
-
-
-_COMPARED = {"binary": "AUC", "multiclass": "accuracy", "regression": "mean absolute error"}
 _KIND = {Canary: "a canary", BlueGreen: "a blue-green switch", ABTest: "an A/B test"}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from agent.report.model import Measurement
 from agent.report.numbers import fixed, measured, percent, words
-from policies.tasks import DEGRADATION
-
-_DEGRADATIONS = {DEGRADATION["binary"]: "AUC", DEGRADATION["multiclass"]: "accuracy"}
+from policies.tasks import COMPARED, DEGRADATION
 
 
 def shown(m: Measurement) -> tuple[str, str, str]:
     """Name, value, and what the value is held against. A degradation is told as the AUC won or lost."""
-    if m.name in _DEGRADATIONS:
-        return _DEGRADATIONS[m.name], *_against_champion(m)
-    if m.name == DEGRADATION["regression"]:
-        return "mean absolute error", *_error_against_champion(m)
+    if m.name in COMPARED:
+        told = _error_against_champion if m.name == DEGRADATION["regression"] else _against_champion
+        return COMPARED[m.name], *told(m)
     champion = f"champion {measured(m.name, m.champion_value)}" if m.champion_value is not None else ""
     limit = f"limit {measured(m.name, m.limit)}" if m.limit is not None else ""
     return words(m.name), measured(m.name, m.value), ", ".join(part for part in (champion, limit) if part)

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from policies.conditions import parse_condition
 from policies.declarations.base import Declared, Duration, parse_duration, show_duration
-from policies.tasks import DEGRADATION
+from policies.tasks import COMPARED
 
-MEASUREMENTS = ("error_rate", "p99_latency_ms", *DEGRADATION.values())
+MEASUREMENTS = ("error_rate", "p99_latency_ms", *COMPARED)
 
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -92,7 +92,7 @@ class Stage(Declared):
     @property
     def waits_for_labels(self) -> bool:
         """Whether its gate needs labels."""
-        return not self.measures.isdisjoint(DEGRADATION.values())
+        return not self.measures.isdisjoint(COMPARED)
 
 
 class Rollback(Declared):
@@ -108,6 +108,12 @@ class Canary(Declared):
     type: Literal["canary"]
     stages: list[Stage] = Field(min_length=1)
     rollback: Rollback = Rollback()
+
+    @property
+    def limited(self) -> list[str]:
+        """What its rollback conditions and the declared conditions of its gates are about."""
+        texts = [*self.rollback.conditions, *(text for stage in self.stages for text in stage.requires)]
+        return list(dict.fromkeys(each.name for text in texts for each in parse_condition(text).comparisons))
 
     @model_validator(mode="after")
     def _stages_rise_to_all(self) -> Canary:
@@ -143,6 +149,11 @@ class Shadow(Declared):
     duration: Duration
     comparison: ShadowComparison
     promotion_criteria: PromotionCriteria
+
+    @property
+    def compared(self) -> list[str]:
+        """What must be won on, then what is only told."""
+        return list(dict.fromkeys([*self.promotion_criteria.challenger_wins_on, *self.comparison.metrics]))
 
 
 class Environment(Declared):

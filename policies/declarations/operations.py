@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policies.declarations.base import Declared
 from policies.declarations.binding import Agent, Budget, ModelBinding, SystemsBlock
-from policies.declarations.deployment import DeploymentStrategy
+from policies.declarations.deployment import Canary, DeploymentStrategy, Shadow
 from policies.declarations.drift import (
     ConceptDrift,
     DataDrift,
@@ -22,7 +22,7 @@ from policies.declarations.serving import ServingInfra
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline
 from policies.errors import InputError
 from policies.metrics import MEASURED, direction_of
-from policies.tasks import METRICS_BY_TASK, metric_problem
+from policies.tasks import METRICS_BY_TASK, degradation_problem, metric_problem, shadow_problem
 
 Place = tuple[str | int, ...]
 
@@ -123,7 +123,7 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
             yield from _unfit_metric(("quality_gates", name, "metrics"), metric, operations, gate.model)
         task = _task(operations, gate.model)
         if gate.max_calibration_error is not None and task != "binary":
-            what = f"is of the probability of one class, and {gate.model} is a {task}: leave it out"
+            what = f"is of the probability of one class, and {gate.model} is a {task} model: leave it out"
             yield ("quality_gates", name, "max_calibration_error"), what
         if gate.model in operations.models and gate.segments:
             known = operations.models[gate.model].features.names
@@ -231,12 +231,23 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
         holdout = challenge.evaluation.dataset
         judged = next((each for each, binding in operations.models.items() if binding.holdout == holdout), "")
+        rollout = operations.deployment_strategies.get(strategy) if judged else None
+        for problem in _unfit_strategy(rollout, _task(operations, judged)):
+            yield (*at, "promotion", "deployment_strategy"), f"{strategy}: {problem}"
         for number, metric in enumerate(challenge.evaluation.metrics):
             place = (*at, "evaluation", "metrics", number)
             yield from _unfit_metric((*place, "name"), metric.name, operations, judged)
             good = direction_of(metric.name)
             if good is not None and metric.direction != good:
                 yield (*place, "direction"), f"{metric.name} improves when it is {good.value}, not {metric.direction}"
+
+
+def _unfit_strategy(declared: DeploymentStrategy | None, task: str) -> Iterator[str]:
+    """What a strategy measures that is not measured of models of this task."""
+    if isinstance(declared, Canary):
+        yield from filter(None, (degradation_problem(name, task) for name in declared.limited))
+    elif isinstance(declared, Shadow):
+        yield from filter(None, (shadow_problem(name, task) for name in declared.compared))
 
 
 def _task(operations: Operations, model: str) -> str:

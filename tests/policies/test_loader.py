@@ -79,7 +79,9 @@ def test_a_regression_is_not_judged_by_what_is_measured_of_two_classes() -> None
         "quality_gates.ChurnGate.max_calibration_error",
         "retraining_pipelines.ChurnRetrain.promotion.metric",
         "champion_challengers.ChurnChallenger.evaluation.metrics[0].name",
+        "champion_challengers.ChurnChallenger.promotion.deployment_strategy",
     } <= places
+    assert any("auc_degradation is not measured of a regression model; write mae_increase" in each for each in problems)
     assert any("'auc_roc' is no metric of a regression model; allowed: mae, rmse, r2" in each for each in problems)
 
 

@@ -27,7 +27,7 @@ from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, quote
-from tools.tasks.predicted import LABEL, SCORE, Predicted, class_names
+from tools.tasks.predicted import LABEL, SCORE, Predicted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,9 +257,8 @@ class Material:
     def as_recorded(self, rows: pa.Table) -> Predicted:
         """Rows of the predictions table (or a join with it) as what was said."""
         scores = np.asarray(rows.column(SCORE).to_numpy(), dtype=np.float64)
-        if self.binding.task != "multiclass":
-            return Predicted(scores)
-        return Predicted(scores, class_names(rows.column(LABEL).to_pandas()))
+        labels = rows.column(LABEL).to_pandas() if LABEL in rows.schema.names else None
+        return tasks.of(self.binding.task).recorded(scores, labels)
 
     def threshold(self, metric: str) -> float:
         """The score from which the champion flags a row, as recorded with it; 0.5 where `metric` needs none."""

@@ -16,11 +16,10 @@ import numpy.typing as npt
 from policies.declarations.binding import ModelBinding
 from tools import tasks
 from tools.deploy.comparison import Slices
-from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period
+from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period, flags
 from tools.deploy.ranking import Flags, Floats
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
-from tools.tasks.predicted import Predicted, class_names
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -191,7 +190,7 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
         WITH {_PAIRED.format(log=binding.prediction_log)},
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
-                   {task.as_outcome(quote(labels.value))} AS outcome
+                   {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         featured AS (
             SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
@@ -203,11 +202,9 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
         JOIN known k ON k.id = m.id AND k.scored_at = m.scored_at ORDER BY m."at", m.request_id
     """
     rows = systems.warehouse.query(sql, {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}).to_pandas()
-    outcomes = task.outcomes(rows["outcome"].to_numpy())
+    outcomes = task.outcomes(rows["outcome"].to_numpy(), labels.table)
     ours, theirs = (
-        task.weighed(
-            outcomes, Predicted(rows[side].to_numpy(np.float64), class_names(rows[f"{side}_label"].to_numpy()))
-        )
+        task.weighed(outcomes, task.recorded(rows[side].to_numpy(np.float64), rows[f"{side}_label"]))
         for side in ("challenger", "champion")
     )
-    return Pairs(theirs, ours, outcomes > 0.5 if task.ranked else np.ones(len(rows), dtype=np.bool_))
+    return Pairs(theirs, ours, flags(task, outcomes))

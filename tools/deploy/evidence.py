@@ -18,8 +18,7 @@ from tools.deploy.gates import Evidence
 from tools.deploy.ranking import UNLABELLED, Flags, Floats, Replayed, Served
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
-from tools.tasks import Task
-from tools.tasks.predicted import Predicted, class_names
+from tools.tasks import Outcomes, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +156,7 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, task: Task, peri
             WHERE {_OF_BOTH} AND score IS NOT NULL AND id IS NOT NULL),
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
-                   {task.as_outcome(quote(labels.value))} AS outcome
+                   {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         featured AS (
             SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time FROM {binding.table}
@@ -174,8 +173,9 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, task: Task, peri
     """
     params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    said = Predicted(_floats(frame["said_score"]), class_names(frame["said_label"].to_numpy()))
-    return frame.assign(answered=task.weighed(task.outcomes(frame["told_outcome"].to_numpy()), said))
+    said = task.recorded(_floats(frame["said_score"]), frame["said_label"])
+    outcomes = task.outcomes(frame["told_outcome"].to_numpy(), labels.table)
+    return frame.assign(told_outcome=outcomes, answered=task.weighed(outcomes, said))
 
 
 def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period: Period) -> pd.DataFrame:
@@ -195,7 +195,7 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period:
     sql = f"""
         WITH known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
-                   {task.as_outcome(quote(labels.value))} AS outcome
+                   {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", fresh)})
         SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS told_outcome, {chosen}
         FROM {binding.table} f JOIN known k ON k.id = CAST(f.{id_} AS VARCHAR) AND k.scored_at = f.{time}
@@ -205,7 +205,7 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period:
     """
     params = {"since": period.stages[0], "until": period.until, "trained": _trained_until(systems, binding, period)}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    return frame
+    return frame.assign(told_outcome=task.outcomes(frame["told_outcome"].to_numpy(), labels.table))
 
 
 def _trained_until(systems: Systems, binding: ModelBinding, period: Period) -> datetime:
@@ -223,7 +223,7 @@ def _served(rows: pd.DataFrame, task: Task, period: Period) -> Served:
         return UNLABELLED
     starts = np.array(period.stages, dtype="datetime64[us]")
     stage = np.searchsorted(starts, rows["asked_at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
-    return Served(_floats(rows["answered"]), _flags(task, rows["told_outcome"]), stage.astype(np.int64))
+    return Served(_floats(rows["answered"]), flags(task, rows["told_outcome"].to_numpy()), stage.astype(np.int64))
 
 
 def _replay(
@@ -237,14 +237,18 @@ def _replay(
 
     from tools.retrain.recipe import feature_frame, predict
 
-    label, outcomes = _flags(task, rows["told_outcome"]), task.outcomes(rows["told_outcome"].to_numpy())
+    outcomes = rows["told_outcome"].to_numpy()
+    label = flags(task, outcomes)
     if not task.support(outcomes).enough:
         unscored = np.zeros(len(label))
         return Replayed(champion=unscored, challenger=unscored, label=label)
     features = feature_frame(rows, binding.features)
 
     def scores(variant: str, version: str) -> Floats:
-        again = task.weighed(outcomes, predict(systems.registry.load(binding.registry_name, version), features, task))
+        said = predict(systems.registry.load(binding.registry_name, version), features, task)
+        if not tasks.sound(said):
+            raise ValueError(f"version {version} gives scores that are not numbers")
+        again = task.weighed(outcomes, said)
         answers = asked[asked["asked_variant"] == variant].set_index(["asked_id", "feature_time"])["answered"]
         answered = _floats(answers.reindex(pd.MultiIndex.from_frame(rows[["row_id", "row_time"]])))
         return np.where(np.isnan(answered), again, answered)
@@ -273,7 +277,6 @@ def _floats(column: pd.Series[Any]) -> Floats:
     return np.asarray(column.to_numpy(dtype=np.float64), dtype=np.float64)
 
 
-def _flags(task: Task, column: pd.Series[Any]) -> Flags:
-    if not task.ranked:
-        return np.ones(len(column), dtype=np.bool_)
-    return np.asarray(column.to_numpy(dtype=np.bool_), dtype=np.bool_)
+def flags(task: Task, outcomes: Outcomes) -> Flags:
+    """Which outcomes are positive; of losses, which rank nothing, every row."""
+    return np.asarray(outcomes > 0.5, dtype=np.bool_) if task.ranked else np.ones(len(outcomes), dtype=np.bool_)

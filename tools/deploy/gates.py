@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from policies.conditions import Bound, Comparison, Condition, parse_condition
 from policies.declarations.deployment import named_gate
 from policies.errors import InputError
-from policies.tasks import DEGRADATION
+from policies.tasks import COMPARED, DEGRADATION
 from tools.deploy import losses
 from tools.deploy.comparison import Slices, log_e_breach
 from tools.deploy.ranking import FEWEST_OF_A_CLASS, UNLABELLED, RankingEvidence, Replayed, Served, compare
@@ -26,17 +26,10 @@ SLOW_SHARE = 0.01
 """A 99th percentile is within its limit where at most this share of the answers is slower."""
 FEWEST_IN_STAGE = 100
 """Challenger requests a stage must have seen itself before its gate passes on the whole rollout's evidence."""
-DEFAULT_LIMITS = {"error_rate": 0.01, "p99_latency_ms": 300.0, **dict.fromkeys(DEGRADATION.values(), 0.05)}
+DEFAULT_LIMITS = {"error_rate": 0.01, "p99_latency_ms": 300.0, **dict.fromkeys(COMPARED, 0.05)}
 """Limits of a named gate's measurements where no rollback condition names one."""
 
 AUC_DEGRADATION = DEGRADATION["binary"]
-_TOLD = {
-    AUC_DEGRADATION: ("AUC", f"{FEWEST_OF_A_CLASS} of a class", ".3f"),
-    "accuracy_degradation": ("accuracy", f"{losses.FEWEST_ROWS}", ".3f"),
-    "mae_increase": ("mean absolute error", f"{losses.FEWEST_ROWS}", ".4g"),
-}
-"""Of what is measured of labels: what both versions have, what there may be too few of, and how it is written."""
-
 LOWEST_LOG = -700.0
 """exp(-700) is about the smallest double: evidence below it is stored as this."""
 
@@ -169,7 +162,8 @@ def rate(
 
 
 def _degradation(name: str, limit: float, found: RankingEvidence, evidence: Evidence, fail_alpha: float) -> Measurement:
-    title, short, digits = _TOLD[name]
+    title, digits = COMPARED[name], ".4g" if losses.RELATIVE.get(name) else ".3f"
+    short = f"{FEWEST_OF_A_CLASS} of a class" if name == AUC_DEGRADATION else f"{losses.FEWEST_ROWS}"
     best = found.replayed or found.served
     verdict = verdict_of(found.log_e_fail, found.log_e_pass, fail_alpha) if best else Verdict.INCONCLUSIVE
     rows = len(evidence.replayed.label) if evidence.replayed else len(evidence.challenger.label)

@@ -24,8 +24,6 @@ from tools.deploy.ranking import Difference, Floats, RankingEvidence, Replayed, 
 FEWEST_ROWS = 100
 RELATIVE = {"accuracy_degradation": False, "mae_increase": True}
 """By what is measured: whether the loss is told as a share of the champion's."""
-METRICS = {"accuracy_degradation": "accuracy", "mae_increase": "mae"}
-"""By what is measured: the metric that it is a change of."""
 
 
 def compare(

@@ -15,6 +15,7 @@ import numpy as np
 from policies.declarations.deployment import Shadow
 from policies.errors import InputError
 from policies.metrics import ALLOWED, Direction
+from policies.tasks import shadow_problem
 from tools import tasks
 from tools.deploy import losses
 from tools.deploy.comparison import log_e_breach
@@ -43,7 +44,6 @@ from tools.deploy.ranking import (
 from tools.deploy.rates import log_e_below, requests_to_pass
 from tools.deploy.rollout import Rollout, StageState
 from tools.deploy.verdicts import GateVerdict, Measurement, Verdict, worst
-from tools.tasks import Task
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -63,8 +63,8 @@ def plan(
     binding = systems.operations.model(model)
     if binding.prediction_log is None:
         raise InputError("name the table of the prediction log: prediction_log", where=f"models.{model}")
-    for name in _metrics(shadow):
-        _computed(name, tasks.of(binding.task), f"deployment_strategies.{strategy}")
+    for name in shadow.compared:
+        _computed(name, binding.task, f"deployment_strategies.{strategy}")
     stage = StageState(
         traffic_pct=0.0,
         duration=shadow.duration,
@@ -92,7 +92,7 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     if not systems.warehouse.exists(log) or "model_ms" not in systems.warehouse.columns(log):
         return GateVerdict(name="shadow", verdict=Verdict.INCONCLUSIVE, detail="no request was copied yet")
     period = Period(state.champion, state.version, (started,), now, variant="shadow")
-    wins, names = shadow.promotion_criteria.challenger_wins_on, _metrics(shadow)
+    wins, names = shadow.promotion_criteria.challenger_wins_on, shadow.compared
     alpha = FAIL_ALPHA / (len(set(wins) - {LATENCY}) + 2)
     errors, limit = of_requests(systems, state.model, period, ()).errors, DEFAULT_LIMITS["error_rate"]
     share = errors.k / errors.n if errors.n else None
@@ -112,20 +112,13 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     )
 
 
-def _metrics(shadow: Shadow) -> list[str]:
-    """What must be won on, then what is only told."""
-    return list(dict.fromkeys([*shadow.promotion_criteria.challenger_wins_on, *shadow.comparison.metrics]))
-
-
-def _computed(name: str, task: Task, where: str) -> None:
+def _computed(name: str, task: str, where: str) -> None:
     """Raises InputError unless the metric compares answers, or is the latency of the copies."""
     from tools.evaluate.metrics import metric
 
-    if not task.ranked:
-        allowed = (losses.METRICS[task.degradation], LATENCY)
-        if name not in allowed:
-            wanted = " or ".join(allowed)
-            raise InputError(f"{name} of a {task.name} model is not compared in a shadow: name {wanted}", where=where)
+    if (problem := shadow_problem(name, task)) is not None:
+        raise InputError(problem, where=where)
+    if task != "binary":
         return
     try:
         found = metric(name)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tools.tasks.predicted import Predicted
 
 _TIMED_ROWS = 24
+_UNSOUND = "it gives scores that are not numbers"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> Holdo
     found: pd.DataFrame = table.to_pandas().dropna(subset=[binding.target])
     found = found.sort_values([binding.time, binding.id], kind="stable", ignore_index=True)
     task = tasks.of(binding.task)
-    outcomes = task.outcomes(found[binding.target].to_numpy())
+    outcomes = task.outcomes(found[binding.target].to_numpy(), dataset)
     if not tasks.differ(outcomes):
         said = f"its {len(found):,} labelled rows are all {task.uniform}"
         raise InputError(f"{said}: nothing can be compared", where=dataset)
@@ -116,8 +117,14 @@ def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> Holdo
 
 def judge_champion(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
     """What the champion says. A champion that cannot score is an error: there is nothing to compare with."""
-    pipeline = systems.registry.load(version.name, version.version)
-    return _judged(version, pipeline, holdout, recipe.predict(pipeline, holdout.frame, holdout.task))
+    pipeline, where = systems.registry.load(version.name, version.version), f"champion, version {version.version}"
+    try:
+        said = recipe.predict(pipeline, holdout.frame, holdout.task)
+    except InputError as error:
+        raise InputError(error.message, where=where) from error
+    if not tasks.sound(said):
+        raise InputError(f"{_UNSOUND}: nothing can be compared with it", where=where)
+    return _judged(version, pipeline, holdout, said)
 
 
 def judge_challenger(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
@@ -127,17 +134,19 @@ def judge_challenger(systems: Systems, version: ModelVersion, holdout: HoldoutRo
     except GuardianError:
         raise
     except Exception as error:  # whatever a broken model raises is its failure, not ours
-        return Judged(version, None, holdout.task, failure=f"it fails to load: {type(error).__name__}: {error}")
+        return Judged(version, None, holdout.task, failure=f"it fails to load: {_reason(error)}")
     try:
         said = recipe.predict(pipeline, holdout.frame, holdout.task)
         recipe.predict(pipeline, holdout.frame.iloc[:1], holdout.task)  # as it is asked when it serves
     except Exception as error:
-        return Judged(
-            version, None, holdout.task, failure=f"it fails to score the holdout: {type(error).__name__}: {error}"
-        )
+        return Judged(version, None, holdout.task, failure=f"it fails to score the holdout: {_reason(error)}")
     if not tasks.sound(said):
-        return Judged(version, pipeline, holdout.task, failure="it gives scores that are not numbers")
+        return Judged(version, pipeline, holdout.task, failure=_UNSOUND)
     return _judged(version, pipeline, holdout, said)
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def _judged(version: ModelVersion, pipeline: Any, holdout: HoldoutRows, said: Predicted) -> Judged:

@@ -43,7 +43,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
     whole = len(found)
     found = found.iloc[sampling.thin(np.ones(whole), order.training.max_rows)].reset_index(drop=True)
     frame = recipe.feature_frame(found, binding.features)
-    outcomes = task.outcomes(found[binding.target].to_numpy())
+    outcomes = task.outcomes(found[binding.target].to_numpy(), binding.labels.table)
     cut = round(len(found) * (1 - _VALIDATION_SHARE))
     parameters = Hyperparameters(min_leaf_rows=max(1, min(Hyperparameters.min_leaf_rows, len(found) // 50)))
 

@@ -92,7 +92,7 @@ def read(
     key = f"hash(f.{quote(binding.id)}, f.{quote(binding.time)})"
     sql = f"""
         WITH s AS (SELECT unnest($days) AS day, unnest($shares) AS share)
-        SELECT {chosen}, s.share AS _share, {task.as_outcome(f"l.{quote(labels.value)}")} AS _outcome
+        SELECT {chosen}, s.share AS _share, l.{quote(labels.value)} AS _outcome
         FROM {binding.table} f
         JOIN s ON s.day = date_trunc('day', f.{quote(binding.time)})
         JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
@@ -109,7 +109,7 @@ def read(
         "as_of": as_of,
     }
     found: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    outcomes = task.outcomes(found["_outcome"].to_numpy())
+    outcomes = task.outcomes(found["_outcome"].to_numpy(), binding.labels.table)
     if not tasks.differ(outcomes):
         raise InputError(f"the {len(outcomes):,} labelled rows are all {task.uniform}", where=binding.labels.table)
     times = found[binding.time].to_numpy("datetime64[us]")

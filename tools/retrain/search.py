@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from policies.errors import InputError
+from tools import tasks
 from tools.retrain import recipe
 from tools.retrain.recipes import Recipe
 from tools.retrain.sampling import Rows
@@ -104,6 +105,8 @@ def attempt(task: Task, parameters: dict[str, Any], share: float = 1.0) -> Attem
         model = task.recipe.fit(parameters, task.train, max(1, round(task.fit_rows * share)), task.seed)
         foretold, outcomes = task.foretold, task.judged.outcomes
         said = recipe.predict(model, task.judged.frame, foretold)
+        if not tasks.sound(said):
+            return Attempt(error="its scores of the validation rows are not all numbers")
         judge = foretold.metric(task.objective)
         # By the threshold that the model will have: at 0.5 a rare class is never flagged, and F1 is 0 for every trial.
         value = judge(foretold.answers(outcomes, said, foretold.threshold(outcomes, said)))

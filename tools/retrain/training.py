@@ -220,7 +220,10 @@ def holdout_metrics(systems: Systems, model: str, trained: Trained) -> dict[str,
     table = datasets.table(systems, binding.holdout).dropna(subset=[binding.target])
     frame = recipe.feature_frame(table, binding.features)
     task = tasks.of(binding.task)
-    said, outcomes = recipe.predict(trained.pipeline, frame, task), task.outcomes(table[binding.target].to_numpy())
+    said, outcomes = (
+        recipe.predict(trained.pipeline, frame, task),
+        task.outcomes(table[binding.target].to_numpy(), binding.holdout),
+    )
     computed = tasks.measured(task, task.answers(outcomes, said, trained.threshold))
     return {f"holdout_{name}": value for name, value in computed.items() if np.isfinite(value)}
 

@@ -53,6 +53,8 @@ def compare(path: ScoringPath, original: ScoringPath, instances: Sequence[Values
         alone = path.score([path.encode(instances[0])])
     except Exception as error:
         return Parity(len(instances), float("nan"), 0, f"{type(error).__name__}: {error}")
+    if ours.shape != theirs.shape:
+        return Parity(len(instances), float("nan"), 0, f"answers of shape {ours.shape}, the pipeline's {theirs.shape}")
     # Of values larger than 1 relative to them, for a double holds so many digits; of probabilities nothing changes.
     apart = np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))
     most = max(float(np.max(apart)), float(np.max(np.abs(alone[0] - ours[0]) / np.maximum(1.0, np.abs(ours[0])))))

@@ -7,11 +7,11 @@ its name; a further one is a module with the methods of `Task`, a line in TASKS,
 from tools.tasks.binary import Binary
 from tools.tasks.multiclass import Multiclass
 from tools.tasks.regression import Regression
-from tools.tasks.task import Answer, Answers, Outcomes, Reading, Support, Task, differ, measured, sound
+from tools.tasks.task import Answer, Answers, Outcomes, Reading, Support, Task, differ, known_outcomes, measured, sound
 
 __all__ = [
-    "BINARY", "TASKS", "Answer", "Answers", "Outcomes", "Reading", "Support", "Task", "differ", "measured", "of",
-    "sound",
+    "BINARY", "TASKS", "Answer", "Answers", "Outcomes", "Reading", "Support", "Task", "differ",
+    "known_outcomes", "measured", "of", "sound",
 ]  # fmt: skip
 
 BINARY: Task = Binary()

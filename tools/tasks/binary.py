@@ -12,7 +12,7 @@ from policies.errors import InputError
 from policies.tasks import DEGRADATION
 from tools.evaluate.metrics import METRICS, Floats, Metric, Scored, best_f1_threshold, metric
 from tools.tasks.predicted import Predicted
-from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support
+from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support, finite
 
 LABEL_AT = 0.5
 """Served scores from here on get label 1."""
@@ -29,13 +29,13 @@ class Binary:
     degradation = DEGRADATION["binary"]
     uniform = "of one class"
 
-    def as_outcome(self, column: str) -> str:
-        """0.0 or 1.0, of booleans too."""
-        return f"CAST({column} AS DOUBLE)"
-
-    def outcomes(self, values: Any) -> Outcomes:
-        """As float64."""
-        return np.asarray(values, dtype=np.float64)
+    def outcomes(self, values: Any, where: str = "labels") -> Outcomes:
+        """As float64; others than 0 and 1 are none."""
+        found = finite(values, where)
+        odd = found[(found != 0.0) & (found != 1.0)]
+        if len(odd):
+            raise InputError(f"holds {odd[0]:g}; the outcomes of a binary model are 0 and 1", where)
+        return found
 
     def support(self, outcomes: Outcomes) -> Support:
         """20 rows of either class are needed."""
@@ -66,6 +66,10 @@ class Binary:
     def predict(self, model: Any, rows: Any) -> Predicted:
         """The probability of 1."""
         return Predicted(self.raw(model, rows))
+
+    def recorded(self, scores: Floats, labels: Any) -> Predicted:
+        """The scores."""
+        return Predicted(scores)
 
     def numbers(self, said: Predicted) -> list[float]:
         """The scores."""

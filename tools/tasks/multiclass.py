@@ -28,11 +28,7 @@ class Multiclass:
     degradation = DEGRADATION["multiclass"]
     uniform = "of one class"
 
-    def as_outcome(self, column: str) -> str:
-        """As it is: `class_names` makes 1, 1.0 and "1" one class, a cast would not."""
-        return column
-
-    def outcomes(self, values: Any) -> Outcomes:
+    def outcomes(self, values: Any, where: str = "labels") -> Outcomes:
         """As names."""
         return class_names(values)
 
@@ -71,6 +67,10 @@ class Multiclass:
         return Predicted(
             probabilities[np.arange(len(best)), best], classes[best], probabilities, tuple(classes.tolist())
         )
+
+    def recorded(self, scores: Floats, labels: Any) -> Predicted:
+        """The classes foretold and their probabilities."""
+        return Predicted(scores, class_names(labels))
 
     def numbers(self, said: Predicted) -> list[float]:
         """Every probability, row by row."""

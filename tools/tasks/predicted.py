@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.errors import InputError
-
 Floats = NDArray[np.float64]
 SCORE = "score"
 LABEL = "label"
@@ -66,31 +64,6 @@ class Predicted:
             return Predicted(
                 stored["scores"], stored.get("labels"), stored.get("probabilities"), tuple(stored["classes"].tolist())
             )
-
-
-def outcomes_of(values: Any, task: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Outcomes as numbers (or of several classes as names), and which of a column's values are null.
-
-    Raises InputError for outcomes of another kind than the task's.
-    """
-    import pandas as pd
-
-    series = pd.Series(values)
-    if task == "multiclass":
-        missing = series.isna().to_numpy(dtype=bool)
-        return class_names(series[~missing].to_numpy()), missing
-    try:
-        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise InputError(f"holds values that are no numbers, say {series.iloc[0]!r}", where="labels") from None
-    missing = np.isnan(numbers)
-    numbers = numbers[~missing]
-    if np.isinf(numbers).any():
-        raise InputError("holds infinite values; an outcome is a finite number", where="labels")
-    if task == "binary" and not np.isin(numbers, (0.0, 1.0)).all():
-        odd = float(numbers[~np.isin(numbers, (0.0, 1.0))][0])
-        raise InputError(f"holds {odd:g}; the outcomes of a binary model are 0 and 1", where="labels")
-    return numbers, missing
 
 
 def class_names(values: Any) -> Names:

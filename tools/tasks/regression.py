@@ -13,7 +13,7 @@ from policies.tasks import DEGRADATION
 from tools.evaluate.metrics import METRICS, Floats, Metric, Scored
 from tools.evaluate.metrics import metric as any_metric
 from tools.tasks.predicted import Predicted
-from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support, mean_interval, no_metric
+from tools.tasks.task import FEWEST_OF_A_KIND, Answer, Outcomes, Reading, Support, finite, mean_interval, no_metric
 
 
 class Regression:
@@ -27,16 +27,9 @@ class Regression:
     degradation = DEGRADATION["regression"]
     uniform = "of one value"
 
-    def as_outcome(self, column: str) -> str:
-        """As a double."""
-        return f"CAST({column} AS DOUBLE)"
-
-    def outcomes(self, values: Any) -> Outcomes:
+    def outcomes(self, values: Any, where: str = "labels") -> Outcomes:
         """As float64; an infinite one is none."""
-        found = np.asarray(values, dtype=np.float64)
-        if np.isinf(found).any():
-            raise InputError("holds infinite values; an outcome is a finite number", where="labels")
-        return found
+        return finite(values, where)
 
     def support(self, outcomes: Outcomes) -> Support:
         """20 rows are needed."""
@@ -70,6 +63,10 @@ class Regression:
     def predict(self, model: Any, rows: Any) -> Predicted:
         """The values."""
         return Predicted(self.raw(model, rows))
+
+    def recorded(self, scores: Floats, labels: Any) -> Predicted:
+        """The values."""
+        return Predicted(scores)
 
     def numbers(self, said: Predicted) -> list[float]:
         """The values."""

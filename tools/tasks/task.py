@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.errors import InputError
 from tools.evaluate.metrics import Direction, Floats, Metric
 
 if TYPE_CHECKING:
@@ -89,12 +90,8 @@ class Task(Protocol):
     uniform: str
     """What outcomes are called that do not differ: `of one class`."""
 
-    def as_outcome(self, column: str) -> str:
-        """SQL of a label column's values, as `outcomes` takes them."""
-        ...
-
-    def outcomes(self, values: Any) -> Outcomes:
-        """A column of labels (none of them null) as outcomes. Raises InputError for what is none."""
+    def outcomes(self, values: Any, where: str = "labels") -> Outcomes:
+        """A column of labels (none of them null) as outcomes. Raises InputError for what is none, found in `where`."""
         ...
 
     def support(self, outcomes: Outcomes) -> Support:
@@ -119,6 +116,10 @@ class Task(Protocol):
 
     def predict(self, model: Any, rows: Any) -> Predicted:
         """What a fitted scikit-learn model says of a frame of its features. Raises InputError for another task's."""
+        ...
+
+    def recorded(self, scores: Floats, labels: Any) -> Predicted:
+        """What a table or log of predictions has of it: its `score` and, of several classes, its `label`."""
         ...
 
     def numbers(self, said: Predicted) -> list[float]:
@@ -177,6 +178,40 @@ class Task(Protocol):
         ...
 
 
+def known_outcomes(task: Task, values: Any) -> tuple[Outcomes, NDArray[np.bool_]]:
+    """The outcomes in a column of labels, and which of its values are null or NaN, and so none.
+
+    Raises InputError for outcomes of another kind than the task's.
+    """
+    import pandas as pd
+
+    series = pd.Series(values)
+    missing = series.isna().to_numpy(dtype=bool)
+    return task.outcomes(series[~missing].to_numpy()), missing
+
+
+def finite(values: Any, where: str) -> Floats:
+    """Outcomes that are numbers as float64. Raises InputError for what is no finite number."""
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"holds {_odd(values)!r}; an outcome is a finite number", where=where) from None
+    if np.isinf(numbers).any():
+        raise InputError("holds infinite values; an outcome is a finite number", where=where)
+    if np.isnan(numbers).any():
+        raise InputError("holds NaN; an outcome that is not known is null", where=where)
+    return numbers
+
+
+def _odd(values: Any) -> Any:
+    for value in values:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return value
+    raise AssertionError("all of them are numbers")
+
+
 def differ(outcomes: Outcomes) -> bool:
     """Whether there is more than one value among them."""
     return bool(len(outcomes)) and bool((outcomes != outcomes[0]).any())
@@ -217,6 +252,8 @@ __all__ = [
     "Support",
     "Task",
     "differ",
+    "finite",
+    "known_outcomes",
     "mean_interval",
     "measured",
     "no_metric",

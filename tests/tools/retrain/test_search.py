@@ -124,6 +124,15 @@ class _Fragile(BuiltIn):
         return super().fit(parameters, rows, cap, seed)
 
 
+class _Endless(BuiltIn):
+    """Its models' probabilities are not numbers."""
+
+    def fit(self, parameters: Any, rows: Any, cap: int, seed: int) -> Any:
+        fitted = super().fit(parameters, rows, cap, seed)
+        fitted[-1]._baseline_prediction = np.full_like(fitted[-1]._baseline_prediction, np.nan)
+        return fitted
+
+
 class _Hopeless(BuiltIn):
     """Always fails."""
 
@@ -142,3 +151,11 @@ def test_a_trial_that_fails_is_one_trial_the_fewer() -> None:
     hopeless = replace(small, recipe=_Hopeless(small.recipe.features, small.recipe.base))
     with pytest.raises(InputError, match="ZeroDivisionError: never"):
         search(hopeless, Threads(), trials=4, max_seconds=600)
+
+
+def test_a_model_whose_scores_are_not_numbers_is_not_chosen() -> None:
+    small = _small()
+    assert isinstance(small.recipe, BuiltIn)
+    endless = replace(small, recipe=_Endless(small.recipe.features, small.recipe.base))
+    with pytest.raises(InputError, match="its scores of the validation rows are not all numbers"):
+        search(endless, Threads(), trials=2, max_seconds=600)

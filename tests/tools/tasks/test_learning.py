@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from policies.errors import InputError
@@ -98,6 +99,65 @@ def test_a_challenger_of_another_task_fails(world: TaskWorld, judged: EvaluateRe
         assert "it fails to score the holdout" in result.next
     finally:
         registry.set_alias("parcels", "challenger", "2")
+
+
+def test_a_champion_that_says_no_numbers_is_an_error(world: TaskWorld, judged: EvaluateResult) -> None:
+    """There is nothing to compare a challenger with: no verdict, and one line that says so."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    rows = world.rows(40)
+    numbers = make_column_transformer(("passthrough", ["weight", "distance"]))
+    model = LogisticRegression(max_iter=500) if world.task == "multiclass" else LinearRegression()
+    broken = make_pipeline(numbers, model).fit(rows[["weight", "distance", "region"]], rows["outcome"])
+    broken[-1].intercept_ = broken[-1].intercept_ + np.nan
+    registry = world.systems.registry
+    example = rows[["weight", "distance", "region"]].head()
+    made = registry.register("parcels", broken, example=example, params={}, metrics={}, tags={}, artifacts={})
+    registry.set_alias("parcels", "champion", made.version)
+    try:
+        with pytest.raises(
+            InputError, match=f"^champion, version {made.version}: it gives scores that are not numbers"
+        ):
+            EVALUATE.run(world.systems, EVALUATE.arguments(challenge=CHALLENGE))
+    finally:
+        registry.set_alias("parcels", "champion", "1")
+
+
+def test_a_champion_of_another_task_is_an_error(world: TaskWorld, judged: EvaluateResult) -> None:
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    rows = world.rows(40)[["weight", "distance"]]
+    wrong = LinearRegression() if world.task == "multiclass" else LogisticRegression()
+    wrong.fit(rows, rows["weight"] > 0)
+    registry = world.systems.registry
+    made = registry.register("parcels", wrong, example=rows.head(), params={}, metrics={}, tags={}, artifacts={})
+    registry.set_alias("parcels", "champion", made.version)
+    try:
+        with pytest.raises(InputError, match=f"^champion, version {made.version}: the model (gives no|foretells)"):
+            EVALUATE.run(world.systems, EVALUATE.arguments(challenge=CHALLENGE))
+    finally:
+        registry.set_alias("parcels", "champion", "1")
+
+
+def test_a_class_that_nobody_learned_and_one_that_is_gone(world: TaskWorld, judged: EvaluateResult) -> None:
+    """A holdout with a class of its own, and without one of the classes learned: both are judged, in numbers."""
+    if world.task != "multiclass":
+        pytest.skip("numbers have no classes")
+    warehouse = world.systems.warehouse
+    sound = warehouse.read("parcels_holdout")
+    rows = sound.to_pandas()
+    strange = rows["outcome"].where(np.arange(len(rows)) % 10 > 0, "rail")
+    try:
+        for outcome in (strange, rows["outcome"].replace("sea", "road")):
+            world._append("parcels_holdout", rows.assign(outcome=outcome), "latest")
+            result = EVALUATE.run(world.systems, EVALUATE.arguments(challenge=CHALLENGE))
+            assert isinstance(result, EvaluateResult)
+            assert result.verdict == "challenger_wins"
+            assert np.isfinite(list(result.challenger.metrics.values())).all()
+    finally:
+        warehouse.append("parcels_holdout", sound, "latest")
 
 
 def test_a_segment_that_got_worse_is_found(world: TaskWorld, judged: EvaluateResult) -> None:

@@ -127,6 +127,19 @@ def test_every_path_says_what_the_pipeline_says(case: str) -> None:
         assert (task.decided(told) == task.decided(wanted)).all()
 
 
+def test_two_classes_may_be_declared_as_several() -> None:
+    """The ONNX path says one number a row of two classes, and several classes are answered: it is not taken."""
+    frame, outcomes = _data("multiclass")
+    model = _other("multiclass", LogisticRegression()).fit(frame, np.where(outcomes == "sea", "sea", "land"))
+    scorer = build_scorer(model, SCHEMA, "1", tasks.of("multiclass"))
+    assert scorer.path_name == "array"
+    assert "answers of shape" in (scorer.why_not_onnx or "")
+    row = scorer.encode(scorer.schema.read({"weight": 0.5, "distance": 0.0, "region": "north"}))
+    (answer,) = scorer.score([row])
+    assert isinstance(answer, dict)
+    assert list(answer) == ["land", "sea"]
+
+
 def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     clean = frame.astype(object).where(frame.notna(), None)
     rows: list[dict[str, Any]] = clean.to_dict("records")  # type: ignore[assignment]

@@ -84,5 +84,5 @@ def test_what_is_not_compared_is_refused_in_one_line(task: str, wanted: str, tmp
     finally:
         world.systems.close()
     assert refused.value.message == (
-        f"auc_roc of a {task} model is not compared in a shadow: name {wanted} or latency_p99"
+        f"auc_roc of a {task} model is not compared in a shadow; write {wanted} or latency_p99"
     )

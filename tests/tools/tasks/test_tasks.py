@@ -136,9 +136,28 @@ def test_a_model_of_another_task_is_refused() -> None:
     assert tasks.of("multiclass").predict(three, rows).classes == ("0", "1", "2")
 
 
-def test_infinite_values_are_no_outcomes() -> None:
-    with pytest.raises(InputError, match="infinite"):
-        tasks.of("regression").outcomes([1.0, np.inf])
+@pytest.mark.parametrize(
+    ("task", "values", "told"),
+    [
+        ("regression", [1.0, np.inf], "loans: holds infinite values; an outcome is a finite number"),
+        ("regression", [1.0, np.nan], "loans: holds NaN; an outcome that is not known is null"),
+        ("regression", ["1.5", "much"], "loans: holds 'much'; an outcome is a finite number"),
+        ("binary", ["yes", "no"], "loans: holds 'yes'; an outcome is a finite number"),
+        ("binary", [0, 1, 2], "loans: holds 2; the outcomes of a binary model are 0 and 1"),
+    ],
+)
+def test_what_is_no_outcome_is_told_in_one_line(task: str, values: list[object], told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        tasks.of(task).outcomes(np.array(values, dtype=object), "loans")
+    assert str(refused.value) == told
+
+
+def test_labels_are_read_as_they_come() -> None:
+    assert tasks.of("binary").outcomes(np.array([True, False], dtype=object)).tolist() == [1.0, 0.0]
+    assert tasks.of("regression").outcomes(np.array(["1.5", "-2"])).tolist() == [1.5, -2.0]
+    assert tasks.of("multiclass").outcomes(np.array([1, 2.0, "2"], dtype=object)).tolist() == ["1", "2", "2"]
+    outcomes, missing = tasks.known_outcomes(tasks.of("binary"), [1, None, 0, np.nan])
+    assert (outcomes.tolist(), missing.tolist()) == ([1.0, 0.0], [False, True, False, True])
 
 
 def test_a_rare_class_does_not_block_for_ever_and_one_class_alone_says_nothing() -> None:
