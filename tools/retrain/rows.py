@@ -120,7 +120,8 @@ def read(
         stands_for=1 / found["_share"].to_numpy(np.float64),
     )
     known_by = keys(found[binding.id], found[binding.time])
-    return TrainingRows(rows, times, known_by, int(days["labelled"].sum()), digest(found))
+    of_values = digest(found.assign(_outcome=outcomes))
+    return TrainingRows(rows, times, known_by, int(days["labelled"].sum()), of_values)
 
 
 def _shares(days: pd.DataFrame, end: datetime, max_rows: int) -> Floats:
