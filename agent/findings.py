@@ -61,7 +61,7 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
                     severity=reading["severity"],
                     value=reading.get("value"),
                     threshold=reading.get("target"),
-                    detail=clean(reading.get("detail") or f"changed by {reading.get('change_pct')}%"),
+                    detail=clean(reading.get("detail") or _changed(reading.get("change_pct"))),
                 )
             elif reading.get("value") is None:
                 yield Finding(
@@ -80,6 +80,10 @@ def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator
             )
     for failure in measured["failures"]:
         yield Finding(kind="failure", subject=failure.split(":")[0], severity=Severity.warning, detail=clean(failure))
+
+
+def _changed(percent: float | None) -> str:
+    return "" if percent is None else f"changed by {percent:+.1f}%"
 
 
 def _unjudged(monitor: str, report: Mapping[str, Any]) -> Finding:

@@ -46,6 +46,7 @@ def check_drift(
 ) -> None:
     """Runs a drift monitor now: all its checks against the baseline, each with its numbers."""
     from tools.check_drift.explain import explain as explained
+    from tools.check_drift.result import Unjudged, told
     from tools.check_drift.tool import TOOL
 
     session: Session = context.obj
@@ -54,8 +55,10 @@ def check_drift(
     if explain:
         session.emit(explained(session.systems, monitor, at, dialect), lambda found: ";\n\n".join(found.queries) + ";")
         return
-    arguments = TOOL.arguments(monitor=monitor, at=at)
-    session.emit(TOOL.run(session.systems, arguments), render.drift)
+    report = told(TOOL.run(session.systems, TOOL.arguments(monitor=monitor, at=at)))
+    session.emit(report, render.drift)
+    if isinstance(report, Unjudged):
+        raise typer.Exit(report.exit_code)
 
 
 def evaluate(context: typer.Context, challenge: Annotated[str, typer.Argument(metavar="CHALLENGE")]) -> None:

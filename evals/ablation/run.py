@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.ablation.result import AblationResult, AblationRun, Money
+from evals.pool import pool_of, scratch_folder
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -27,12 +25,9 @@ def run_ablation(
     started = time.monotonic()
     seeds = range(FIRST_SEED, FIRST_SEED + runs)
     tasks = [(seed, who) for seed in seeds for who in (planner, None)]
-    context = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory(prefix="guardian-ablation-", ignore_cleanup_errors=True) as scratch,
-        ProcessPoolExecutor(min(workers or os.cpu_count() or 1, len(tasks)), mp_context=context) as pool,
-    ):
-        played = [pool.submit(_run, Path(scratch), seed, who, customers) for seed, who in tasks]
+    count = min(workers or os.cpu_count() or 1, len(tasks))
+    with scratch_folder("guardian-ablation-") as scratch, pool_of(count, scratch) as pool:
+        played = [pool.submit(_run, scratch, seed, who, customers) for seed, who in tasks]
         done = []
         for (seed, who), each in zip(tasks, played, strict=True):
             done.append(each.result())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evals.suite.mutants import Mutant, in_force, mutants
 from evals.suite.reading import load_all
-from evals.suite.run import Task, build_shop, play_task, pool_of, scratch_folder
+from evals.suite.run import Task, build_shop, play_task, stage
 
 Play = tuple[str, str]
 """A scenario and the planner that plays it."""
@@ -35,6 +35,17 @@ TOUCHED: Mapping[str, Sequence[Play]] = {
     "one_run_at_a_time": [("tie", "runbook")],
     "may_decide": [("approved", "runbook")],
     "still_holds": [("approved", "runbook")],
+    "observed": [("warehouse_down", "runbook"), ("reminded", "runbook")],
+    "listed": [("three_models", "runbook")],
+    "may_use_strategy": [("high_risk", "runbook")],
+    "_objections": [
+        ("high_risk", "runbook"),
+        ("canary_unguarded", "runbook"),
+        ("blue_green_unhealthy", "runbook"),
+        ("shadow_slower", "runbook"),
+        ("ab_inconclusive", "runbook"),
+    ],
+    "_of_canary": [("canary_fails", "runbook"), ("canary_unguarded", "runbook")],
 }
 """What plays against which rule; the cheapest that can tell."""
 
@@ -61,8 +72,34 @@ OUTLIVE: Mapping[tuple[str, str], str] = {
         "may_decide",
         "', '.join(approvers) or 'nobody' → ', '.join(approvers) and 'nobody'",
     ): "only the words to somebody who may not decide",
+    (
+        "observed",
+        "now - (standing.resolved_at or standing.called_at) >= quiet → "
+        "now - (standing.resolved_at or standing.called_at) < quiet",
+    ): "an incident that ends and comes back: what is broken in a scenario stays broken",
+    (
+        "observed",
+        "standing.resolved_at or standing.called_at → standing.resolved_at and standing.called_at",
+    ): "an incident that ends and comes back: what is broken in a scenario stays broken",
+    (
+        "observed",
+        "Change.reopened if standing.status is AlertStatus.resolved else Change.repeated → "
+        "Change.repeated if standing.status is AlertStatus.resolved else Change.reopened",
+    ): "calls nobody either way: only how a message is edited, which no end shows",
+    (
+        "observed",
+        "standing.status is AlertStatus.resolved → standing.status is not AlertStatus.resolved",
+    ): "at the last line: calls nobody either way; at the first one it is killed",
+    (
+        "_objections",
+        "', '.join(binding.outcomes) or 'none are declared' → ', '.join(binding.outcomes) and 'none are declared'",
+    ): "only the words of a refusal",
+    (
+        "_of_canary",
+        "'auc_degradation' in stage.measures → 'auc_degradation' not in stage.measures",
+    ): "a model of which no label ever arrived has no champion in the shop",
 }
-"""Mutants that no scenario can tell from the rule, by function and change, and why; `tests/policies/` kills them."""
+"""Mutants that no scenario can tell from the rule, by function and change, and why; unit tests kill them."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -75,7 +112,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = [each for each in mutants() if not given.rule or each.function in given.rule]
     untouched = [each for each in chosen if each.function not in TOUCHED]
     played = [each for each in chosen if each.function in TOUCHED]
-    with scratch_folder() as scratch, pool_of(given.workers) as pool:
+    with stage(given.workers) as (scratch, pool):
         pool.submit(build_shop, scratch / "shop").result()
         plays = {play for each in played for play in TOUCHED[each.function]}
         sound = {play: pool.submit(_failures, None, play, scratch) for play in sorted(plays)}

@@ -42,7 +42,7 @@ def counterfactual(
 
     session: Session = context.obj
     systems, declared = session.systems, load(other)
-    rows = [row for kind in (Kind.drift_report, Kind.evaluation) for row in systems.store.list(kind)]
+    rows = [row for kind in (Kind.drift_report, Kind.evaluation, Kind.run) for row in systems.store.list(kind)]
     was, would = decisions(rows, systems.operations), {each.evidence: each for each in decisions(rows, declared)}
     differences = [
         Difference(

@@ -1,7 +1,8 @@
 """What recorded evidence leads to under given declarations: pure functions from stored rows to decisions.
 
-Only thresholds, cooldowns, margins and gates are asked again, over the numbers that were measured. What a decision
-would have changed in the world (a model that was not trained, a week of other traffic) was never measured.
+Only thresholds, cooldowns, margins and gates are asked again, over the numbers that were measured. What held a night's
+retraining back besides (a rollout that ran, nothing to learn yet) holds it back here too. What a decision would have
+changed in the world (a model that was not trained, a week of other traffic) was never measured.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from evals.counterfactual.circumstances import held_back
 from policies.conditions import parse_bound
 from policies.declarations import Operations, Severity, worst
 from policies.declarations.drift import DriftMonitor, DriftType
@@ -39,14 +41,15 @@ class Decision(BaseModel):
 
 
 def decisions(rows: Sequence[Evidence], operations: Operations) -> list[Decision]:
-    """The decisions that drift reports and evaluations lead to, in order of time."""
+    """The decisions that drift reports and evaluations lead to, in order of time; runs say what held them back."""
     started: dict[str, datetime] = {}
+    held = held_back(rows)
     found = []
     for row in sorted(rows, key=lambda each: (each.created_at, each.id)):
         if row.model not in operations.models:
             continue
         if row.kind is Kind.drift_report and row.body.get("monitor") in operations.drift_monitors:
-            found.append(_on_report(row, operations, started))
+            found.append(_on_report(row, operations, started, held.get(row.id)))
         elif row.kind is Kind.evaluation and "interval" not in row.body:
             continue  # it came to no end
         elif row.kind is Kind.evaluation and row.body.get("challenge") in operations.champion_challengers:
@@ -54,7 +57,9 @@ def decisions(rows: Sequence[Evidence], operations: Operations) -> list[Decision
     return found
 
 
-def _on_report(row: Evidence, operations: Operations, started: dict[str, datetime]) -> Decision:
+def _on_report(
+    row: Evidence, operations: Operations, started: dict[str, datetime], held: tuple[str, str] | None
+) -> Decision:
     """Whether the drift found starts a retraining, given those that these declarations started before."""
     monitor = operations.drift_monitors[row.body["monitor"]]
     checks = [_regraded(Check.model_validate(each), monitor) for each in row.body.get("checks", ())]
@@ -77,6 +82,8 @@ def _on_report(row: Evidence, operations: Operations, started: dict[str, datetim
     fired = drift_detected(trigger, seen)
     if isinstance(fired, Refused):
         return decided("told people", str(fired))
+    if held is not None:
+        return decided(f"no retraining ({held[0]})", held[1])
     cooldown = timedelta(hours=trigger.cooldown_hours)
     for policy in (pipeline_is_sound(broken), cooldown_over(started.get(name), cooldown, row.created_at)):
         if not policy.allowed:

@@ -5,13 +5,15 @@ No header of a request is kept, so no key can be; of a response only those are t
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.planners.profiles import Flavour
 from policies.errors import InputError
 
 
@@ -23,20 +25,23 @@ class Header(BaseModel):
     how: Literal["recorded", "scripted"]
     model: str
     endpoint: str
-    flavour: str
+    flavour: Flavour
     prompt: str
     made_on: date
 
 
 class Exchange(BaseModel):
-    """One request and its answer; `request` and `response` are the bodies' text as they went over the wire."""
+    """One request and its answer; `request` and `response` are the bodies' text as they went over the wire.
+
+    Without an answer (the connection broke, or took too long) `status` is None, and `response` says why.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
     path: str
     request: str
-    status: int
+    status: int | None = Field(ge=100, le=599)
     headers: dict[str, str] = {}
     response: str
 
@@ -53,22 +58,39 @@ class Recording(BaseModel):
     def read(cls, path: Path) -> Recording:
         """The recording in a file. Raises InputError where there is none or a line is no exchange."""
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            header = Header.model_validate_json(lines[0])
-            return cls(header=header, exchanges=[Exchange.model_validate_json(line) for line in lines[1:]])
-        except (OSError, IndexError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is empty"
+            head, *rest = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise InputError(f"no recording: {why}; make one with guardian eval --record", where=str(path)) from None
-        except ValidationError as error:
-            raise InputError(f"is no recording: {error.errors()[0]['msg']}", where=str(path)) from None
+        if not head:
+            raise InputError("no recording: it is empty; make one with guardian eval --record", where=str(path))
+        header = _line(Header, head, path, 1)
+        exchanges = [_line(Exchange, each, path, number) for number, each in enumerate(rest, start=2)]
+        return cls(header=header, exchanges=exchanges)
 
     def write(self, path: Path) -> None:
-        """Puts the recording in place, whole."""
-        partial = path.with_suffix(".partial")
-        partial.write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
-        partial.replace(path)
+        """Puts the recording in place, whole. Raises InputError where that cannot be done."""
+        try:
+            with tempfile.TemporaryDirectory(prefix=".recording-", dir=path.parent) as scratch:
+                partial = Path(scratch) / path.name
+                partial.write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
+                partial.replace(path)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from None
 
     def _lines(self) -> Iterator[str]:
         yield self.header.model_dump_json()
         for each in self.exchanges:
             yield each.model_dump_json()
+
+
+Line = TypeVar("Line", bound=BaseModel)
+
+
+def _line(kind: type[Line], text: str, path: Path, number: int) -> Line:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        raise InputError(f"is no recording: {place}{first['msg']}", where=f"{path}:{number}") from None

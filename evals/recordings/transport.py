@@ -26,22 +26,31 @@ class Recorder(httpx2.BaseTransport):
         self.exchanges: list[Exchange] = []
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The endpoint's own answer."""
+        """The endpoint's own answer. Raises its own errors, which are kept too."""
         body = request.read().decode()
-        response = self._inner.handle_request(request)
-        text = response.read().decode()
+        try:
+            response = self._inner.handle_request(request)
+            response.read()
+        except httpx2.TransportError as error:
+            self._keep(request, body, None, {}, f"{type(error).__name__}: {error}")
+            raise
         headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        self._keep(request, body, response.status_code, headers, response.text)
+        return httpx2.Response(response.status_code, headers=headers, text=response.text, request=request)
+
+    def _keep(
+        self, request: httpx2.Request, body: str, status: int | None, headers: dict[str, str], response: str
+    ) -> None:
         self.exchanges.append(
             Exchange(
                 method=request.method,
                 path=request.url.path,
                 request=redact(body),
-                status=response.status_code,
+                status=status,
                 headers=headers,
-                response=redact(text),
+                response=redact(response),
             )
         )
-        return httpx2.Response(response.status_code, headers=headers, text=text, request=request)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -65,24 +74,25 @@ class Replay(httpx2.BaseTransport):
         return [f"{left} of {len(self._exchanges)} recorded answers were not asked for"] if left else []
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The recorded answer. Raises InputError with a diff where the request is not the recorded one."""
+        """The recorded answer. Raises InputError with a diff where the request is not the recorded one, ConnectError
+        where the recorded one got no answer."""
         if self._fault is None:
             self._fault = self._difference(request)
         if self._fault is not None:
             raise InputError(self._fault, where="recording")
         exchange = self._exchanges[self._asked]
         self._asked += 1
+        if exchange.status is None:
+            raise httpx2.ConnectError(exchange.response, request=request)
         return httpx2.Response(exchange.status, headers=exchange.headers, text=exchange.response, request=request)
 
     def _difference(self, request: httpx2.Request) -> str | None:
         if self._asked >= len(self._exchanges):
             return f"request {self._asked + 1} was never recorded: the recording ends after {self._asked}"
         recorded = self._exchanges[self._asked]
-        if (request.method, request.url.path.rpartition("/v1")[2]) != (
-            recorded.method,
-            recorded.path.rpartition("/v1")[2],
-        ):
-            return f"request {self._asked + 1} goes to {request.url.path}, recorded was {recorded.path}"
+        if (request.method, _api(request.url.path)) != (recorded.method, _api(recorded.path)):
+            asked = f"{request.method} {request.url.path}"
+            return f"request {self._asked + 1} is {asked}, recorded was {recorded.method} {recorded.path}"
         asked = redact(request.read().decode())
         if asked == recorded.request:
             return None
@@ -104,6 +114,11 @@ def difference(recorded: str, asked: str, most_lines: int = 40) -> str:
     )
     cut = [f"… {len(lines) - most_lines} more lines"] if len(lines) > most_lines else []
     return "\n".join([*lines[:most_lines], *cut])
+
+
+def _api(path: str) -> str:
+    """What a path asks for, wherever the endpoint has its API: under /v1, /openai, or at its root."""
+    return next((api for api in ("/chat/completions", "/responses") if path.endswith(api)), path)
 
 
 def _lines(body: str) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.session import Session
+from policies.errors import InputError
 
 if TYPE_CHECKING:
     from evals.suite.results import EvalResult, ScenarioResult
+    from evals.suite.scenario import Scenario
 
 
 RUNS = 5
@@ -50,35 +53,30 @@ def evaluate(
     from agent.planners.choice import default_planner
     from evals.suite.planners import PLANNERS
     from evals.suite.reading import load_all
-    from evals.suite.run import run_suite, unsuited
-    from policies.errors import InputError
+    from evals.suite.run import run_suite
 
     session: Session = context.obj
     if scripted and not record:
         raise InputError("says how a recording comes about; write --record too", where="--scripted")
-    if without_agent and (scenarios or record):
-        raise InputError("plays SimShop as it is, and no scenario; leave out scenarios and --record", "--without-agent")
     if without_agent:
-        from evals.ablation.run import run_ablation
-        from evals.ablation.table import show as show_ablation
-
-        on_duty = planner[0] if planner else "runbook"
-        session.emit(run_ablation(repeat or RUNS, on_duty, workers=workers, say=session.say), show_ablation)
+        if scenarios or record or mlflow is not None:
+            raise InputError("plays SimShop alone; leave out scenarios, --record and --mlflow", "--without-agent")
+        _ablation(session, planner or ["runbook"], repeat or RUNS, workers)
         return
-    planners = planner or (["openai"] if record else [default_planner()])
+    planners = list(dict.fromkeys(planner or (["openai"] if record else [default_planner()])))
     for each in planners:
         if each not in PLANNERS:
             raise InputError(f"{each!r} is not a planner; write {', '.join(PLANNERS)}", where="--planner")
     if record and planners != ["openai"]:
         raise InputError("only the openai planner has traffic to record", where="--record")
+    if record and repeat not in (None, 1):
+        raise InputError("a recording is of one run; leave out --repeat", where="--record")
     chosen = load_all(scenarios or [])
-    for named in chosen if scenarios else []:
-        reasons = [why for name in planners if (why := unsuited(named, name))]
-        if len(reasons) == len(planners):
-            raise InputError(f"not played by {'; '.join(reasons)}; name another planner", f"scenario {named.name}")
-    asks = "openai" in planners and any(each.broken.provider is None for each in chosen)
-    if asks and not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
-        raise InputError("the openai planner needs OPENAI_API_KEY or OPENAI_BASE_URL", where="environment")
+    _must_be_playable(chosen, planners, all_named=bool(scenarios), record=record)
+    if mlflow is not None:
+        from evals.suite.mlflow_results import must_answer
+
+        must_answer(mlflow)
     session.say(f"planner {', '.join(planners)}: {len(chosen)} scenarios")
     result = run_suite(
         chosen, planners, repeat=repeat or 1, record=record, scripted=scripted, workers=workers, say=session.say
@@ -88,6 +86,38 @@ def evaluate(
 
         log_results(result, mlflow)
     session.emit(result, show)
+
+
+def _ablation(session: Session, planners: list[str], runs: int, workers: int | None) -> None:
+    from agent.planners.choice import must_work
+    from evals.ablation.run import run_ablation
+    from evals.ablation.table import show as show_ablation
+
+    if len(planners) > 1:
+        raise InputError("the ablation has one planner on duty; name one", where="--planner")
+    on_duty = must_work(planners[0])
+    session.emit(run_ablation(runs, on_duty, workers=workers, say=session.say), show_ablation)
+
+
+def _must_be_playable(chosen: Sequence[Scenario], planners: Sequence[str], *, all_named: bool, record: bool) -> None:
+    """What would keep planners from playing is told before anything is played or paid for. Raises InputError."""
+    from agent.planners.choice import must_work
+    from evals.recordings.recording import Recording
+    from evals.suite.run import unsuited
+
+    for named in chosen if all_named else ():
+        reasons = [why for name in planners if (why := unsuited(named, name))]
+        if len(reasons) == len(planners):
+            raise InputError(f"not played by {'; '.join(reasons)}; name another planner", f"scenario {named.name}")
+    asks = [each for each in chosen if each.broken.provider is None and not unsuited(each, "openai")]
+    if "openai" in planners and asks:
+        must_work("openai")
+    for each in asks if record else ():
+        if not os.access(each.folder, os.W_OK):
+            raise InputError("cannot be written, and recordings are kept there", where=str(each.folder))
+    for each in chosen if "recorded" in planners else ():
+        if not unsuited(each, "recorded"):
+            Recording.read(each.recording)
 
 
 def show(result: EvalResult) -> str:

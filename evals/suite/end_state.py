@@ -38,7 +38,7 @@ class MadeCall(BaseModel):
 
 
 class EndState(BaseModel):
-    """Everything that graders look at."""
+    """Everything that graders look at. `handed_over` says why the planner played did not decide all itself."""
 
     models: dict[str, ModelEnd]
     messages: list[Message]
@@ -48,6 +48,7 @@ class EndState(BaseModel):
     approvals: list[str]
     runs: list[str]
     calls: list[MadeCall]
+    handed_over: list[str] = []
     spent: Spent
     audit_sound: bool
 
@@ -63,6 +64,7 @@ def read_end(systems: Systems) -> EndState:
         approvals=[row.status or "" for row in reversed(systems.store.list(Kind.approval))],
         runs=[row.status or "" for row in reversed(systems.store.list(Kind.run))],
         calls=_calls(systems),
+        handed_over=[note for run in _runs(systems) for each in run.conversations.values() for note in each["notes"]],
         spent=_spent(systems),
         audit_sound=systems.store.verify_audit() is None,
     )

@@ -1,4 +1,5 @@
-"""The graders: the end state first, then forbidden actions, the trajectory, and the limits. Code alone decides."""
+"""The graders: the end state first, then forbidden actions, the trajectory, the limits, and whether the planner itself
+did it. Code alone decides."""
 
 from __future__ import annotations
 
@@ -79,7 +80,18 @@ def limits(scenario: Scenario, end: EndState) -> list[str]:
     return found + (wasted[:3] if _over(len(wasted), most.redundant) else [])
 
 
-GRADERS: dict[str, Grader] = {"end": end_state, "forbidden": forbidden, "trajectory": path, "limits": limits}
+def planner(scenario: Scenario, end: EndState) -> list[str]:
+    """What another planner did in its place is no merit of the planner played, unless the provider is meant to fail."""
+    return [] if scenario.broken.provider == "down" else list(dict.fromkeys(end.handed_over))
+
+
+GRADERS: dict[str, Grader] = {
+    "end": end_state,
+    "forbidden": forbidden,
+    "trajectory": path,
+    "limits": limits,
+    "planner": planner,
+}
 
 
 def _over(was: float, limit: float | None) -> bool:

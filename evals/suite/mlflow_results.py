@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from agent.untrusted import clean
 from evals.suite.grade import GRADERS
 from evals.suite.results import EvalResult, ScenarioResult
+from policies.errors import InputError
 
 EXPERIMENT = "guardian-scenarios"
 
 
+def must_answer(tracking_uri: str) -> None:
+    """Raises InputError where results cannot be written, to be asked before any are made."""
+    try:
+        with _experiment(tracking_uri):
+            pass
+    except Exception as error:
+        raise InputError(f"cannot be written to: {clean(error)}", where=f"--mlflow {clean(tracking_uri)}") from error
+
+
 def log_results(result: EvalResult, tracking_uri: str) -> list[str]:
     """Writes the results to MLflow; the ids of the runs made, one for each way of playing."""
+    with _experiment(tracking_uri):
+        groups: dict[tuple[str, ...], list[ScenarioResult]] = {}
+        for each in result.scenarios:
+            how = (each.planner, each.source, each.about.get("model", ""), each.about.get("prompt", ""))
+            groups.setdefault(how, []).append(each)
+        return [_run(how, played) for how, played in groups.items()]
+
+
+@contextmanager
+def _experiment(tracking_uri: str) -> Iterator[None]:
     os.environ.setdefault("MLFLOW_MODEL_CATALOG_URI", "")  # else MLflow looks prices up on the network
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
@@ -22,11 +44,7 @@ def log_results(result: EvalResult, tracking_uri: str) -> list[str]:
     mlflow.set_tracking_uri(tracking_uri)
     try:
         mlflow.set_experiment(EXPERIMENT)
-        groups: dict[tuple[str, ...], list[ScenarioResult]] = {}
-        for each in result.scenarios:
-            how = (each.planner, each.source, each.about.get("model", ""), each.about.get("prompt", ""))
-            groups.setdefault(how, []).append(each)
-        return [_run(how, played) for how, played in groups.items()]
+        yield
     finally:
         mlflow.set_tracking_uri(outer)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -63,7 +81,7 @@ def _scorers() -> list[Any]:
 
     def of(grader: str) -> Any:
         def found_nothing(outputs: dict[str, Any]) -> bool:
-            return not outputs["by_grader"].get(grader)
+            return bool(outputs["by_grader"].get(grader) == 0)  # what crashed was not graded: nothing was found sound
 
         return scorer(found_nothing, name=grader)
 

@@ -20,6 +20,8 @@ from tools.systems.systems import Systems
 from tools.toolbox import toolbox
 
 PLANNERS = ("runbook", "recorded", "openai", *HABITS)
+NOWHERE = "http://recording.invalid/v1"
+"""Where no endpoint is asked: that of the environment must not matter."""
 AT_ONCE = (0.0, 0.0)
 """Pauses between attempts where no server needs them."""
 
@@ -65,13 +67,14 @@ class Seat:
             return BadPlanner(self._name, systems.operations, HABITS[self._name])
         tools = toolbox()
         if self._scenario.broken.provider == "down":
-            return openai_planner(systems, tools, Endpoint(transport=Refused(), pauses=AT_ONCE))
+            down = Endpoint(NOWHERE, flavour="responses", transport=Refused(), pauses=AT_ONCE)
+            return openai_planner(systems, tools, down)
         if self._name == "recorded":
             recording = Recording.read(self._scenario.recording)
             self.source, self._replay = recording.header.how, Replay(recording.exchanges)
             self.about = recording.header.model_dump(mode="json")
-            flavour = recording.header.flavour
-            return openai_planner(systems, tools, Endpoint(flavour=flavour, transport=self._replay, pauses=AT_ONCE))
+            there = Endpoint(NOWHERE, flavour=recording.header.flavour, transport=self._replay, pauses=AT_ONCE)
+            return openai_planner(systems, tools, there)
         if self._recorder is not None:
             url, key = os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
             if url is None and key is None:

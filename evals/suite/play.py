@@ -14,7 +14,7 @@ from evals.suite import base
 from evals.suite.asking import answer
 from evals.suite.base import DAY
 from evals.suite.faults import FaultyWarehouse, replace_artifact
-from evals.suite.scenario import DAY_OF_DEPLOYMENT, Scenario
+from evals.suite.scenario import DAY_OF_DEPLOYMENT, LONGEST_ROLLOUT, Scenario
 from evals.suite.traffic import Traffic
 from policies.errors import GuardianError
 from tools.deploy.tool import advance
@@ -23,9 +23,6 @@ from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
 
 HOUR = timedelta(hours=1)
-LONGEST_ROLLOUT = timedelta(days=5)
-"""After the last night, a rollout that has not ended by then is left as it is."""
-
 YOUNG = timedelta(hours=6)
 
 Choose = Callable[[Systems], Planner]

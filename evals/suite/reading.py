@@ -10,8 +10,10 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from agent.planners.schemas import NOT_PLANNED
 from evals.suite.bad_planners import HABITS
 from evals.suite.base import declared, merged
+from evals.suite.hollow import Fault, hollow
 from evals.suite.planners import PLANNERS
 from evals.suite.scenario import CallPattern, Scenario
 from policies.declarations import Operations, Severity
@@ -34,8 +36,6 @@ ENDS: Mapping[str, Sequence[str]] = {
     "severity": list(Severity),
 }
 """What an end of a model may say."""
-
-Fault = tuple[Place, str]
 
 
 def load_all(names: Sequence[str] = (), root: Path = SCENARIOS) -> list[Scenario]:
@@ -124,15 +124,14 @@ def _faults(scenario: Scenario, operations: Operations) -> Iterator[Fault]:
     yield from _unknown_in_the_end(scenario, operations)
     tools = toolbox()
     for number, pattern in enumerate(scenario.forbidden):
-        yield from _unknown_call(("forbidden", number), pattern, tools)
+        yield from _unknown_call(("forbidden", number), pattern, tools, operations)
     for number, pattern in enumerate(scenario.trajectory.calls if scenario.trajectory else ()):
-        yield from _unknown_call(("trajectory", "calls", number), pattern, tools)
+        yield from _unknown_call(("trajectory", "calls", number), pattern, tools, operations)
     for number, name in enumerate(scenario.catches):
         yield from _unknown(("catches", number), name, list(HABITS), "bad planner")
     for number, name in enumerate(scenario.planners or ()):
         yield from _unknown(("planners", number), name, PLANNERS, "planner")
-    if not scenario.end.model_fields_set and not scenario.forbidden and scenario.trajectory is None:
-        yield (), "says nothing of what is right: write an end, what is forbidden, or a trajectory"
+    yield from hollow(scenario)
 
 
 def _unknown_in_the_end(scenario: Scenario, operations: Operations) -> Iterator[Fault]:
@@ -154,13 +153,23 @@ def _unknown(place: Place, name: str, known: Sequence[str], kind: str) -> Iterat
         yield place, f"{name!r} is no {kind}; there are {', '.join(known)}"
 
 
-def _unknown_call(place: Place, pattern: CallPattern, tools: Mapping[str, Tool]) -> Iterator[Fault]:
+def _unknown_call(
+    place: Place, pattern: CallPattern, tools: Mapping[str, Tool], operations: Operations
+) -> Iterator[Fault]:
+    """What no planner can call: a pattern that asks for it would never match."""
     if pattern.tool not in tools:
         yield from _unknown((*place, "tool"), pattern.tool, list(tools), "tool")
         return
-    for argument in pattern.arguments:
-        takes = list(tools[pattern.tool].arguments.model_fields)
-        yield from _unknown((*place, "arguments", argument), argument, takes, f"argument of {pattern.tool}")
+    tool = tools[pattern.tool]
+    takes = [name for name in tool.arguments.model_fields if name not in NOT_PLANNED]
+    for argument, value in pattern.arguments.items():
+        at = (*place, "arguments", argument)
+        if argument not in takes:
+            yield from _unknown(at, argument, takes, f"argument of {pattern.tool}")
+        elif not isinstance(value, str):
+            yield at, f"is text in every call: write '{value}', in quotes"
+        elif block := tool.references.get(argument):
+            yield from _unknown(at, value, list(getattr(operations, block)), f"name under {block}")
 
 
 def _unknown_columns(scenario: Scenario, operations: Operations) -> Iterator[Fault]:
@@ -170,5 +179,7 @@ def _unknown_columns(scenario: Scenario, operations: Operations) -> Iterator[Fau
     sources = {str(source.loaded_at) for each in bindings for source in each.sources.values() if source.loaded_at}
     for number, column in enumerate(scenario.broken.columns):
         yield from _unknown(("broken", "columns", number, "column"), column.column, sorted(named | sources), "column")
+        if column.named in named | sources:
+            yield ("broken", "columns", number, "named"), f"{column.named!r} is a column already; write another name"
     for number, scaled in enumerate(scenario.broken.scaled):
         yield from _unknown(("broken", "scaled", number, "column"), scaled.column, numeric, "numeric feature")

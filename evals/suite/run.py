@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.budget import Spent
+from evals.pool import pool_of, scratch_folder
 from evals.suite.results import EvalResult, NotFor, ScenarioResult
 from evals.suite.scenario import Scenario
 from policies.errors import InputError
@@ -83,7 +83,7 @@ def play_tasks(
     if not tasks:
         return []
     count = min(workers or os.cpu_count() or 1, len(tasks))
-    with scratch_folder() as scratch, pool_of(count) as pool:
+    with stage(count) as (scratch, pool):
         shop = scratch / "shop"
         say("building the shop …")
         built, _ = pool.submit(build_shop, shop), pool.submit(load_libraries)
@@ -103,22 +103,10 @@ def _rolls_out(scenario: Scenario) -> bool:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A folder for the shop and its copies: hard links want them on one file system."""
-    with tempfile.TemporaryDirectory(prefix="guardian-eval-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def pool_of(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of their own: what MLflow and DuckDB keep for a whole process is never shared with the caller."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def stage(workers: int) -> Iterator[tuple[Path, ProcessPoolExecutor]]:
+    """A folder for the shop and its copies (hard links want them on one file system), and the processes that play."""
+    with scratch_folder("guardian-eval-") as scratch, pool_of(workers, scratch, _prepare) as pool:
+        yield scratch, pool
 
 
 def _prepare() -> None:
@@ -145,22 +133,27 @@ def build_shop(shop: Path) -> None:
 
 
 def play_task(task: Task, shop: Path, scratch: Path) -> ScenarioResult:
-    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it. A crash is a failure of that
-    scenario alone; InputError (no key, no recording, a faulty declaration) is raised."""
+    """Plays a task in a copy of the `shop`, made and removed in `scratch`, and grades it. A crash, or a recording that
+    cannot be read or written, is a failure of that scenario alone. Only the planner's own work is kept as a recording.
+    """
     from evals.suite.planners import Seat
 
     scenario = task.scenario
     home = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=scratch))
     seat = Seat(task.planner, scenario, record=task.record, scripted=task.scripted)
     started = time.monotonic()
+    end: EndState | None = None
+    found: dict[str, list[str]] = {}
+    failures: list[str] = []
     try:
         end, found = _graded(scenario, seat, shop, home)
         failures = [*seat.faults(), *(f"{grader}: {each}" for grader, faults in found.items() for each in faults)]
-        seat.keep()
-    except InputError:
-        raise
+        if not end.handed_over:
+            seat.keep()
+    except InputError as error:
+        failures.append(f"refused: {error}")
     except Exception as error:
-        end, found, failures = None, {}, [f"crashed: {type(error).__name__}: {error}"]
+        failures.append(f"crashed: {type(error).__name__}: {error}")
     finally:
         shutil.rmtree(home, ignore_errors=True)
     spent = end.spent if end else Spent()

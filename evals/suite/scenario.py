@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from evals.simshop import Story
 
 DAY_OF_DEPLOYMENT = datetime(2026, 1, 6)
 LAST_NIGHT = datetime(2026, 12, 31)
+LONGEST_ROLLOUT = timedelta(days=5)
+"""After the last night, a rollout that has not ended by then is left as it is, and nobody answers any more."""
 
+
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_says_something)]
+Hours = Annotated[float, Field(gt=0, le=LONGEST_ROLLOUT / timedelta(hours=1))]
 
 Variant = Literal["champion", "challenger"]
+ApprovalEnd = Literal["pending", "approved", "used", "denied", "expired", "superseded"]
+RunEnd = Literal["finished", "budget_exhausted", "stopped", "failed", "waiting_approval", "abandoned", "running"]
 
 
 class Part(BaseModel):
@@ -27,16 +40,16 @@ class Part(BaseModel):
 class ServingFault(Part):
     """What is wrong with the challenger's answers while it has at least `from_pct` of the traffic."""
 
-    from_pct: float = 0.0
+    from_pct: float = Field(default=0.0, ge=0, le=100)
     errors: float = Field(default=0.0, ge=0, le=1)
-    slower_pct: float = Field(default=0.0, ge=0)
+    slower_pct: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class Column(Part):
     """From `since` on, the feature table writes `column` under the name `named`."""
 
     column: str
-    named: str
+    named: Words
     since: date
 
 
@@ -44,7 +57,7 @@ class Scaled(Part):
     """From `since` on, a numeric column of the feature table is written multiplied by `times`."""
 
     column: str
-    times: float
+    times: FiniteFloat
     since: date
 
 
@@ -99,18 +112,18 @@ class World(Part):
 class Asked(Part):
     """What somebody writes to the Guardian about a model, so many hours after the last night began."""
 
-    by: str
-    text: str
+    by: Words
+    text: Words
     model: str = "ChurnModel"
-    after_hours: float = Field(default=1.0, gt=0)
+    after_hours: Hours = 1.0
 
 
 class Answer(Part):
     """What a person says to every request for approval, so many hours after it was made."""
 
-    by: str
+    by: Words
     says: Literal["approve", "deny"]
-    after_hours: float = Field(default=1.0, gt=0)
+    after_hours: Hours = 1.0
     why: str | None = None
 
 
@@ -124,7 +137,7 @@ class ModelEnd(Part):
     champion: str | None = None
     challenger: str | None = None
     serves: str | None = None
-    trained: int | None = None
+    trained: NonNegativeInt | None = None
     verdict: str | None = None
     gate: str | None = None
     rollout: str | None = None
@@ -139,13 +152,13 @@ class End(Part):
     models: dict[str, ModelEnd] = {}
     told: list[str] = []
     not_told: list[str] = []
-    says: list[str] = []
-    reported: list[str] = []
-    incidents: int | None = None
-    messages: int | None = None
-    conversations: int | None = None
-    approvals: list[str] | None = None
-    runs: list[str] | None = None
+    says: list[Words] = []
+    reported: list[Words] = []
+    incidents: NonNegativeInt | None = None
+    messages: NonNegativeInt | None = None
+    conversations: NonNegativeInt | None = None
+    approvals: list[ApprovalEnd] | None = None
+    runs: list[RunEnd] | None = None
 
 
 class CallPattern(Part):
@@ -177,7 +190,7 @@ class Limits(Part):
     redundant: NonNegativeInt | None = 0
     llm_calls: NonNegativeInt | None = None
     tokens: NonNegativeInt | None = None
-    cost_usd: NonNegativeFloat | None = None
+    cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Scenario(Part):
@@ -188,7 +201,7 @@ class Scenario(Part):
     """
 
     name: SkipJsonSchema[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]]
-    about: str
+    about: Words
     world: World
     operations: dict[str, Any] = {}
     knowledge: str | None = None
@@ -201,7 +214,7 @@ class Scenario(Part):
     limits: Limits = Limits()
     judgement: bool = False
     catches: list[str] = []
-    planners: list[str] | None = None
+    planners: Annotated[list[str], Field(min_length=1)] | None = None
     folder: SkipJsonSchema[Path] = Path()
 
     @property

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ValidationError
 from policies.declarations.operations import Operations, Place, check_references
 from policies.errors import DeclarationError, InputError, Problem
 
+MOST_VALUES = 1_000_000
+"""In one file: anchors within anchors can stand for more than any machine holds."""
+
 
 def load(path: Path) -> Operations:
     """The declarations in `path`.
@@ -57,7 +60,12 @@ def read(text: str, file: str) -> Written:
         data = None if root is None else reader.construct_document(root)
     except RecursionError:
         line = next((number for number, each in enumerate(text.splitlines(), 1) if "*" in each), 0)
-        raise DeclarationError([Problem(file, line, "", "an anchor refers to itself")]) from None
+        raise DeclarationError(
+            [Problem(file, line, "", "an anchor refers to itself, or it is nested too deep")]
+        ) from None
+    except _TooManyValues as many:
+        cause = f"holds more than {MOST_VALUES:,} values, each alias counted as all that it stands for"
+        raise DeclarationError([Problem(file, many.line, "", cause)]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         cause = f"not YAML: {getattr(error, 'problem', None) or error}"
@@ -164,8 +172,18 @@ def _unreadable(reader: yaml.SafeLoader, node: yaml.Node, place: Place, file: st
             yield Problem(file, node.start_mark.line + 1, _dotted(place), cause)
 
 
+class _TooManyValues(Exception):
+    """From this line on."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 def _walk(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Iterator[tuple[Place, int]]:
-    """Fills `lines`; yields the places of duplicate keys."""
+    """Fills `lines`; yields the places of duplicate keys. Raises _TooManyValues."""
+    if len(lines) >= MOST_VALUES:
+        raise _TooManyValues(node.start_mark.line + 1)
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

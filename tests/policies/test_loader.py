@@ -130,3 +130,9 @@ def test_dangling_names_are_told_beside_faults_of_other_places() -> None:
 def test_what_is_declared_with_a_fault_does_not_dangle() -> None:
     problems = _problems("traffic_pct: 25", "traffic_pct: 8")
     assert len(problems) == 1
+
+
+def test_anchors_that_stand_for_more_than_a_machine_holds_are_refused_at_once() -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    with pytest.raises(DeclarationError, match=r"^o.yaml:\d+: holds more than 1,000,000 values, each alias counted"):
+        parse(f"l0: &l0 [x]\n{levels}", "o.yaml")

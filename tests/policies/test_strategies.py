@@ -61,7 +61,7 @@ def test_a_canary_needs_something_that_could_stop_it() -> None:
 
 
 def test_an_ab_test_needs_what_it_decides_by() -> None:
-    assert "outcomes do not name its table" in reason(STRATEGIES["ABTestDeploy"], outcomes={})
+    assert "outcomes do not name its table (none are declared)" in reason(STRATEGIES["ABTestDeploy"], outcomes={})
     assert {"CanaryDeploy", "ShadowDeploy", "BlueGreenDeploy"} <= set(suitable(STRATEGIES, BINDING, LABELLED))
 
 

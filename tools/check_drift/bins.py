@@ -1,18 +1,20 @@
 """The bins PSI, JS, KL, Hellinger and total variation share.
 
-Numeric: the baseline's deciles (inverted CDF), right-closed, open at both ends, duplicates merged; -inf falls in the
-first, +inf in the last; nulls have a bin of their own. Categorical: the baseline's categories, its overflow bucket,
-what it has never seen, nulls.
+Numeric: the baseline's deciles (inverted CDF), right-closed, open at both ends, duplicates merged; where a decile is
+the baseline's minimum, what is less has a bin of its own; -inf falls in the first, +inf in the last; nulls have a bin
+of their own. Categorical: the baseline's categories, its overflow bucket, what it has never seen, nulls.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
 from tools.check_drift.divergence import shares
-from tools.check_drift.numeric import OWN_BIN, NumericSummary, recentred
+from tools.check_drift.numeric import LEAF, OWN_BIN, NumericSummary, rank_of_value, recentred
 
 PSI_ERROR = 5e-5
 
@@ -26,40 +28,53 @@ def numeric_counts(baseline: NumericSummary, current: NumericSummary) -> tuple[F
     that shares its histogram bin with a decile is taken to lie below it as often as the baseline's values of that bin.
     """
     deciles = baseline.deciles
-    if np.array_equal(current.like_edges, deciles.edges):
-        up_to = current.like_counts
+    if np.array_equal(current.cuts, deciles.edges):
+        up_to = current.cut_counts
     else:
         up_to = recentred(current, baseline.centre).up_to(deciles.ranks, deciles.shares)
-    return _counts(baseline, deciles.up_to), _counts(current, up_to)
-
-
-def _counts(side: NumericSummary, up_to: Floats) -> Floats:
-    ends = np.concatenate([[0.0], up_to + side.neg_inf, [side.finite + side.neg_inf + side.pos_inf]])
-    return np.append(ends[1:] - ends[:-1], side.nulls)
+        if len(current.cuts):
+            at = np.minimum(np.searchsorted(current.cuts, deciles.edges), len(current.cuts) - 1)
+            up_to = np.where(current.cuts[at] == deciles.edges, current.cut_counts[at], up_to)
+    return baseline.by_decile, current.between(up_to)
 
 
 def looks_again(baseline: NumericSummary, current: NumericSummary) -> bool:
-    """Whether the current values are to be counted at the baseline's deciles, or PSI could be off by `PSI_ERROR`."""
-    return current.centre == baseline.centre and psi_error(baseline, current) > PSI_ERROR
+    """Whether the current values are to be counted at the baseline's points: PSI could be off by `PSI_ERROR`, or both
+    sides have more than `LEAF` of their values in one bin of several.
+    """
+    if current.centre != baseline.centre or not current.finite:
+        return False
+    if len(baseline.cuts):
+        ranks = rank_of_value(baseline.cuts, baseline.centre)
+        if (current.within(ranks) > current.finite * LEAF).any():
+            return True
+    return psi_error(baseline, current) > PSI_ERROR
 
 
 def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
-    """How far PSI may be off, to first order, because of current values that share a histogram bin with a decile.
+    """How far PSI may be off because of current values that share a histogram bin with a decile.
 
     PSI = sum (q - p) ln(q / p), whose derivative by q is g = ln(q / p) + 1 - p / q; a share e that belongs to the other
-    side of a decile changes it by e times the difference of g there. Deciles err independently: squares add up.
+    side of a decile changes it by e times the difference of g there, and by e² / 2 times the sum of g', which is
+    1 / q + p / q². Deciles err independently: squares add up.
     """
-    deciles = baseline.deciles
-    if not current.finite or not len(baseline.edges):  # deciles of a sum fall on bin boundaries
+    if not current.finite or not len(baseline.edges):  # deciles of a sum fall on the ends of bins
         return 0.0
-    p, q = map(shares, numeric_counts(baseline, current))
-    slope = (np.log(q / p) + 1 - p / q)[:-1]  # nulls border on no decile
-    moved = current.within(deciles.ranks) * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
-    of_one_value = deciles.edges == baseline.centre  # a bin that holds nothing else
+    deciles = baseline.deciles
+    below, through = current.around(deciles.ranks)
+    inside = through - below
+    p, q = shares(baseline.by_decile), shares(current.between(below + deciles.shares * inside))
+    ratio = p / q
+    slope = (1 - np.log(ratio) - ratio)[:-1]  # nulls border on no decile
+    bent = ((1 + ratio) / q)[:-1]
+    moved = inside * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
+    # Bins that hold nothing else; an edge just below the centre is in its bin.
+    of_one_value = (deciles.edges == baseline.centre) | (deciles.edges == np.nextafter(baseline.centre, -np.inf))
     if baseline.integral and current.integral:
         of_one_value |= np.abs(deciles.edges - baseline.centre) <= OWN_BIN
     moved[of_one_value] = 0.0
-    return float(np.linalg.norm(moved * np.diff(slope)))
+    errors = moved * (np.abs(slope[1:] - slope[:-1]) + moved / 2 * (bent[1:] + bent[:-1]))
+    return math.sqrt(float((errors * errors).sum()))
 
 
 def categorical_counts(baseline: CategorySummary, current: CategorySummary) -> tuple[Floats, Floats]:

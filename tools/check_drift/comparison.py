@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from policies.errors import InputError
 from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
@@ -16,7 +17,10 @@ from tools.check_drift.divergence import Floats, both_shares, total_variation
 from tools.check_drift.evidence import DAILY_FALSE_ALARMS, change_p_value, holm, homogeneity, ks_p_value
 from tools.check_drift.frames import column_values
 from tools.check_drift.numeric import NumericSummary
-from tools.check_drift.profiles import Profile, profile
+from tools.check_drift.profiles import Profile, of_kind, profile
+
+COARSE = 0.05
+"""`ks_bound` beyond which nobody can say that a column did not change: of sums of profiles not taken alike."""
 
 _NAN = float("nan")
 
@@ -27,7 +31,9 @@ class ColumnChange:
 
     `psi`, `js` (distance, base 2), `kl` (of current from baseline, nats), `hellinger` and `total_variation` share the
     bins of `tools.check_drift.bins`. `ks` is exact to within `ks_bound` below; `wasserstein` is in standard deviations
-    of the baseline; all three are NaN for categories. `p_value` says whether the column changed at all, whichever
+    of the baseline, of the current side where the baseline is constant, and 1 where both are and differ; all three are
+    of the values that are no nulls, and NaN for categories. `null_change` is the absolute change of the share of nulls.
+    `p_value` says whether the column changed at all, whichever
     statistic is then held against a threshold (`tools.check_drift.evidence`); `adjusted_p` is the same corrected over
     the columns compared together. `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says
     what changed.
@@ -43,6 +49,7 @@ class ColumnChange:
     ks: float
     ks_bound: float
     wasserstein: float
+    null_change: float
     p_value: float
     adjusted_p: float
     drifted: bool
@@ -65,17 +72,21 @@ def compare(
     Both sides: a Profile, or anything `profile` takes. A column drifted where its PSI is beyond `threshold` and the
     Holm-corrected p-value below `alpha`, the chance of any false alarm in this call. A column that is gone counts as
     all null; one that is new has nothing to be compared with and is left out. `exact_ks` takes the KS statistics from
-    the values themselves, for which both sides must be data. Raises InputError for unreadable data.
+    the values themselves, for which both sides must be data. Raises InputError for unreadable data and for columns that
+    the baseline has not.
     """
     before = profile(baseline)
     names = list(before.columns) if columns is None else list(columns)
+    if missing := [name for name in names if name not in before.columns]:
+        present = ", ".join(before.columns)
+        raise InputError(f"no column {', '.join(map(repr, missing))} in the baseline; present: {present}")
     now = current if isinstance(current, Profile) else profile(current, like=before)
     changes = [compare_column(name, before.columns[name], _present(now, name, before)) for name in names]
     if exact_ks:
         changes = [_with_exact_ks(change, baseline, current) for change in changes]
     adjusted = holm([change.p_value for change in changes])
     judged = [
-        replace(change, adjusted_p=p, drifted=change.psi > threshold and p < alpha)
+        ColumnChange(**{**vars(change), "adjusted_p": p, "drifted": change.psi > threshold and p < alpha})
         for change, p in zip(changes, adjusted, strict=True)
     ]
     return sorted(judged, key=lambda change: (not change.drifted, 0.0 if math.isnan(change.psi) else -change.psi))
@@ -88,7 +99,7 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
     if baseline.rows == 0 or current.rows == 0:
         reason = "no rows in the " + ("baseline" if baseline.rows == 0 else "current window")
         return ColumnChange(
-            name, kind, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 1.0, 1.0, False, reason,
+            name, kind, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 1.0, 1.0, False, reason,
             baseline.rows, current.rows,
         )  # fmt: skip
     p, q = both_shares(before, after)
@@ -96,9 +107,7 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
     ks = bound = distance = _NAN
     if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
         measured = distances(baseline, current)
-        ks, bound, moved = measured.ks, measured.ks_bound, measured.wasserstein
-        spread = baseline.std
-        distance = moved / spread if spread > 0 else (0.0 if moved == 0 else moved)
+        ks, bound, distance = measured.ks, measured.ks_bound, _in_deviations(measured.wasserstein, baseline, current)
         by_ks = ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
         p_value = change_p_value(before, after, by_ks)
     elif isinstance(baseline, CategorySummary) and isinstance(current, CategorySummary):
@@ -116,6 +125,7 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
         ks=ks,
         ks_bound=bound,
         wasserstein=distance,
+        null_change=abs(current.nulls / current.rows - baseline.nulls / baseline.rows),
         p_value=p_value,
         adjusted_p=1.0,
         drifted=False,
@@ -123,6 +133,14 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
         baseline_rows=baseline.rows,
         current_rows=current.rows,
     )
+
+
+def _in_deviations(distance: float, baseline: NumericSummary, current: NumericSummary) -> float:
+    """A distance in the baseline's standard deviations; in the other side's where the baseline has none."""
+    if distance == 0:
+        return 0.0
+    deviation = baseline.std or current.std
+    return distance / deviation if deviation else 1.0
 
 
 def _evidence_counts(baseline: CategorySummary, current: CategorySummary) -> tuple[Floats, Floats]:
@@ -204,8 +222,4 @@ def _with_exact_ks(change: ColumnChange, baseline: object, current: object) -> C
 
 
 def _present(now: Profile, name: str, before: Profile) -> Summary:
-    if name in now.columns:
-        return now.columns[name]
-    if isinstance(before.columns[name], NumericSummary):
-        return profile({name: [float("nan")] * now.rows}).columns[name]
-    return CategorySummary({}, 0, now.rows)
+    return now.columns.get(name) or of_kind(CategorySummary({}, 0, now.rows), before.columns[name])

@@ -18,11 +18,14 @@ _KINDS = {
     "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamp", "date": "timestamp",
     "tinyint": "integer", "int": "integer", "float": "number", "double": "number", "decimal": "number",  # Spark's
     "string": "string", "timestamp": "timestamp", "timestamp_ntz": "timestamp",
+    "hugeint": "integer", "utinyint": "integer", "usmallint": "integer", "uinteger": "integer",  # DuckDB's
+    "ubigint": "integer", "varchar": "string", "enum": "string", "timestamp_ns": "timestamp",
+    "timestamp_ms": "timestamp", "timestamp_s": "timestamp",
 }  # fmt: skip
 _FLOATS = ("real", "double precision", "numeric", "float", "double")
 
-_WRITTEN_FOR = {"postgres": "postgres", "spark": "duckdb"}
-"""What an engine's statement is written for, from which it is translated."""
+_WRITTEN_FOR = {"postgres": "postgres"}
+"""What an engine's statement is written for, DuckDB where it is not its own; from that it is translated."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def inside(
     schema: Schema, warehouse: AnyWarehouse, table: str, where: str, params: Mapping[str, object], time: str
 ) -> Facts:
     """The facts of an engine's table's rows that `where` lets through: one statement, a row of numbers."""
-    types = {name: kind.partition("(")[0] for name, kind in warehouse.columns(table).items()}
+    types = {name: kind.partition("(")[0].lower() for name, kind in warehouse.columns(table).items()}
     engine = warehouse.dialect
     bound: dict[str, object] = dict(params)
     asked = ["count(*) AS rows"]
@@ -88,7 +91,7 @@ def inside(
             f"{ordered if engine == 'postgres' else f'quantile_cont({hours}, 0.99)'} AS oldest{i}",
         ]
     sql = f"SELECT {', '.join(asked)} FROM {table} WHERE {where}"
-    found: dict[str, Any] = warehouse.query(sql, bound, dialect=_WRITTEN_FOR[engine]).to_pylist()[0]
+    found: dict[str, Any] = warehouse.query(sql, bound, dialect=_WRITTEN_FOR.get(engine, "duckdb")).to_pylist()[0]
     columns = {
         name: ColumnFacts(
             kind=_KINDS.get(kind, kind),

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.check_drift.columns import Categories
 from tools.check_drift.counting import Floats, Ints
-from tools.check_drift.frames import Categories, batches
+from tools.check_drift.frames import batches
 from tools.check_drift.numeric import NumericSummary, rank_of_value
 from tools.check_drift.profiles import Profile
 
@@ -24,6 +25,8 @@ THRESHOLD = 0.2
 
 _MIDDLE = 0.5
 """Mean of the baseline's grades."""
+
+_BLOCK = 1 << 16
 
 _FEWEST = 25
 """Rows of normal data whose correlation is as noisy: below, a few rows carry it and its distribution is not normal."""
@@ -51,7 +54,7 @@ class Correlations:
 
     @staticmethod
     def load(path: Path) -> Correlations:
-        """Reads what `save` wrote. Raises OSError, ValueError or KeyError."""
+        """Reads what `save` wrote. Raises one of `profiles.UNREADABLE`."""
         with np.load(path, allow_pickle=False) as stored:
             return Correlations(stored["names"].tolist(), stored["matrix"], stored["rows"], stored["noise"])
 
@@ -77,21 +80,14 @@ def correlations(data: object, baseline: Profile) -> Correlations:
     sums: list[Floats] = []
     names: list[str] = []
     for batch in batches(data):
-        graded = {
-            name: _grades(column, numeric[name])
-            for name, column in batch.items()
-            if name in numeric and not isinstance(column, Categories)
-        }
-        if not graded:
+        columns = {name: each for name, each in batch.items() if name in numeric and not isinstance(each, Categories)}
+        if not columns:
             break
-        names = list(graded)
-        z = np.column_stack(list(graded.values()))
-        present = (~np.isnan(z)).astype(np.float64)
-        z = np.nan_to_num(z - _MIDDLE)
-        squared = z * z
-        parts = [present.T @ present, z.T @ present, squared.T @ present, z.T @ z]
-        parts += [squared.T @ squared, (squared * z).T @ z, (squared * squared).T @ present]
-        sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]
+        names = list(columns)
+        for start in range(0, len(columns[names[0]]), _BLOCK):
+            blocks = {name: column[start : start + _BLOCK] for name, column in columns.items()}
+            parts = _moments(np.column_stack([_grades(block, numeric[name]) for name, block in blocks.items()]))
+            sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]
     if not sums:
         return Correlations([], np.empty((0, 0)), np.empty((0, 0), dtype=np.int64), np.empty((0, 0)))
     n, first, second, product, *fourth = sums
@@ -102,6 +98,15 @@ def correlations(data: object, baseline: Profile) -> Correlations:
         matrix = np.where(spread > 1e-12, (product / n - mean * mean.T) / spread, np.nan)
         noise = _noise(matrix, second / n, *(each / n for each in fourth))
     return Correlations(names, matrix, n.astype(np.int64), noise)
+
+
+def _moments(grades: Floats) -> list[Floats]:
+    """Of each pair of columns: rows, and sums of the grades and their products, around the middle."""
+    present = (~np.isnan(grades)).astype(np.float64)
+    z = np.nan_to_num(grades - _MIDDLE)
+    squared = z * z
+    parts = [present.T @ present, z.T @ present, squared.T @ present, z.T @ z]
+    return [*parts, squared.T @ squared, (squared * z).T @ z, (squared * squared).T @ present]
 
 
 def largest_change(before: Correlations, after: Correlations, around: Sequence[str] | None) -> CorrelationChange | None:
@@ -137,7 +142,9 @@ def largest_change(before: Correlations, after: Correlations, around: Sequence[s
 
 
 def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
-    """Place of each value in the baseline's distribution (middle of its histogram bin), NaN for nulls."""
+    """Place of each value in the baseline's distribution: the middle of its histogram bin, or of its part of one that
+    is cut; NaN for nulls.
+    """
     steps = np.concatenate([[0], np.cumsum(summary.counts)]) / summary.finite
     middles = np.concatenate([[0.0], (steps[1:] + steps[:-1]) / 2, [1.0]])
     clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=summary.centre)
@@ -145,6 +152,11 @@ def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
     at = np.searchsorted(summary.ranks, ranks)
     exact = (at < len(summary.ranks)) & (summary.ranks[np.minimum(at, len(summary.ranks) - 1)] == ranks)
     graded = np.where(exact, middles[np.minimum(at + 1, len(middles) - 1)], steps[at])
+    if len(summary.cuts):
+        parted = np.isin(ranks, rank_of_value(summary.cuts, summary.centre))
+        counts = np.concatenate([[0.0], summary.cut_counts, [summary.finite]])
+        part = np.searchsorted(summary.cuts, clean[parted])
+        graded[parted] = (counts[part] + counts[part + 1]) / (2 * summary.finite)
     return np.where(np.isnan(values), np.nan, graded)
 
 

@@ -6,6 +6,8 @@ weighs little instead of infinitely; bins that are empty on both sides are left 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,24 +37,24 @@ def psi(p: Floats, q: Floats) -> float:
 
     Source: B. Yurdakul, Statistical Properties of Population Stability Index (Western Michigan University, 2018).
     """
-    return float(np.sum((q - p) * np.log(q / p)))
+    return float(((q - p) * np.log(q / p)).sum())
 
 
 def kl(p: Floats, q: Floats) -> float:
     """Kullback-Leibler divergence KL(current ‖ baseline) = Σ q ln(q / p), nats. Source: Kullback & Leibler (1951)."""
-    return max(float(np.sum(q * np.log(q / p))), 0.0)
+    return max(float((q * np.log(q / p)).sum()), 0.0)
 
 
 def js(p: Floats, q: Floats) -> float:
     """Jensen-Shannon distance: square root of the base-2 divergence, 0 to 1. Source: Endres & Schindelin (2003)."""
     middle = (p + q) / 2
-    divergence = (np.sum(p * np.log2(p / middle)) + np.sum(q * np.log2(q / middle))) / 2
-    return float(np.sqrt(max(float(divergence), 0.0)))
+    divergence = float((p * np.log2(p / middle) + q * np.log2(q / middle)).sum()) / 2
+    return math.sqrt(max(divergence, 0.0))
 
 
 def hellinger(p: Floats, q: Floats) -> float:
     """Hellinger distance sqrt(1 - Σ sqrt(p q)), 0 to 1. Source: Hellinger (1909)."""
-    return float(np.sqrt(max(1.0 - float(np.sum(np.sqrt(p * q))), 0.0)))
+    return math.sqrt(max(1.0 - float(np.sqrt(p * q).sum()), 0.0))
 
 
 def total_variation(p: Floats, q: Floats) -> float:

@@ -80,15 +80,15 @@ def likelihood_ratio(a: Floats, b: Floats) -> float:
     Divided by Williams' correction, which brings the mean to χ²'s for small counts; 1 where a side or a bin is empty.
     Source: S. S. Wilks (Ann. Math. Statist., 1938); D. A. Williams (Biometrika, 1976).
     """
+    from scipy.special import xlogy
+
     n, m = float(a.sum()), float(b.sum())
     both = a + b
     if n <= 0 or m <= 0 or not both.all() or len(both) < 2:
         return 1.0
     size = n + m
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(a > 0, a * np.log(a * size / (n * both)), 0.0)
-        terms += np.where(b > 0, b * np.log(b * size / (m * both)), 0.0)
-    rows, columns = size / n + size / m - 1, float(np.sum(size / both)) - 1
+    terms = xlogy(a, a * (size / n) / both) + xlogy(b, b * (size / m) / both)
+    rows, columns = size / n + size / m - 1, float((size / both).sum()) - 1
     williams = 1 + rows * columns / (6 * size * (len(both) - 1))
     return chi2_tail(max(2 * float(terms.sum()), 0.0) / williams, len(both) - 1)
 

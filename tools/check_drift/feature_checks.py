@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from policies.declarations import Severity
-from policies.declarations.drift import DataDrift, DriftType, FeatureDrift
+from policies.declarations.drift import DataDrift, DriftType, FeatureDrift, LabelDrift, PredictionDrift
 from tools.check_drift import correlation, verdict
-from tools.check_drift.comparison import ColumnChange, compare
-from tools.check_drift.evidence import holm
+from tools.check_drift.comparison import COARSE, ColumnChange, compare
 from tools.check_drift.material import Material
 from tools.check_drift.profiles import Profile
 from tools.check_drift.result import Check, graded
@@ -38,19 +37,49 @@ def check_features(
     return checks
 
 
-def statistic(method: str, change: ColumnChange) -> tuple[float, float]:
-    """Value and p-value of a method for one column; KS and Wasserstein of categories are total variation."""
+def statistic(method: str, change: ColumnChange) -> float:
+    """Value of a method for one column; NaN where there is none.
+
+    KS and Wasserstein know neither categories nor nulls. Of categories, of a column whose kind changed, and where a
+    side holds only nulls they are the total variation. KS is the change of the share of nulls where that is larger;
+    Wasserstein takes a value that became null, or was one, as moved by a standard deviation.
+    """
     values = {
         "psi": change.psi,
         "kl_divergence": change.kl,
         "js": change.js,
         "hellinger": change.hellinger,
-        "ks": change.ks,
-        "wasserstein": change.wasserstein,
+        "ks": max(change.ks, change.null_change),
+        "wasserstein": change.wasserstein + change.null_change,
     }
-    if method in ("ks", "wasserstein") and change.kind == "categorical":
-        return change.total_variation, change.p_value
-    return values[method], change.p_value
+    if method in ("ks", "wasserstein") and math.isnan(values[method]):
+        return change.total_variation
+    return values[method]
+
+
+def of_column(
+    kind: DriftType,
+    declared: DataDrift | FeatureDrift | PredictionDrift | LabelDrift,
+    change: ColumnChange,
+    alpha: float,
+    detail: str,
+) -> Check:
+    """The check of one column's distribution; unknown where its histograms are too coarse to say that it is ok."""
+    value = statistic(declared.method, change)
+    severity = graded(value, declared.threshold, declared.critical_multiple, change.adjusted_p, alpha)
+    if severity is Severity.ok and change.ks_bound > COARSE:
+        value, severity = math.nan, Severity.unknown
+        detail = f"histograms too coarse: {change.ks_bound:.0%} of the values may have moved within a bin; {detail}"
+    return Check(
+        type=kind,
+        method=declared.method,
+        subject=change.column,
+        value=None if math.isnan(value) else value,
+        threshold=declared.threshold,
+        p_value=change.adjusted_p,
+        severity=severity,
+        detail=detail,
+    )
 
 
 def too_few(kind: DriftType, method: str, subject: str, threshold: float, rows: int) -> Check:
@@ -70,22 +99,13 @@ def too_few(kind: DriftType, method: str, subject: str, threshold: float, rows: 
 def _per_feature(
     declared: DataDrift | FeatureDrift, names: Sequence[str], baseline: Profile, current: Profile, alpha: float
 ) -> list[Check]:
-    changes = compare(baseline, current, columns=names)
-    measured = [statistic(declared.method, change) for change in changes]
-    adjusted = holm([p for _, p in measured])
     return [
-        Check(
-            type=DriftType(declared.type),
-            method=declared.method,
-            subject=change.column,
-            value=None if math.isnan(value) else value,
-            threshold=declared.threshold,
-            p_value=p,
-            severity=graded(value, declared.threshold, declared.critical_multiple, p, alpha),
-            detail=f"{change.reason}; {change.baseline_rows:,} against {change.current_rows:,} rows",
+        of_column(
+            DriftType(declared.type), declared, change, alpha,
+            f"{change.reason}; {change.baseline_rows:,} against {change.current_rows:,} rows",
         )
-        for change, (value, _), p in zip(changes, measured, adjusted, strict=True)
-    ]
+        for change in compare(baseline, current, columns=names)
+    ]  # fmt: skip
 
 
 def _correlations(

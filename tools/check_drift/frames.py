@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
+from tools.check_drift.columns import Categories, Column, as_array, is_text, of_array, of_arrow, of_series
 
 _BATCH_ROWS = 1 << 16
 _PIECE_ROWS = 1 << 20
-
-
-class Categories(NamedTuple):
-    """A categorical column: `codes` (whole numbers of any width) into `names`, negative for null."""
-
-    codes: NDArray[Any]
-    names: list[str]
-
-
-Column = NDArray[Any] | Categories
-"""A numeric column (float, NaN for null) or a categorical one."""
-
-
-class _Arrow(Protocol):
-    type: Any
-
-    def __len__(self) -> int: ...
+_AS_THEY_ARE: Mapping[str, bool] = {}
 
 
 class _Open(threading.local):
@@ -48,36 +34,53 @@ _open = _Open()
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a table whose columns can be read one by one, from several threads at once.
-
-    `pieces(name)` yields a column's values in order, in pieces of bounded size where they come from a file.
-    """
+    """Some rows of a table whose columns can be read one by one, from several threads at once."""
 
     names: list[str]
     rows: int
-    pieces: Callable[[str], Iterator[Column]]
+    read: Callable[[str], Iterator[Column]]
+    where: str = ""
+
+    def pieces(self, name: str) -> Iterator[Column]:
+        """A column's values in order, in pieces of bounded size where they come from a file.
+
+        Raises InputError where it cannot be read.
+        """
+        with _reading(f"column {name!r} cannot be read", self.where):
+            yield from self.read(name)
 
 
-def parts(data: object, columns: Sequence[str] | None = None) -> Iterator[Part]:
+@dataclass(frozen=True)
+class Streamed:
+    """A table that an engine holds: `read(name)` yields a column as Arrow record batches of that, each time anew."""
+
+    names: list[str]
+    rows: int
+    read: Callable[[str], Iterator[Any]]
+    where: str
+
+
+def parts(
+    data: object, columns: Sequence[str] | None = None, coded: Mapping[str, bool] = _AS_THEY_ARE
+) -> Iterator[Part]:
     """`data` in parts: all of it where it is in memory, one part a file where it is Parquet (a path, folder or glob).
 
-    Numbers, dates (as seconds since 1970 UTC) and durations (as seconds) are numeric; strings, booleans and everything
-    else are categorical. Raises InputError for a missing file, a missing column or a kind of table not known here.
+    `coded` says of columns whether their numbers are codes (`tools.check_drift.columns`). Raises InputError for a
+    missing file, a missing column, one that occurs twice or has another length, or a kind of table not known here.
     """
     if isinstance(data, str | Path):
         for file in _files(str(data)):
-            yield _parquet_part(file, columns)
+            yield _parquet_part(file, columns, coded)
         return
     kind = type(data).__module__.split(".")[0]
     if kind == "pandas":
-        yield _pandas_part(data, columns)
+        yield _pandas_part(data, columns, coded)
     elif kind == "pyarrow":
-        yield _arrow_part(data, columns)
+        yield _arrow_part(data, columns, coded)
     elif isinstance(data, Mapping):
-        arrays = {str(name): np.asarray(values) for name, values in data.items()}
-        names = _chosen(list(arrays), columns)
-        rows = len(arrays[names[0]]) if names else 0
-        yield Part(names, rows, lambda name: iter([_array_column(arrays[name])]))
+        yield _mapping_part(data, columns, coded)
+    elif isinstance(data, Streamed):
+        yield _streamed_part(data, columns, coded)
     else:
         raise InputError(f"cannot profile {type(data).__name__}: give a pandas or Arrow table, or a Parquet path")
 
@@ -91,10 +94,10 @@ def batches(data: object, columns: Sequence[str] | None = None) -> Iterator[dict
     import pyarrow.parquet as pq
 
     for file in _files(str(data)):
-        with pq.ParquetFile(file, pre_buffer=False) as reader:
+        with _reading("cannot be read", file), pq.ParquetFile(file, pre_buffer=False) as reader:
             names = _chosen(reader.schema_arrow.names, columns)
             for batch in reader.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-                yield {name: _arrow_column(batch.column(name)) for name in names}
+                yield {name: of_arrow(batch.column(name)) for name in names}
 
 
 def column_values(data: object, name: str) -> NDArray[np.float64]:
@@ -108,7 +111,18 @@ def column_values(data: object, name: str) -> NDArray[np.float64]:
     return np.sort(np.concatenate(found)) if found else np.empty(0)
 
 
+@contextmanager
+def _reading(what: str, where: str = "") -> Iterator[None]:
+    """Turns what a library raises over unreadable data into an InputError of one line."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, ArithmeticError, LookupError, NotImplementedError) as error:
+        raise InputError(f"{what}: {(str(error).splitlines() or [type(error).__name__])[0]}", where=where) from error
+
+
 def _chosen(present: Sequence[str], columns: Sequence[str] | None) -> list[str]:
+    if twice := [name for name, count in Counter(present).items() if count > 1]:
+        raise InputError(f"column {', '.join(map(repr, twice))} occurs more than once")
     if columns is None:
         return list(present)
     missing = [name for name in columns if name not in present]
@@ -119,134 +133,72 @@ def _chosen(present: Sequence[str], columns: Sequence[str] | None) -> list[str]:
 
 def _files(pattern: str) -> list[str]:
     path = Path(pattern)
-    files = sorted(map(str, path.glob("*.parquet"))) if path.is_dir() else sorted(glob(pattern)) or [pattern]  # noqa: PTH207 (absolute patterns too)
-    if not files or not Path(files[0]).exists():
+    if path.is_dir():
+        files = sorted(map(str, path.glob("*.parquet")))
+    else:
+        files = [pattern] if path.exists() else sorted(glob(pattern))  # noqa: PTH207 (absolute patterns too)
+    if not files:
         raise InputError("no such Parquet file", where=pattern)
     return files
 
 
-def _parquet_part(file: str, columns: Sequence[str] | None) -> Part:
+def _parquet_part(file: str, columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:
     """A Parquet file. Each thread has a reader of its own, for one file at a time: an open one keeps its buffers."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _reading("not a readable Parquet file", file):
         metadata = pq.read_metadata(file)
         schema = metadata.schema.to_arrow_schema()
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"not a readable Parquet file: {error}", where=file) from error
     names = _chosen(schema.names, columns)
-    texts = [name for name in names if _is_text(schema.field(name).type)]
+    texts = [name for name in names if is_text(schema.field(name).type)]
 
-    def pieces(name: str) -> Iterator[Column]:
+    def read(name: str) -> Iterator[Column]:
         if _open.part is not metadata:
             _open.reader = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
             _open.part = metadata
         if not metadata.num_rows:
-            yield _arrow_column(pa.array([], schema.field(name).type))
+            yield of_arrow(pa.array([], schema.field(name).type), coded=coded.get(name))
         for batch in _open.reader.iter_batches(batch_size=_PIECE_ROWS, columns=[name], use_threads=False):
-            yield _arrow_column(batch.column(0))
+            yield of_arrow(batch.column(0), coded=coded.get(name))
 
-    return Part(names, metadata.num_rows, pieces)
+    return Part(names, metadata.num_rows, read, file)
 
 
-def _pandas_part(data: Any, columns: Sequence[str] | None) -> Part:
+def _pandas_part(data: Any, columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:
     if not hasattr(data, "columns"):
         raise InputError("cannot profile a pandas Series: give a DataFrame")
+    names = _chosen([str(name) for name in data.columns], columns)
     named = {str(name): series for name, series in data.items()}
-    names = _chosen(list(named), columns)
-    return Part(names, len(data), lambda name: iter([_series_column(named[name])]))
+    return Part(names, len(data), lambda name: iter([of_series(named[name], coded=coded.get(name))]))
 
 
-def _series_column(series: Any) -> Column:
-    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiubmM":
-        return _array_column(series.to_numpy())
-    if hasattr(series, "cat"):
-        return Categories(series.cat.codes.to_numpy(), [str(name) for name in series.cat.categories])
-    import pyarrow as pa
-
-    try:
-        return _arrow_column(pa.Array.from_pandas(series))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return _arrow_column(pa.array(_texts(series), pa.string()))
-
-
-def _texts(values: Iterable[Any]) -> list[str | None]:
-    """Values of mixed kinds as text; None and NaN are null."""
-    return [None if v is None or (isinstance(v, float) and math.isnan(v)) else str(v) for v in values]
-
-
-def _array_column(array: NDArray[Any]) -> Column:
-    import pyarrow as pa
-
-    kind = array.dtype.kind
-    if array.ndim != 1:
-        return _arrow_column(pa.array(_texts(array.tolist()), pa.string()))
-    if kind == "f" and array.dtype.itemsize in (4, 8):
-        return array
-    if kind in "fiu":
-        return array.astype(np.float64)
-    if kind == "b":
-        return Categories(array.view(np.int8), ["false", "true"])
-    if kind in "mM":
-        seconds = array.astype(f"{kind}8[us]").astype(np.int64).astype(np.float64) / 1e6
-        return np.where(np.isnat(array), np.nan, seconds)
-    try:
-        return _arrow_column(pa.array(array.tolist()))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return _arrow_column(pa.array(_texts(array.tolist()), pa.string()))
-
-
-def _arrow_part(data: Any, columns: Sequence[str] | None) -> Part:
+def _arrow_part(data: Any, columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:
     import pyarrow as pa
 
     if not isinstance(data, pa.Table | pa.RecordBatch):
         raise InputError(f"cannot profile Arrow {type(data).__name__}: give a Table or RecordBatch")
     names = _chosen(data.schema.names, columns)
-    return Part(names, data.num_rows, lambda name: iter([_arrow_column(data.column(name))]))
+    return Part(names, data.num_rows, lambda name: iter([of_arrow(data.column(name), coded=coded.get(name))]))
 
 
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _arrow_column(column: _Arrow) -> Column:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    array = cast(Any, column)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = array.unify_dictionaries().combine_chunks() if array.num_chunks else pa.array([], array.type)
-    kind = array.type
-    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
-        return _arrow_column(array.dictionary_decode())
-    if pa.types.is_dictionary(kind):
-        codes = pc.fill_null(array.indices, -1) if array.null_count else array.indices
-        return Categories(codes.to_numpy(zero_copy_only=False), [str(n) for n in array.dictionary.to_pylist()])
-    if pa.types.is_null(kind):
-        return np.full(len(array), np.nan)
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _seconds(pc.cast(array, pa.timestamp("us"), safe=False))
-    if pa.types.is_duration(kind):
-        return _seconds(pc.cast(array, pa.duration("us"), safe=False))
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        if kind not in (pa.float32(), pa.float64()):
-            array = pc.cast(array, pa.float64(), safe=False)
-        return cast(NDArray[Any], array.to_numpy(zero_copy_only=False))
-    if not _is_text(kind):
-        try:
-            array = pc.cast(array, pa.string())
-        except pa.ArrowNotImplementedError:
-            array = pa.array([None if each is None else str(each) for each in array.to_pylist()], pa.string())
-    return _arrow_column(pc.dictionary_encode(array))
+def _mapping_part(data: Mapping[Any, Any], columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:
+    names = _chosen([str(name) for name in data], columns)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, values in data.items():
+        with _reading(f"column {str(name)!r} cannot be read"):
+            arrays[str(name)] = as_array(values)
+    lengths = {name: len(arrays[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        raise InputError(f"columns of different lengths are no table: {told}")
+    rows = lengths[names[0]] if names else 0
+    return Part(names, rows, lambda name: iter([of_array(arrays[name], coded=coded.get(name))]))
 
 
-def _seconds(array: Any) -> NDArray[np.float64]:
-    import pyarrow.compute as pc
+def _streamed_part(data: Streamed, columns: Sequence[str] | None, coded: Mapping[str, bool]) -> Part:
+    def read(name: str) -> Iterator[Column]:
+        for batch in data.read(name):
+            yield of_arrow(batch.column(0), coded=coded.get(name))
 
-    values = pc.cast(array, "int64").to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float64) / 1e6
+    return Part(_chosen(data.names, columns), data.rows, read, data.where)

@@ -176,9 +176,7 @@ def since(candidates: Sequence[Callable[[], Series | None]]) -> tuple[date | Non
 def _days(material: Material, names: Sequence[str]) -> Iterator[tuple[date, pa.Table]]:
     """The rows of each of the past 28 days and of today, these columns only; a day without rows is left out."""
     binding = material.binding
-    where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end"
-    params = {"start": _start(material), "end": material.at}
-    rows = material.systems.warehouse.read(binding.table, [binding.time, *names], where, params)
+    rows = material.read_since(_start(material), [binding.time, *names])
     days = rows.column(0).to_numpy().astype("datetime64[D]")
     order = np.argsort(days, kind="stable")
     rows, days = rows.select(range(1, len(names) + 1)).take(order), days[order]

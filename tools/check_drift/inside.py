@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from policies.errors import InputError
 from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.inside_counts import EMPTY, is_number, is_time
+from tools.check_drift.inside_counts import is_number, is_time
 from tools.check_drift.inside_postgres import PostgresSource
 from tools.check_drift.inside_spark import SparkSource
 from tools.check_drift.numeric import NumericSummary
-from tools.check_drift.profiles import Profile
+from tools.check_drift.profiles import Profile, of_kind
 from tools.systems.warehouse import AnyWarehouse
 
 _SOURCES: dict[str, type[PostgresSource] | type[SparkSource]] = {"postgres": PostgresSource, "spark": SparkSource}
@@ -67,26 +65,16 @@ def profile_inside(
     if counted:
         found |= source.categories(counted)
     rows = source.rows()
-    return Profile(rows, {name: _of_kind(found[name], known.get(name)) for name in columns})
+    return Profile(rows, {name: of_kind(found[name], known.get(name)) for name in columns})
 
 
 def _unsure(
     summaries: Mapping[str, NumericSummary], known: Mapping[str, Summary]
 ) -> dict[str, tuple[NumericSummary, list[float]]]:
-    """The columns to be counted at their baseline's deciles, and those."""
+    """The columns to be counted at their baseline's points, and those."""
     pairs = ((name, each, known.get(name)) for name, each in summaries.items())
     return {
-        name: (each, like.edges.tolist())
+        name: (each, like.points.tolist())
         for name, each, like in pairs
         if isinstance(like, NumericSummary) and looks_again(like, each)
     }
-
-
-def _of_kind(summary: Summary, like: Summary | None) -> Summary:
-    """An all-null column says nothing of its kind; what it is compared with does."""
-    if isinstance(like, NumericSummary) and isinstance(summary, CategorySummary) and summary.nulls == summary.rows:
-        return NumericSummary(
-            like.centre, np.empty(0, np.int64), np.empty(0, np.int64), summary.nulls, 0, 0, 0.0, 0.0, np.nan, np.nan,
-            EMPTY, EMPTY, True,
-        )  # fmt: skip
-    return summary

@@ -8,30 +8,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tools.check_drift import numeric
 from tools.check_drift.categorical import CategorySummary, bounded
+from tools.check_drift.columns import category_name
 from tools.check_drift.counting import SIGN, sum_by_rank
 from tools.check_drift.numeric import NumericSummary, ranks_of
 
-NUMBERS = (
-    "smallint", "integer", "bigint", "real", "double precision", "numeric",  # PostgreSQL's names
-    "tinyint", "int", "float", "double", "decimal",  # Spark's
-)  # fmt: skip
+INTEGERS = ("smallint", "integer", "bigint", "tinyint", "int")  # PostgreSQL's names, and Spark's
+NUMBERS = (*INTEGERS, "real", "double precision", "numeric", "float", "double", "decimal")
 TIMES = ("timestamp without time zone", "timestamp with time zone", "date", "timestamp", "timestamp_ntz")
 EMPTY = np.empty(0)
 
 
 class Place(NamedTuple):
-    """Where a decile is: the column, the bin's key, the place within the bin (from 1), and the values in it."""
+    """Where a value is that a baseline needs: the column, the bin's key, and the place within the bin (from 1)."""
 
     column: int
     key: int
     place: int
-    inside: int
 
 
 def is_number(kind: str) -> bool:
     """Whether an engine's type holds numbers."""
     return kind.partition("(")[0] in NUMBERS
+
+
+def is_integer(kind: str) -> bool:
+    """Whether an engine's type holds whole numbers."""
+    return kind in INTEGERS
 
 
 def is_time(kind: str) -> bool:
@@ -40,33 +44,43 @@ def is_time(kind: str) -> bool:
 
 
 def places(summaries: Sequence[NumericSummary]) -> list[Place]:
-    """The places of all columns' deciles."""
+    """The places of all columns' deciles and cuts."""
     wanted = []
     for i, each in enumerate(summaries):
-        for position in (-(-k * each.finite // 10) for k in range(1, 10)):
-            at = int(np.searchsorted(each.cumulative, position))
-            inside = int(each.counts[at])
-            wanted.append(Place(i, _raw(int(each.ranks[at])), position - int(each.cumulative[at]) + inside, inside))
+        bins, within = numeric.places(each)
+        keys = [_raw(rank) for rank in each.ranks[bins].tolist()]
+        wanted += [Place(i, key, place) for key, place in zip(keys, within.tolist(), strict=True)]
     return wanted
 
 
-def with_deciles(
+def with_places(
     summaries: Mapping[str, NumericSummary], wanted: Iterable[Place], rows: Iterable[Mapping[str, Any]]
 ) -> dict[str, NumericSummary]:
-    """The summaries with what was found at the places: `edge` the value, `below` the bin's values up to it."""
-    names = list(summaries)
+    """The summaries with what was found at the places: `x`, and `upto` and `below`, the bin's values <= and < that."""
     answers = {(row["i"], row["key"], row["place"]): row for row in rows}
-    edges: dict[str, list[float]] = {name: [] for name in names}
-    shares: dict[str, list[float]] = {name: [] for name in names}
-    for i, key, place, inside in wanted:
-        row = answers[i, key, place]
-        name = names[i]
-        if not edges[name] or row["edge"] > edges[name][-1]:
-            edges[name].append(row["edge"])
-            shares[name].append(row["below"] / inside)
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for place in wanted:
+        found.setdefault(place.column, []).append(answers[place])
     return {
-        name: replace(each, edges=np.array(edges[name]), edge_shares=np.array(shares[name]))
-        for name, each in summaries.items()
+        name: numeric.with_places(
+            each,
+            np.array([row["x"] for row in found[i]]),
+            *(np.array([row[side] for row in found[i]], dtype=np.int64) for side in ("upto", "below")),
+        )
+        for i, (name, each) in enumerate(summaries.items())
+    }
+
+
+def counted(
+    asked: Mapping[str, tuple[NumericSummary, list[float]]], rows: Iterable[Mapping[str, Any]]
+) -> dict[str, NumericSummary]:
+    """The summaries counted at their points: `n` values of column `i` are beyond `k` of them."""
+    beyond = [np.zeros(len(points) + 1) for _, points in asked.values()]
+    for row in rows:
+        beyond[row["i"]][row["k"]] = row["n"]
+    return {
+        name: replace(each, cuts=np.array(points), cut_counts=np.cumsum(n[:-1]))
+        for (name, (each, points)), n in zip(asked.items(), beyond, strict=True)
     }
 
 
@@ -83,7 +97,8 @@ def categories(
             other[row["i"]] += row["n"]
         else:
             of_column = counts.setdefault(row["i"], {})
-            shown = f"{float(row['v']):.15g}" if is_number(types[names[row["i"]]]) else row["v"]
+            kind = types[names[row["i"]]]
+            shown = category_name(float(row["v"])) if is_number(kind) and not is_integer(kind) else row["v"]
             of_column[shown] = of_column.get(shown, 0) + row["n"]
     return {name: bounded(counts.get(i, {}).items(), nulls[i], other[i]) for i, name in enumerate(names)}
 

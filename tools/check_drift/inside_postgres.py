@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tools.check_drift.categorical import KEPT, CategorySummary
 from tools.check_drift.counting import FLOAT32_MAX, SIGN
-from tools.check_drift.inside_counts import categories, is_number, is_time, places, summary, with_deciles
+from tools.check_drift.inside_counts import (
+    categories,
+    counted,
+    is_integer,
+    is_number,
+    is_time,
+    places,
+    summary,
+    with_places,
+)
 from tools.check_drift.numeric import NumericSummary, centre_of
 from tools.systems.warehouse import AnyWarehouse, quote
 
@@ -89,43 +97,38 @@ class PostgresSource:
         return {name: summary(found.get(i, {}), centres[name]) for i, name in enumerate(names)}
 
     def deciles(self, summaries: Mapping[str, NumericSummary]) -> dict[str, NumericSummary]:
-        """The summaries with exact deciles: the engine sorts the values that share a bin with one."""
+        """The summaries with exact deciles and cuts: the engine sorts the values that share a bin with one."""
         filled = {name: each for name, each in summaries.items() if len(each.ranks)}
         names, wanted = list(filled), places(list(filled.values()))
         if not wanted:
             return {}
-        listed = ", ".join(dict.fromkeys(f"({each.column}, {each.key}, {each.place})" for each in wanted))
+        listed = ", ".join(dict.fromkeys(f"{tuple(each)}" for each in wanted))
         centres = {name: summaries[name].centre for name in names}
         sql = f"""
             WITH w(i, key, place) AS (VALUES {listed}),
-                 near AS (SELECT k.i, k.key, array_agg(k.x ORDER BY k.x) AS a
+                 near AS (SELECT k.i, k.key, k.x, count(*) AS n
                           FROM (SELECT i, x, {_ZERO_KEY} AS key FROM {self._values(names, centres)}) AS k
-                          WHERE (k.i, k.key) IN (SELECT i, key FROM w) GROUP BY k.i, k.key)
-            SELECT w.i, w.key, w.place, near.a[w.place] AS edge,
-                   (SELECT count(*) FROM unnest(near.a) AS u(x) WHERE u.x <= near.a[w.place]) AS below
-            FROM w JOIN near ON near.i = w.i AND near.key = w.key
+                          WHERE (k.i, k.key) IN (SELECT i, key FROM w) GROUP BY k.i, k.key, k.x),
+                 ordered AS (SELECT i, key, x, n, CAST(sum(n) OVER (PARTITION BY i, key ORDER BY x) AS bigint) AS upto
+                             FROM near)
+            SELECT w.i, w.key, w.place, o.x, o.upto, o.upto - o.n AS below
+            FROM w JOIN ordered AS o ON o.i = w.i AND o.key = w.key AND o.upto >= w.place AND o.upto - o.n < w.place
         """
-        return with_deciles(filled, wanted, self._asked(sql))
+        return with_places(filled, wanted, self._asked(sql))
 
     def counted_at(self, asked: Mapping[str, tuple[NumericSummary, list[float]]]) -> dict[str, NumericSummary]:
-        """The summaries with the number of finite values <= each of the given edges."""
+        """The summaries with the number of finite values <= each of the given points."""
         if not asked:
             return {}
         names = list(asked)
-        edges = [(i, k, edge) for i, name in enumerate(names) for k, edge in enumerate(asked[name][1])]
-        listed = ", ".join(f"({i}, {k}, CAST({edge!r} AS double precision))" for i, k, edge in edges)
+        # `width_bucket` counts from the points on; a value is beyond a point from the next one up on.
+        after = [", ".join(map(repr, np.nextafter(points, np.inf).tolist())) for _, points in asked.values()]
+        listed = ", ".join(f"({i}, CAST(ARRAY[{each}] AS double precision[]))" for i, each in enumerate(after))
         sql = f"""
-            SELECT e.i, e.k, count(*) AS n
-            FROM {self._values(names)} JOIN (VALUES {listed}) AS e(i, k, edge) ON e.i = s.i AND s.x <= e.edge
-            WHERE {_FINITE} GROUP BY e.i, e.k
+            SELECT s.i, width_bucket(s.x, p.points) AS k, count(*) AS n
+            FROM {self._values(names)} JOIN (VALUES {listed}) AS p(i, points) ON p.i = s.i WHERE {_FINITE} GROUP BY 1, 2
         """
-        counts = {name: np.zeros(len(asked[name][1])) for name in names}
-        for row in self._asked(sql):
-            counts[names[row["i"]]][row["k"]] = row["n"]
-        return {
-            name: replace(each, like_edges=np.array(edges), like_counts=counts[name])
-            for name, (each, edges) in asked.items()
-        }
+        return counted(asked, self._asked(sql))
 
     def categories(self, names: Sequence[str]) -> dict[str, CategorySummary]:
         """Each column's most frequent categories, the number of all others, and nulls."""
@@ -147,7 +150,7 @@ class PostgresSource:
 
     def _text(self, name: str) -> str:
         """A column as the text that names its categories."""
-        if is_number(self._types[name]):
+        if is_number(self._types[name]) and not is_integer(self._types[name]):
             number = f"CAST({quote(name)} AS double precision)"
             return f"CASE WHEN {number} <> 'NaN' THEN CAST({number} AS text) END"
         return f"CAST({quote(name)} AS text)"

@@ -7,14 +7,20 @@ the number of columns: each row is unfolded into its values (`stack`), and they 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from tools.check_drift.categorical import KEPT, CategorySummary
 from tools.check_drift.counting import FLOAT32_MAX, SIGN
-from tools.check_drift.inside_counts import categories, is_number, is_time, places, summary, with_deciles
+from tools.check_drift.inside_counts import (
+    categories,
+    counted,
+    is_integer,
+    is_number,
+    is_time,
+    places,
+    summary,
+    with_places,
+)
 from tools.check_drift.numeric import NumericSummary, centre_of
 from tools.systems.dialects import rewritten
 from tools.systems.warehouse import AnyWarehouse, quote
@@ -96,12 +102,12 @@ class SparkSource:
         return {name: summary(found.get(i, {}), centres[name]) for i, name in enumerate(names)}
 
     def deciles(self, summaries: Mapping[str, NumericSummary]) -> dict[str, NumericSummary]:
-        """The summaries with exact deciles: of the bins that hold one, the values are counted in their order."""
+        """The summaries with exact deciles and cuts: of their bins the values are counted in their order."""
         filled = {name: each for name, each in summaries.items() if len(each.ranks)}
         names, wanted = list(filled), places(list(filled.values()))
         if not wanted:
             return {}
-        listed = ", ".join(dict.fromkeys(f"({each.column}, {each.key}, {each.place})" for each in wanted))
+        listed = ", ".join(dict.fromkeys(f"{tuple(each)}" for each in wanted))
         bins = ", ".join(dict.fromkeys(f"({each.column}, {each.key})" for each in wanted))
         centres = {name: each.centre for name, each in filled.items()}
         sql = f"""
@@ -110,29 +116,23 @@ class SparkSource:
                  near AS (SELECT k.i, k.key, k.x, count(*) AS n FROM (SELECT * FROM {self._values(names, centres)}) AS k
                           LEFT SEMI JOIN b ON b.i = k.i AND b.key = k.key GROUP BY k.i, k.key, k.x),
                  ordered AS (SELECT i, key, x, n, sum(n) OVER (PARTITION BY i, key ORDER BY x) AS upto FROM near)
-            SELECT w.i, w.key, w.place, o.x AS edge, o.upto AS below
+            SELECT w.i, w.key, w.place, o.x, o.upto, o.upto - o.n AS below
             FROM w JOIN ordered AS o ON o.i = w.i AND o.key = w.key AND o.upto >= w.place AND o.upto - o.n < w.place
         """
-        return with_deciles(filled, wanted, self._asked(sql))
+        return with_places(filled, wanted, self._asked(sql))
 
     def counted_at(self, asked: Mapping[str, tuple[NumericSummary, list[float]]]) -> dict[str, NumericSummary]:
-        """The summaries with the number of finite values <= each of the given edges."""
+        """The summaries with the number of finite values <= each of the given points."""
         if not asked:
             return {}
-        counted = [
-            f"count_if({self._number(name)} > -{_INFINITY} AND {self._number(name)} <= {_double(edge)}) AS n{i}_{k}"
-            for i, (name, (_, edges)) in enumerate(asked.items())
-            for k, edge in enumerate(edges)
-        ]
-        row = self._asked(f"SELECT {', '.join(counted)} FROM ({self._rows(list(asked))}) AS t")[0]
-        return {
-            name: replace(
-                each,
-                like_edges=np.array(edges),
-                like_counts=np.array([row[f"n{i}_{k}"] for k in range(len(edges))], dtype=np.float64),
-            )
-            for i, (name, (each, edges)) in enumerate(asked.items())
-        }
+        listed = [", ".join(map(_double, points)) for _, points in asked.values()]
+        points = ", ".join(f"({i}, array({each}))" for i, each in enumerate(listed))
+        sql = f"""
+            SELECT s.i, size(filter(p.points, p -> p < s.x)) AS k, count(*) AS n
+            FROM {self._values(list(asked))} JOIN (SELECT * FROM VALUES {points} AS p(i, points)) AS p ON p.i = s.i
+            WHERE {_FINITE} GROUP BY 1, 2
+        """
+        return counted(asked, self._asked(sql))
 
     def categories(self, names: Sequence[str]) -> dict[str, CategorySummary]:
         """Each column's most frequent categories, the number of all others, and nulls."""
@@ -151,7 +151,7 @@ class SparkSource:
 
     def _text(self, name: str) -> str:
         """A column as the text that names its categories."""
-        if is_number(self._types[name]):
+        if is_number(self._types[name]) and not is_integer(self._types[name]):
             number = f"CAST({_quoted(name)} AS DOUBLE)"
             return f"CASE WHEN NOT isnan({number}) THEN CAST({number} AS STRING) END"
         return f"CAST({_quoted(name)} AS STRING)"

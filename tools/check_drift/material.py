@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,17 +16,18 @@ from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
 from tools import tasks
-from tools.check_drift import attribution
+from tools.check_drift import attribution, large
+from tools.check_drift.columns import Categories
 from tools.check_drift.contract_facts import Facts, inside, of_arrow
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.counting import Floats
-from tools.check_drift.frames import Categories, parts
+from tools.check_drift.frames import parts
 from tools.check_drift.inside import computes_inside, profile_inside
 from tools.check_drift.numeric import exact_centre
-from tools.check_drift.profiles import Profile, profile
+from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
-from tools.systems.warehouse import TIMES, quote
+from tools.systems.warehouse import TIMES, Streams, quote
 from tools.tasks.predicted import LABEL, SCORE, Predicted
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ class Material:
         return self._kept[key]
 
     def rows(self, start: datetime) -> pa.Table:
-        """Rows of the model's table from `start` up to now, all columns. Raises InputError where there is no table."""
+        """Rows of the model's table from `start` up to now, all columns; of a `large` window a sample.
+
+        Raises InputError where there is no table.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -69,9 +73,21 @@ class Material:
         return rows.filter(pc.greater_equal(rows.column(time), pa.scalar(start, rows.schema.field(time).type)))
 
     def _read_rows(self) -> pa.Table:
+        return self.read_since(self.at - self.reach)
+
+    def read_since(self, start: datetime, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the model's table from `start` up to now, read anew; of many a sample."""
         self._require_times()
-        where, params = self._since(self.at - self.reach)
-        return self.systems.warehouse.read(self.binding.table, None, where, params)
+        binding, warehouse = self.binding, self.systems.warehouse
+        where, params = large.sampled(warehouse, binding.table, [binding.id, binding.time], *self._since(start))
+        return warehouse.read(binding.table, columns, where, params)
+
+    @property
+    def large(self) -> bool:
+        """Whether the window is too large to be read: then all rows are counted where they are, and a sample by the
+        rows' ids stands for them wherever rows are needed.
+        """
+        return self.row_count(self.at - self.reach) > large.MOST_ROWS
 
     def _since(self, start: datetime) -> tuple[str, dict[str, object]]:
         """The condition for rows from `start` up to now, and its parameters."""
@@ -80,16 +96,16 @@ class Material:
 
     def row_count(self, start: datetime) -> int:
         """Rows of the model's table from `start` up to now. Raises InputError where there is no table."""
-        if "rows" in self._kept or not computes_inside(self.systems.warehouse):
-            return int(self.rows(start).num_rows)
+        return int(self.kept(f"rows {start}", lambda: self._counted(start)))
+
+    def _counted(self, start: datetime) -> int:
         self._require_times()
         where, params = self._since(start)
-        sql = f"SELECT count(*) AS n FROM {self.binding.table} WHERE {where}"
-        return int(self.systems.warehouse.query(sql, params)["n"][0].as_py())
+        return large.count(self.systems.warehouse, self.binding.table, where, params)
 
     def facts(self, schema: Schema, start: datetime) -> Facts:
         """What a contract needs to know of the rows from `start` up to now."""
-        if not computes_inside(self.systems.warehouse):
+        if not (self.large or computes_inside(self.systems.warehouse)):
             return of_arrow(schema, self.rows(start), self.binding.time)
         where, params = self._since(start)
         return inside(schema, self.systems.warehouse, self.binding.table, where, params, self.binding.time)
@@ -116,11 +132,14 @@ class Material:
         present = self.systems.warehouse.columns(table)
         if not (there := [name for name in names if name in present]):
             raise InputError("holds none of the model's features", where=table)
-        if not computes_inside(self.systems.warehouse):
-            return profile(self.rows(start).select(there), like=self.baseline())
-        self._require_times()
         where, params = self._since(start)
-        return profile_inside(self.systems.warehouse, table, where, params, there, like=self.baseline())
+        if computes_inside(self.systems.warehouse):
+            self._require_times()
+            return profile_inside(self.systems.warehouse, table, where, params, there, like=self.baseline())
+        if self.large and isinstance(self.systems.warehouse, Streams):
+            streamed = large.streamed(self.systems.warehouse, table, there, where, params)
+            return profile(streamed, like=self.baseline())
+        return profile(self.rows(start).select(there), like=self.baseline())
 
     def baseline(self) -> Profile:
         """Profile of the baseline's features, computed once and stored."""
@@ -146,10 +165,17 @@ class Material:
             return profile_inside(
                 self.systems.warehouse, reference.table, where, params, features.names, categorical=features.categorical
             )
-        rows = self._baseline_rows()
+        where, params = reference.condition()
+        size = large.count(self.systems.warehouse, reference.table, where, params)
+        rows: object
+        if size > large.MOST_ROWS and isinstance(self.systems.warehouse, Streams):
+            sample = self._baseline_numbers()
+            rows = large.streamed(self.systems.warehouse, reference.table, features.names, where, params)
+        else:
+            rows = sample = self._baseline_rows()
         centres = {
             name: exact_centre(values)
-            for part in parts(rows, [name for name in features.numeric if name in rows.column_names])
+            for part in parts(sample, [name for name in features.numeric if name in sample.column_names])
             for name in part.names
             for values in part.pieces(name)
             if not isinstance(values, Categories)
@@ -161,11 +187,21 @@ class Material:
         path = self.stored("correlations", ".npz")
         try:
             return Correlations.load(path)
-        except (OSError, ValueError, KeyError):
-            found = correlations(self.reference().read(self.systems, self.binding.features.numeric), self.baseline())
+        except UNREADABLE:
+            found = correlations(self._baseline_numbers(), self.baseline())
             if self.keeps:
                 found.save(path)
             return found
+
+    def _baseline_numbers(self) -> pa.Table:
+        """The baseline's numeric features; of a large one a sample."""
+        reference, numeric = self.reference(), self.binding.features.numeric
+        where, params = reference.condition()
+        if large.count(self.systems.warehouse, reference.table, where, params) <= large.MOST_ROWS:
+            return reference.read(self.systems, numeric)
+        keys = [reference.id, reference.time]
+        chosen, bound = large.sampled(self.systems.warehouse, reference.table, keys, where, params)
+        return self.systems.warehouse.read(reference.table, numeric, chosen, bound)
 
     def reference(self) -> Reference:
         """What the window is compared with; the declared baseline where no version serves yet."""
@@ -282,7 +318,7 @@ class Material:
         path = self.stored("sample", ".parquet")
         try:
             kept = pq.read_table(path)
-        except (OSError, ValueError):
+        except UNREADABLE:
             kept = attribution.spread(self._baseline_rows().select(self.binding.features.names), attribution.MOST)
             if self.keeps:
                 pq.write_table(kept, path)
@@ -296,7 +332,7 @@ class Material:
         try:
             stored = json.loads(path.read_text())
             return {name: float(stored[name]) for name in names}
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             found = attribution.importances(
                 self.score, self.baseline_sample(attribution.sample_size(len(names))), names
             )
@@ -326,7 +362,7 @@ class Material:
         path = self.stored("scored", f"-v{self.champion()}.npz")
         try:
             predicted = Predicted.load(path)
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             predicted = self.predict(self._baseline_rows().to_pandas())
             if self.keeps:
                 predicted.save(path)

@@ -5,10 +5,14 @@ mantissa) are its key. Keys ordered by value are called ranks: x <= y implies ra
 rounding to float32 and truncation are all monotone. Counting keys therefore gives a histogram whose bins are at most
 1/1024 of a value's distance from the centre wide, at about 3 ns a value. Integers within 2048 of the centre have a bin
 of their own.
+
+Where a column has many rows far from the centre and close together, one bin would hold them all. A baseline therefore
+cuts each bin that holds more than `LEAF` of its rows at exact values, and what is compared with it is counted there.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +28,9 @@ _BLOCK = 1 << 16
 
 OWN_BIN = 2048.0
 """Integers up to this far from the centre have a histogram bin of their own."""
+
+LEAF = 1 / 200
+"""Share of a baseline's finite values that a bin of several values may hold uncut."""
 
 QUANTILES = tuple(i / 10 for i in range(1, 10))
 
@@ -43,11 +50,15 @@ class NumericSummary:
     """What is kept of a numeric column.
 
     `ranks` (ascending) and `counts` are the histogram of the `finite` values around `centre`. `total` and `squares`
-    are the sums of (x - centre) and its square. `edges` are the exact deciles (inverted CDF, duplicates merged) of a
-    baseline, and `edge_shares` the share of each edge's histogram bin that is <= the edge; both are empty for what was
-    added up or profiled to be compared, and deciles then fall on bin boundaries. `integral`: all finite values are
-    whole numbers. `like_edges` are a baseline's deciles where it mattered to count at them, `like_counts` the number of
-    finite values <= each; both are lost where summaries add up, and are not stored.
+    are the sums of (x - centre) and its square. `integral`: all finite values are whole numbers.
+
+    `edges` are the exact deciles (inverted CDF, duplicates merged; before them the float below the minimum where that
+    is one) of a baseline, and `edge_shares` the share of each edge's histogram bin that is <= the edge; both are empty
+    for what was added up or profiled to be compared, and deciles then fall on bin boundaries.
+
+    `cuts` are values at which the finite values were counted exactly, `cut_counts` the number <= each: a baseline's
+    within bins that hold much, and the baseline's `points` in what it mattered to count at them. Where summaries add up
+    they last if both have the same.
     """
 
     centre: float
@@ -63,8 +74,8 @@ class NumericSummary:
     edges: Floats
     edge_shares: Floats
     integral: bool = False
-    like_edges: Floats = field(default_factory=lambda: _NONE)
-    like_counts: Floats = field(default_factory=lambda: _NONE)
+    cuts: Floats = field(default_factory=lambda: _NONE)
+    cut_counts: Floats = field(default_factory=lambda: _NONE)
 
     @cached_property
     def cumulative(self) -> Ints:
@@ -79,25 +90,58 @@ class NumericSummary:
     @cached_property
     def deciles(self) -> Deciles:
         """The deciles of the finite values, none for no values."""
-        edges, shares = self.edges, self.edge_shares
-        if not len(edges):
-            at = np.unique(np.searchsorted(self.cumulative, [-(-i * self.finite // 10) for i in range(1, 10)]))
-            at = at[at < len(self.ranks)]
-            edges, shares = upper_values(self.ranks[at]) + self.centre, np.ones(len(at))
-        ranks = rank_of_value(edges, self.centre)
-        return Deciles(edges, shares, ranks, self.up_to(ranks, shares))
+        if len(self.edges):
+            ranks = rank_of_value(self.edges, self.centre)
+            return Deciles(self.edges, self.edge_shares, ranks, self.up_to(ranks, self.edge_shares))
+        ends = np.concatenate([upper_values(self.ranks) + self.centre, self.cuts])
+        counts = np.concatenate([self.cumulative, self.cut_counts])
+        order = np.lexsort([ends, counts])
+        at = np.unique(np.searchsorted(counts[order], [-(-i * self.finite // 10) for i in range(1, 10)]))
+        at = order[at[at < len(order)]]
+        ranks = np.concatenate([self.ranks, rank_of_value(self.cuts, self.centre)])[at]
+        below, through = self.around(ranks)
+        edges, shares, counts = ends[at], (counts[at] - below) / np.maximum(through - below, 1), counts[at]
+        if len(ranks) and ranks[0] == self.ranks[0]:
+            edges, shares = np.append(_below(self.minimum), edges), np.append(0.0, shares)
+            ranks, counts = np.append(ranks[0], ranks), np.append(0.0, counts)
+        return Deciles(edges, shares, ranks, counts)
+
+    @cached_property
+    def point_counts(self) -> Floats:
+        """Number of finite values <= each of `points`."""
+        counts = np.concatenate([self.deciles.up_to if len(self.edges) else _NONE, self.cut_counts])
+        return counts[np.unique(np.concatenate([self.edges, self.cuts]), return_index=True)[1]]
+
+    @cached_property
+    def points(self) -> Floats:
+        """Where what is compared with this baseline may have to be counted: its deciles and its cuts."""
+        return np.union1d(self.edges, self.cuts) if len(self.cuts) else self.edges
 
     def up_to(self, ranks: Ints, shares: Floats) -> Floats:
         """Number of finite values below each rank's bin and the share of those in it."""
-        below, through = self._around(ranks)
+        below, through = self.around(ranks)
         return np.asarray(below + shares * (through - below), dtype=np.float64)
+
+    def between(self, up_to: Floats | Ints) -> Floats:
+        """Number of values between the deciles up to which there are `up_to` finite ones; nulls last."""
+        ends = np.empty(len(up_to) + 2)
+        ends[0], ends[-1] = 0.0, self.finite + self.neg_inf + self.pos_inf
+        ends[1:-1] = up_to + self.neg_inf
+        counts = np.empty(len(ends))
+        counts[:-1], counts[-1] = ends[1:] - ends[:-1], self.nulls
+        return counts
+
+    @cached_property
+    def by_decile(self) -> Floats:
+        """Number of values between its own deciles; nulls last."""
+        return self.between(self.deciles.up_to)
 
     def within(self, ranks: Ints) -> Ints:
         """Number of values in each rank's bin."""
-        below, through = self._around(ranks)
+        below, through = self.around(ranks)
         return through - below
 
-    def _around(self, ranks: Ints) -> tuple[Ints, Ints]:
+    def around(self, ranks: Ints) -> tuple[Ints, Ints]:
         """Number of finite values below each rank's bin, and up to its end."""
         if not self.finite:
             return np.zeros_like(ranks), np.zeros_like(ranks)
@@ -120,6 +164,8 @@ class NumericSummary:
         """Population standard deviation of the finite values, NaN for none."""
         if not self.finite:
             return float("nan")
+        if self.minimum == self.maximum:  # where rounding would leave something
+            return 0.0
         mean = self.total / self.finite
         return float(np.sqrt(max(self.squares / self.finite - mean * mean, 0.0)))
 
@@ -133,12 +179,14 @@ class NumericSummary:
 
     def __add__(self, other: NumericSummary) -> NumericSummary:
         """Summary of both columns' values; exact where the centres agree, else to within a bin of `other`."""
-        other = recentred(other, self.centre)
+        centre = self.centre if self.finite else other.centre
+        other = recentred(other, centre)
         ranks, counts = sum_by_rank(
             np.concatenate([self.ranks, other.ranks]), np.concatenate([self.counts, other.counts])
         )
+        alike = np.array_equal(self.cuts, other.cuts)
         return NumericSummary(
-            centre=self.centre,
+            centre=centre,
             ranks=ranks,
             counts=counts,
             nulls=self.nulls + other.nulls,
@@ -151,6 +199,8 @@ class NumericSummary:
             edges=_NONE,
             edge_shares=_NONE,
             integral=self.integral and other.integral,
+            cuts=self.cuts if alike else _NONE,
+            cut_counts=self.cut_counts + other.cut_counts if alike else _NONE,
         )
 
 
@@ -173,29 +223,66 @@ def summarise(values: NDArray[Any], *, centre: float | None = None, exact_edges:
 
 
 def with_deciles(summary: NumericSummary, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
-    """The summary with exact deciles, from another look at its values, which may come in pieces.
+    """The summary with exact deciles and cuts, from another look at its values, which may come in pieces.
 
-    Only the values that share a histogram bin with a decile are kept and sorted.
+    Only the values that share a histogram bin with a decile, or with many others, are kept and sorted.
     """
     if not len(summary.ranks):
         return summary
-    # ceil(q n) without the noise of q n: the inverted CDF's order statistic, counted from 1.
-    wanted = [-(-i * summary.finite // 10) for i in range(1, 10)]
-    at = np.searchsorted(summary.cumulative, wanted)
+    at, wanted = places(summary)
     bins = np.unique(at)
     near, up_to = _ascending(select(piece, summary.centre, summary.ranks[bins]) for piece in pieces)
     # Bins hold disjoint, ordered values, so those of one bin are a contiguous stretch of `near`.
-    ends = dict(zip(bins.tolist(), np.cumsum(summary.counts[bins]).tolist(), strict=True))
-    edges: list[float] = []
-    shares: list[float] = []
-    for position, bin_index in zip(wanted, at.tolist(), strict=True):
-        inside = int(summary.counts[bin_index])
-        before = ends[bin_index] - inside
-        place = int(np.searchsorted(up_to, before + position - int(summary.cumulative[bin_index]) + inside))
-        if not edges or near[place] > edges[-1]:
-            edges.append(float(near[place]))
-            shares.append((int(up_to[place]) - before) / inside)
-    return replace(summary, edges=np.array(edges), edge_shares=np.array(shares))
+    ahead = (np.cumsum(summary.counts[bins]) - summary.counts[bins])[np.searchsorted(bins, at)]
+    found = np.searchsorted(up_to, ahead + wanted)
+    return with_places(summary, near[found], up_to[found] - ahead, np.append(0, up_to)[found] - ahead)
+
+
+def places(summary: NumericSummary) -> tuple[Ints, Ints]:
+    """The order statistics a baseline needs: the histogram bin of each, and its place among the values there, from 1.
+
+    The nine deciles first: ceil(q n) without the noise of q n, the inverted CDF's. Then, of each bin that holds more
+    than `LEAF` and may hold several values, the first, the last, and those that cut it into parts of no more.
+    """
+    deciles = np.array([-(-i * summary.finite // 10) for i in range(1, 10)])
+    bins = np.searchsorted(summary.cumulative, deciles)
+    at, wanted = [bins], [deciles - (summary.cumulative - summary.counts)[bins]]
+    most = max(int(summary.finite * LEAF), 1)
+    for i in np.flatnonzero((summary.counts > most) & ~_of_one_value(summary)).tolist():
+        inside = int(summary.counts[i])
+        parts = -(-inside // most)
+        wanted.append(np.maximum(-(-np.arange(parts + 1) * inside // parts), 1))
+        at.append(np.full(parts + 1, i))
+    return np.concatenate(at), np.concatenate(wanted)
+
+
+def with_places(summary: NumericSummary, values: Floats, up_to: Ints, below: Ints) -> NumericSummary:
+    """The summary with the values found at its `places`; of their bins `up_to` values are <= each, `below` are <."""
+    at, _ = places(summary)
+    edges, first = np.unique(values[:9], return_index=True)
+    edge_shares = up_to[first] / summary.counts[at[first]]
+    if edges[0] == summary.minimum:
+        edges, edge_shares = np.append(_below(summary.minimum), edges), np.append(0.0, edge_shares)
+    before = (summary.cumulative - summary.counts)[at]
+    cuts = np.concatenate([values[9:], np.nextafter(values[9:], -np.inf)])  # a value of many rows has a part of its own
+    counts = np.concatenate([(before + up_to)[9:], (before + below)[9:]])
+    cuts, first = np.unique(cuts, return_index=True)
+    return replace(
+        summary, edges=edges, edge_shares=edge_shares, cuts=cuts, cut_counts=counts[first].astype(np.float64)
+    )
+
+
+def _below(value: float) -> float:
+    """The float below a value. Where a tenth of the values share the least one, what is less has a bin of its own."""
+    return float(np.nextafter(value, -np.inf))
+
+
+def _of_one_value(summary: NumericSummary) -> NDArray[np.bool_]:
+    """Of each histogram bin whether it can hold one value only: that of the centre's, and of small whole numbers."""
+    reach = OWN_BIN if summary.integral else 0.0
+    first, last = rank_of_value(np.array([-reach, reach]), 0.0)
+    held: NDArray[np.bool_] = (summary.ranks >= first) & (summary.ranks <= last)
+    return held
 
 
 def _ascending(pieces: Iterable[Floats]) -> tuple[Floats, Ints]:
@@ -206,14 +293,21 @@ def _ascending(pieces: Iterable[Floats]) -> tuple[Floats, Ints]:
     return values, np.cumsum(counts).astype(np.int64)
 
 
-def counted_at(summary: NumericSummary, edges: Floats, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
-    """The summary with exact counts at a baseline's deciles, from another look at its values, in pieces."""
-    counts = np.full(len(edges), -float(summary.neg_inf))
+def counted_at(summary: NumericSummary, points: Floats, pieces: Iterable[NDArray[Any]]) -> NumericSummary:
+    """The summary with exact counts at a baseline's `points`, from another look at its values, in pieces."""
+    counts = np.full(len(points), -float(summary.neg_inf))
     for piece in pieces:
         for start in range(0, len(piece), _BLOCK):
-            block = piece[start : start + _BLOCK]
-            counts += [np.count_nonzero(block <= edge) for edge in edges]
-    return replace(summary, like_edges=edges, like_counts=counts)
+            counts += _up_to(piece[start : start + _BLOCK], points)
+    return replace(summary, cuts=points, cut_counts=counts)
+
+
+def _up_to(block: NDArray[Any], points: Floats) -> Ints:
+    """Number of values <= each point."""
+    if len(points) <= len(QUANTILES):  # comparing is quicker than a search while it is nine times
+        return np.array([np.count_nonzero(block <= point) for point in points])
+    places = np.bincount(np.searchsorted(points, block), minlength=len(points) + 1)
+    return np.cumsum(places[: len(points)])
 
 
 def choose_centre(values: NDArray[Any]) -> float:
@@ -269,7 +363,7 @@ def upper_values(ranks: Ints) -> Floats:
 def upper_value(rank: int) -> float:
     """Largest float32 of one rank's bin, relative to the centre."""
     bits = ((rank - SIGN + 1) << SHIFT) - 1 if rank >= SIGN else (SIGN - 1 - rank) << SHIFT
-    value = float(np.uint32(bits).view(np.float32)) if bits >= _SMALLEST else 0.0
+    value = float(struct.unpack("f", struct.pack("I", bits))[0]) if bits >= _SMALLEST else 0.0
     return value if rank >= SIGN else -value
 
 

@@ -11,8 +11,8 @@ from policies.declarations import Severity
 from policies.declarations.drift import ConceptDrift, DriftType, LabelDrift, PredictionDrift
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
-from tools.check_drift.evidence import holm, homogeneity
-from tools.check_drift.feature_checks import FEWEST_ROWS, statistic, too_few
+from tools.check_drift.evidence import homogeneity
+from tools.check_drift.feature_checks import FEWEST_ROWS, of_column, too_few
 from tools.check_drift.material import Material
 from tools.check_drift.outcomes import (
     COVERED,
@@ -126,25 +126,12 @@ def _distributions(
     after: str = "",
 ) -> list[Check]:
     """A check of each column the two profiles have, p-values corrected over them."""
-    changes = compare(baseline, current)
-    values = [statistic(declared.method, change) for change in changes]
     checks = []
-    for change, (value, _), p in zip(changes, values, holm([p for _, p in values]), strict=True):
+    for change in compare(baseline, current):
         detail = f"{before}{change.reason}; {change.current_rows:,} rows{after}"
         if declared.method == "kl_divergence":
             detail += f"; KL(current ‖ baseline), the reverse is {change.psi - change.kl:.3f}"
-        checks.append(
-            Check(
-                type=kind,
-                method=declared.method,
-                subject=change.column,
-                value=None if np.isnan(value) else value,
-                threshold=declared.threshold,
-                p_value=p,
-                severity=graded(value, declared.threshold, declared.critical_multiple, p, alpha),
-                detail=detail,
-            )
-        )
+        checks.append(of_column(kind, declared, change, alpha, detail))
     return sorted(
         checks, key=lambda check: [LABEL, SCORE].index(check.subject) if check.subject in (LABEL, SCORE) else 0
     )

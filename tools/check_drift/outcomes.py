@@ -15,7 +15,7 @@ from tools import tasks
 from tools.check_drift.label_delay import label_delay
 from tools.check_drift.material import Material
 from tools.check_drift.performance import Performance, measure, measure_classes
-from tools.check_drift.profiles import Profile, profile
+from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.systems import datasets
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
@@ -120,7 +120,7 @@ def baseline_performance(material: Material, metric: str) -> Performance:
     path = material.stored(f"performance-{metric}", f"-v{material.champion()}.json")
     try:
         return Performance.restore(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError):
+    except UNREADABLE:
         found = measured(material, metric, baseline_judged(material))
         if found.rows == len(material.scored_baseline()[0]) and material.keeps_words:
             path.write_text(json.dumps(found.dump()))

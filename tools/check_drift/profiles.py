@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,17 @@ import numpy as np
 from policies.errors import InputError
 from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary, bounded, count_codes
-from tools.check_drift.frames import Categories, Column, Part, parts
+from tools.check_drift.columns import Categories, Column
+from tools.check_drift.frames import Part, parts
 from tools.check_drift.numeric import NumericSummary, counted_at, summarise, with_deciles
 
-_VERSION = 1
+_VERSION = 2
 _MOST_THREADS = 4
 _SCALARS = ("centre", "nulls", "pos_inf", "neg_inf", "total", "squares", "minimum", "maximum", "integral")
-_ARRAYS = ("ranks", "counts", "edges", "edge_shares")
+_ARRAYS = ("ranks", "counts", "edges", "edge_shares", "cuts", "cut_counts")
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged stored file raises."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Profile:
                     name: _restore(body, {part: stored[f"{part}{i}"] for part in _ARRAYS} if "centre" in body else {})
                     for i, (name, body) in enumerate(header["columns"].items())
                 }
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except UNREADABLE as error:
             raise InputError(f"not a readable profile: {error}", where=str(path)) from error
         return Profile(header["rows"], columns)
 
@@ -106,12 +112,14 @@ def profile(
     """
     if isinstance(data, Profile):
         return data
-    read = list(parts(data, columns))
+    known = like.columns if like else {}
+    coded = {name: isinstance(each, CategorySummary) for name, each in known.items() if each.nulls < each.rows}
+    coded |= dict.fromkeys(categorical, True)
+    read = list(parts(data, columns, coded))
     for part in read[1:]:
         if odd := sorted(set(part.names) ^ set(read[0].names)):
             raise InputError(f"files of different columns do not add up: {', '.join(odd)}", where=str(data))
 
-    known = like.columns if like else {}
     found: dict[str, Summary] = {}
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         for part in read:
@@ -119,7 +127,7 @@ def profile(
 
             def summarised(name: str, part: Part = part, before: Mapping[str, Summary] = before) -> Summary:
                 centre = (centres or {}).get(name)
-                summary, pieces = _summary(name, part, name in categorical, known.get(name), before.get(name), centre)
+                summary, pieces = _summary(name, part, known.get(name), before.get(name), centre)
                 return _finished(name, summary, pieces, like) if len(read) == 1 else summary
 
             found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
@@ -133,12 +141,12 @@ def profile(
 
 
 def _summary(
-    name: str, part: Part, coded: bool, like: Summary | None, before: Summary | None, centre: float | None
+    name: str, part: Part, like: Summary | None, before: Summary | None, centre: float | None
 ) -> tuple[Summary, Iterable[Column]]:
     """The part's column, added to what came before it; and its pieces for another look, kept where it has but one."""
     count = 0
     for column in part.pieces(name):
-        piece = _piece(column, coded, like, before, centre)
+        piece = _piece(column, like, before, centre)
         before = piece if before is None else _add(name, before, piece)
         count += 1
     if before is None:
@@ -151,29 +159,28 @@ def _finished(name: str, summary: Summary, pieces: Iterable[Column], like: Profi
 
     A baseline gets exact deciles; what is compared with one is counted at them where PSI could be off without.
     """
+    baseline = like.columns.get(name) if like else None
+    summary = of_kind(summary, baseline)
     if isinstance(summary, CategorySummary):
         return summary
     numbers = (piece for piece in pieces if not isinstance(piece, Categories))
     if like is None:
         return with_deciles(summary, numbers)
-    baseline = like.columns.get(name)
     if isinstance(baseline, NumericSummary) and looks_again(baseline, summary):
-        return counted_at(summary, baseline.edges, numbers)
+        return counted_at(summary, baseline.points, numbers)
     return summary
 
 
-def _piece(column: Column, coded: bool, like: Summary | None, before: Summary | None, centre: float | None) -> Summary:
-    """Summary of a piece; its kind and centre are those of what came before it, else of the baseline."""
-    origin = before or like
+def _piece(column: Column, like: Summary | None, before: Summary | None, centre: float | None) -> Summary:
+    """Summary of a piece; its histogram's centre is that of what came before it, else of the baseline.
+
+    What has no finite value gives no centre.
+    """
     if isinstance(column, Categories):
-        # An all-null text column says nothing of its kind; what it is compared with does.
-        if isinstance(origin, NumericSummary) and not (column.codes >= 0).any():
-            return summarise(np.full(len(column.codes), np.nan), centre=origin.centre, exact_edges=False)
         return _count_categories(column)
-    if coded or (isinstance(origin, CategorySummary) and (origin.counts or not np.isnan(column).all())):
-        return _count_numbers(column)
-    if isinstance(origin, NumericSummary):
-        centre = origin.centre
+    for known in (like, before):
+        if isinstance(known, NumericSummary) and known.finite:
+            centre = known.centre
     return summarise(column, centre=centre, exact_edges=False)
 
 
@@ -186,14 +193,17 @@ def _count_categories(column: Categories) -> CategorySummary:
     return bounded(by_name.items(), nulls)
 
 
-def _count_numbers(column: Any) -> CategorySummary:
-    present = column[~np.isnan(column)]
-    values, counts = np.unique(present, return_counts=True)
-    named = ((f"{value:.15g}", int(count)) for value, count in zip(values.tolist(), counts.tolist(), strict=True))
-    return bounded(named, len(column) - len(present))
+def of_kind(summary: Summary, like: Summary | None) -> Summary:
+    """The summary as one of `like`'s kind where it holds only nulls, which say nothing of theirs."""
+    if like is None or type(summary) is type(like) or summary.nulls < summary.rows:
+        return summary
+    if isinstance(like, CategorySummary):
+        return CategorySummary({}, 0, summary.nulls)
+    return replace(summarise(np.empty(0), centre=like.centre), nulls=summary.nulls)
 
 
 def _add(name: str, a: Summary, b: Summary) -> Summary:
+    a, b = of_kind(a, b), of_kind(b, a)
     if isinstance(a, NumericSummary) and isinstance(b, NumericSummary):
         return a + b
     if isinstance(a, CategorySummary) and isinstance(b, CategorySummary):

@@ -104,7 +104,8 @@ class DriftReport(_Result):
 
     `status`: `checked`, `insufficient_data` (too few rows for a check that needs no labels, or nothing could be
     judged), or `failed` (a check could not be made, and its `detail` says why). `severity` is the worst finding; unless
-    the status is `checked` it is never `ok`, but `unknown` or worse.
+    the status is `checked` it is never `ok`, but `unknown` or worse. `failure`: whether what failed was the data
+    (`input`) or a system that did not answer or the Guardian itself (`failed`).
     """
 
     report_id: str
@@ -118,6 +119,28 @@ class DriftReport(_Result):
     severity: Severity
     checks: list[Check]
     diagnosis: Diagnosis
+    failure: Literal["input", "failed"] | None = None
+
+
+class Unjudged(DriftReport):
+    """A failed report in which nothing could be judged, with the error as every command shows it."""
+
+    error: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """2 for data that cannot be used, 1 for all else."""
+        return 2 if self.failure == "input" else 1
+
+
+def told(report: BaseModel) -> DriftReport:
+    """A run's report as the command line tells it."""
+    found = DriftReport.model_validate(report)
+    if found.failure is None or any(check.severity is not Severity.unknown for check in found.checks):
+        return found
+    why = next((each.detail for each in found.checks if each.detail.startswith("failed")), found.checks[0].detail)
+    error = {"kind": found.failure, "message": f"nothing could be judged: {why}", "where": found.monitor}
+    return Unjudged(**dict(found), error=error)
 
 
 class MonitorStarted(_Result):

@@ -18,7 +18,7 @@ from policies.declarations.drift import (
     PredictionDrift,
     SchemaDrift,
 )
-from policies.errors import GuardianError
+from policies.errors import GuardianError, InputError
 from tools.check_drift import contract
 from tools.check_drift.concept_methods import check_estimated, check_stream
 from tools.check_drift.diagnosis import diagnose
@@ -70,19 +70,20 @@ def measured(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     reach = max((_window(each) for each in features), default=_DAY)
     material = Material(systems, monitor, at, reach)
     checks: list[Check] = []
-    failed = False
+    failures: list[Exception] = []
     earlier = earlier_looks(systems, arguments.monitor, monitor.model, at)
     for declared in monitor.monitors:
         try:
             checks += _measure(declared, material, alpha(monitor, declared, earlier))
         except Exception as error:  # whatever a source or a model raises: the report says so
-            failed = True
+            failures.append(error)
             checks.append(_failure(declared, error))
     window, unread = _read_window(material, reach)
+    failures += unread
     diagnosis = _diagnose(checks, material, features)
     judged = [check for check in checks if check.severity is not Severity.unknown]
     status: Literal["checked", "insufficient_data", "failed"] = "checked"
-    if failed or unread:
+    if failures:
         status = "failed"
     elif not judged or any(check.severity is Severity.unknown and check.type in _OF_ROWS for check in checks):
         status = "insufficient_data"
@@ -98,6 +99,7 @@ def measured(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
         severity=worst([check.severity for check in (judged if status == "checked" else checks)]),
         checks=checks,
         diagnosis=diagnosis,
+        failure=_kind(failures) if failures else None,
     )
 
 
@@ -196,13 +198,17 @@ def _subject(declared: Declared) -> str:
             return "features"
 
 
-def _read_window(material: Material, reach: timedelta) -> tuple[Window, bool]:
-    """The rows looked at, and whether they could not be read."""
+def _kind(failures: Sequence[Exception]) -> Literal["input", "failed"]:
+    return "input" if all(isinstance(each, InputError) for each in failures) else "failed"
+
+
+def _read_window(material: Material, reach: timedelta) -> tuple[Window, list[Exception]]:
+    """The rows looked at, and why they could not be read."""
     start = material.at - reach
     try:
-        return Window(start=start, end=material.at, rows=material.row_count(start)), False
-    except Exception:
-        return Window(start=start, end=material.at, rows=0), True
+        return Window(start=start, end=material.at, rows=material.row_count(start)), []
+    except Exception as error:
+        return Window(start=start, end=material.at, rows=0), [error]
 
 
 def _diagnose(checks: Sequence[Check], material: Material, features: Sequence[Declared]) -> Diagnosis:

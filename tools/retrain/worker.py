@@ -26,7 +26,10 @@ def main(descriptor: int) -> None:
     import sklearn.compose
     import sklearn.ensemble  # noqa: F401
 
-    job = parent.recv()
+    try:
+        job = parent.recv()
+    except (EOFError, OSError):
+        return  # whoever started it was gone before the job had arrived
     assert isinstance(job, Job)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tools.systems.warehouse import AnyWarehouse, quote
+from tools.systems.warehouse import AnyWarehouse, Streams, quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +35,12 @@ class RecordingWarehouse:
         """Rows of one SELECT."""
         self.asked[sql] = dialect
         return self._inner.query(sql, params, dialect=dialect, most_rows=most_rows, seconds=seconds)
+
+    def stream(self, sql: str, params: Mapping[str, object] | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows of one SELECT, some at a time."""
+        assert isinstance(self._inner, Streams)
+        self.asked[sql] = "duckdb"
+        return self._inner.stream(sql, params)
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT."""

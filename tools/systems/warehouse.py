@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from policies.errors import InputError, SystemDown
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TIMES = ("TIMESTAMP", "DATETIME", "DATE")
 """How the names of types begin that hold times."""
+
+_BATCH = 1 << 20
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 
@@ -90,6 +92,15 @@ class AnyWarehouse(Protocol):
         ...
 
 
+@runtime_checkable
+class Streams(AnyWarehouse, Protocol):
+    """A warehouse inside this process, which computes nothing of ours but hands out rows some at a time."""
+
+    def stream(self, sql: str, params: Mapping[str, object] | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows of one SELECT of ours, in the order of the table."""
+        ...
+
+
 class Warehouse:
     """Tables `schema.table` in `<root>/<schema>/<table>/*.parquet`, tables of schema main in `<root>/<table>/`.
 
@@ -149,6 +160,11 @@ class Warehouse:
 
             with _interrupted_after(seconds, cursor):
                 return _interruptible(run, cursor)
+
+    def stream(self, sql: str, params: Mapping[str, object] | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows of one SELECT of ours, some at a time: what is not asked for is not held."""
+        with self._faults_named(sql), self._reading() as cursor:
+            yield from cursor.sql(sql, params=self._bound(cursor, sql, params)).to_arrow_reader(_BATCH)
 
     def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Plans one SELECT without running it: its tables, columns, types and parameters. Raises InputError."""

@@ -59,7 +59,7 @@ class Predicted:
 
     @staticmethod
     def load(path: Path) -> Predicted:
-        """Reads what `save` wrote. Raises OSError, ValueError or KeyError."""
+        """Reads what `save` wrote. Raises one of `tools.check_drift.profiles.UNREADABLE`."""
         with np.load(path, allow_pickle=False) as stored:
             return Predicted(
                 stored["scores"], stored.get("labels"), stored.get("probabilities"), tuple(stored["classes"].tolist())

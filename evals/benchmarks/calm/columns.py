@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tools.check_drift import Profile
 from tools.check_drift.bins import Summary
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.numeric import NumericSummary, summarise
+from tools.check_drift.numeric import NumericSummary, places, summarise, with_places
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Floats]
@@ -81,10 +81,7 @@ def counted(atoms: Atoms, counts: NDArray[np.int64], nulls: int) -> NumericSumma
     held = counts > 0
     counts, values = counts[held], atoms.values[held]
     centred = values - atoms.template.centre
-    finite = int(counts.sum())
-    wanted = [-(-i * finite // 10) for i in range(1, 10)]
-    edges = values[np.unique(np.searchsorted(np.cumsum(counts), wanted))]
-    return replace(
+    summary = replace(
         atoms.template,
         ranks=atoms.template.ranks[held],
         counts=counts,
@@ -93,9 +90,9 @@ def counted(atoms: Atoms, counts: NDArray[np.int64], nulls: int) -> NumericSumma
         squares=float((centred * centred) @ counts),
         minimum=float(values[0]),
         maximum=float(values[-1]),
-        edges=edges,
-        edge_shares=np.ones(len(edges)),
     )
+    bins, _ = places(summary)
+    return with_places(summary, values[bins], counts[bins], np.zeros_like(bins))
 
 
 def _atoms(draw: Draw, random: np.random.Generator) -> Atoms:

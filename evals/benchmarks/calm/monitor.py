@@ -29,7 +29,7 @@ def look(baseline: Profile, current: Profile, alpha: float) -> Said:
     changes = compare(baseline, current)
     both, alone = set(), set()
     for method, threshold in THRESHOLDS.items():
-        beyond = [change for change in changes if statistic(method, change)[0] > threshold]
+        beyond = [change for change in changes if statistic(method, change) > threshold]
         if beyond:
             alone.add(method)
         if any(change.adjusted_p < alpha for change in beyond):

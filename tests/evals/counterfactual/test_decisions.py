@@ -13,6 +13,7 @@ from tools.systems.store import Evidence, Kind
 
 DECLARED = yaml.safe_load((Path(__file__).parents[3] / "evals" / "operations.yaml").read_text())
 NIGHT = datetime(2026, 1, 20)
+TRIGGER = {"type": "drift_detected", "source": "ChurnDrift"}
 
 
 def operations(**changes: Any) -> Operations:
@@ -78,3 +79,33 @@ def test_another_margin_or_gate_changes_the_verdict() -> None:
     assert what(evaluations, operations()) == ["challenger_wins, gate passed"]
     assert what(evaluations, strict) == ["challenger_wins, gate failed"]
     assert what(evaluations, operations(champion_challengers=margin)) == ["tie"]
+
+
+def night(number: int, *, skipped: str | None = None, policy: str | None = None, status: str = "finished") -> Evidence:
+    """The run of a night whose retraining began, or was refused by a rule."""
+    facts = {"started": skipped is None, "skipped_because": skipped, "policy": policy}
+    step = {"call": {"name": "retrain", "arguments": {}}, "status": "done", "facts": facts}
+    body = {
+        "planner": "runbook", "because": "nightly triage", "models": ["ChurnModel"],
+        "measured": {"ChurnModel": {"drift": [{"report_id": report(number, 0.35).id}]}},
+        "conversations": {} if status == "waiting" else {"t": {"model": "ChurnModel", "steps": [step]}},
+        "done": {"ChurnModel": {"status": status, "outcome": "rollout-1 is running"}},
+    }  # fmt: skip
+    return row(Kind.run, number, body)
+
+
+def test_what_held_a_night_back_holds_it_back_here_too_and_starts_no_cooldown() -> None:
+    reports = [report(number, 0.35) for number in range(5)]
+    runs = [
+        night(0, skipped="nothing_to_learn_yet: the drift began on 2026-01-19"),
+        night(1, skipped="rollout-0 is still running", policy="no_retraining_during_rollout"),
+        night(2),
+        night(3, skipped="the last run started 2026-01-22", policy="retraining_cooldown"),
+        night(4, status="waiting"),
+    ]
+    none = operations(retraining_pipelines={"ChurnRetrain": {"triggers": [{**TRIGGER, "cooldown_hours": 0}]}})
+    longer = operations(retraining_pipelines={"ChurnRetrain": {"triggers": [{**TRIGGER, "cooldown_hours": 72}]}})
+    held = ["no retraining (nothing_to_learn_yet)", "no retraining (no_retraining_during_rollout)"]
+    assert what([*reports, *runs], none) == [*held, "retrain", "retrain", "no retraining (waiting)"]
+    cooldown = "no retraining (retraining_cooldown)"
+    assert what([*reports, *runs], longer) == [*held, "retrain", cooldown, "no retraining (waiting)"]

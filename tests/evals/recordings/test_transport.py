@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from openai import DefaultHttpxClient, OpenAI, RateLimitError
+from openai import APIConnectionError, DefaultHttpxClient, OpenAI, RateLimitError
 
-from evals.recordings.recording import Header, Recording
-from evals.recordings.transport import Recorder, Replay
+from evals.recordings.recording import Exchange, Header, Recording
+from evals.recordings.transport import Recorder, Refused, Replay
 from policies.errors import InputError
-from tests.fakes.openai_server import Failure, Say, in_turn, serve
+from tests.fakes.openai_server import Body, Failure, Say, in_turn, serve
 
 KEY = "sk-secret-of-the-house-123456"
 HEADER = Header(
@@ -88,6 +88,63 @@ def test_a_request_beyond_the_recording_fails(recorded: Path) -> None:
 def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="make one with guardian eval --record"):
         Recording.read(tmp_path / "none.jsonl")
-    (tmp_path / "bad.jsonl").write_text('{"how": "dreamt"}\n')
-    with pytest.raises(InputError, match="is no recording"):
-        Recording.read(tmp_path / "bad.jsonl")
+    for name, content, told in [
+        ("dreamt", b'{"how": "dreamt"}\n', r"dreamt.jsonl:1: is no recording: how: Input should be 'recorded'"),
+        ("empty", b"", "it is empty"),
+        ("latin", b"caf\xe9", "not UTF-8 text"),
+        ("cut", HEADER.model_dump_json().encode() + b'\n{"method":', "cut.jsonl:2: is no recording: Invalid JSON"),
+        ("gap", HEADER.model_dump_json().encode() + b"\n\n", "gap.jsonl:2: is no recording: Invalid JSON"),
+        ("gpt", HEADER.model_dump_json().replace('"chat"', '"talk"').encode(), "flavour: Input should be 'responses'"),
+    ]:
+        (tmp_path / f"{name}.jsonl").write_bytes(content)
+        with pytest.raises(InputError, match=told):
+            Recording.read(tmp_path / f"{name}.jsonl")
+
+
+def exchange(response: str, status: int | None = 200, path: str = "/v1/chat/completions") -> Exchange:
+    return Exchange(method="POST", path=path, request="{}", status=status, response=response)
+
+
+def test_every_character_of_an_answer_comes_back(tmp_path: Path) -> None:
+    answer = "late\u2028and\x85later \x1c"
+    Recording(header=HEADER, exchanges=[exchange(answer)]).write(tmp_path / "recording.jsonl")
+    assert Recording.read(tmp_path / "recording.jsonl").exchanges == [exchange(answer)]
+    assert [each.name for each in tmp_path.iterdir()] == ["recording.jsonl"]
+
+
+def test_where_it_cannot_be_written_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere/recording.jsonl: cannot be written: No such file"):
+        Recording(header=HEADER, exchanges=[]).write(tmp_path / "nowhere" / "recording.jsonl")
+
+
+def test_a_broken_connection_is_recorded_and_breaks_again() -> None:
+    recorder = Recorder(Refused())
+    with pytest.raises(APIConnectionError):
+        ask(client(recorder), "anybody there?")
+    (kept,) = recorder.exchanges
+    assert (kept.status, kept.response) == (None, "ConnectError: connection refused")
+    replay = Replay(recorder.exchanges)
+    with pytest.raises(APIConnectionError) as broken:
+        ask(client(replay), "anybody there?")
+    assert "connection refused" in str(broken.value.__cause__)
+    assert replay.faults == []
+
+
+def test_bytes_that_are_no_text_are_recorded_as_the_client_reads_them() -> None:
+    recorder = Recorder()
+    with serve(in_turn(Body(b'{"a": "\xff"}'))) as server, pytest.raises(TypeError):
+        ask(client(recorder, server.url), "anything")
+    assert [each.status for each in recorder.exchanges] == [200]
+
+
+def test_a_replay_does_not_mind_where_the_endpoint_had_its_api(recorded: Path) -> None:
+    exchanges = Recording.read(recorded).exchanges[1:2]
+    elsewhere = [each.model_copy(update={"path": "/v1beta/openai/chat/completions"}) for each in exchanges]
+    for url in ("http://elsewhere.invalid/v1", "http://elsewhere.invalid/openai", "http://elsewhere.invalid"):
+        replay = Replay(elsewhere)
+        assert ask(client(replay, url), f"my key is {KEY}") == "one"
+        assert replay.faults == []
+    other = Replay([exchanges[0].model_copy(update={"path": "/v1/responses"})])
+    with pytest.raises(InputError):
+        ask(client(other), f"my key is {KEY}")
+    assert other.faults == ["request 1 is POST /v1/chat/completions, recorded was POST /v1/responses"]

@@ -60,6 +60,12 @@ def test_forbidden_calls_and_limits_are_named() -> None:
     ]
 
 
+def test_what_another_planner_did_fails_unless_the_provider_is_meant_to_be_down() -> None:
+    end = ended(handed_over=["openai is down (401); runbook took over."] * 2)
+    assert failures(scenario(), end) == ["planner: openai is down (401); runbook took over."]
+    assert failures(scenario(broken={"provider": "down"}), end) == []
+
+
 def test_incidents_and_reports_are_compared_too() -> None:
     golden = {"incidents": 1, "reported": ["runbook took over"]}
     assert failures(scenario(end=golden), ended(incidents=1, reports=["down; runbook took over."])) == []

@@ -15,7 +15,7 @@ def played(name: str, planner: str, *, passed: bool) -> ScenarioResult:
         planner=planner,
         passed=passed,
         failures=[] if passed else ["end: ChurnModel.champion is 1, wanted 2"],
-        by_grader={"end": int(not passed), "forbidden": 0, "trajectory": 0, "limits": 0},
+        by_grader={"end": int(not passed), "forbidden": 0, "trajectory": 0, "limits": 0, "planner": 0},
         llm_calls=0,
         tokens=0,
         cost_usd=0.0,
@@ -34,8 +34,9 @@ def test_each_way_of_playing_is_a_run_with_a_score_for_each_grader(
         played("a", "runbook", passed=True),
         played("b", "runbook", passed=False),
         played("a", "loops", passed=False),
+        played("b", "loops", passed=False).model_copy(update={"by_grader": {}}),  # it crashed
     ]
     runbook, loops = (MlflowClient(uri).get_run(run).data for run in log_results(EvalResult(scenarios=scenarios), uri))
     assert (runbook.params["planner"], loops.params["planner"]) == ("runbook", "loops")
     assert runbook.metrics["end/mean"] == runbook.metrics["passed/mean"] == 0.5
-    assert (loops.metrics["passed"], loops.metrics["forbidden/mean"]) == (0, 1)
+    assert (loops.metrics["passed"], loops.metrics["forbidden/mean"]) == (0, 0.5)

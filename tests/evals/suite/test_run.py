@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
-import shutil
+import re
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from evals.suite.reading import FILE, SCENARIOS, load, load_all
 from evals.suite.results import EvalResult, NotFor, ScenarioResult
 from evals.suite.run import Task, play_tasks
 from evals.suite.scenario import Scenario
-from tests.fakes.openai_server import Say, in_turn, serve
+from tests.fakes.openai_server import Failure, Reply, Say, serve
 
 pytestmark = pytest.mark.timeout(900)  # the shop is built first, and machines are busy
 
@@ -37,28 +39,38 @@ KEY = "sk-secret-of-the-house-123456"
 
 
 @pytest.fixture(scope="module")
-def to_record(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    """A scenario of one's own: a folder with a file."""
-    folder = tmp_path_factory.mktemp("scenarios") / "late_crm"
-    folder.mkdir()
-    shutil.copy(SCENARIOS / "crm_lag" / FILE, folder)
-    return load(folder)
+def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scenario]:
+    """Scenarios of one's own, by what becomes of them: a folder with a file each, one with half a recording too."""
+    made = {}
+    for name in ("to_record", "key_refused", "half_recorded"):
+        folder = tmp_path_factory.mktemp("scenarios") / name
+        folder.mkdir()
+        text = (SCENARIOS / "crm_lag" / FILE).read_text()
+        (folder / FILE).write_text(f"{text}knowledge: this is {name}\n")
+        made[name] = load(folder)
+    whole = (SCENARIOS / "crm_lag" / "recording.jsonl").read_text()
+    made["half_recorded"].recording.write_text(whole[: len(whole) // 2])
+    return made
+
+
+def _answers(request: dict[str, Any]) -> Reply:
+    if "key_refused" in json.dumps(request):
+        return Failure(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key")
+    return Say("The crm source is late; data-team owns it.")
 
 
 @pytest.fixture(scope="module")
-def played(to_record: Scenario) -> dict[tuple[str, str, int], ScenarioResult]:
-    """Shuffled, two at a time: neither the order nor the neighbour must matter. One is recorded from an endpoint."""
+def played(own: dict[str, Scenario]) -> dict[tuple[str, str, int], ScenarioResult]:
+    """Shuffled, two at a time: neither the order nor the neighbour must matter. Some ask an endpoint and record it."""
     wanted = [(*each, attempt) for each in TWICE for attempt in (1, 2)] + [(*each, 1) for each in ONCE + MEANT_FOR]
     random.Random(8).shuffle(wanted)
     tasks = [
         Task(load_all([name])[0], planner, attempt, record=False, scripted=False) for name, planner, attempt in wanted
     ]
-    tasks.append(Task(to_record, "openai", 1, record=True, scripted=False))
-    wanted.append((to_record.name, "openai", 1))
-    with (
-        serve(in_turn(Say("The crm source is late; data-team owns it."))) as server,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    for name, planner in (("to_record", "openai"), ("key_refused", "openai"), ("half_recorded", "recorded")):
+        tasks.append(Task(own[name], planner, 1, record=planner == "openai", scripted=False))
+        wanted.append((name, planner, 1))
+    with serve(_answers) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_BASE_URL", server.url)
         patch.setenv("OPENAI_API_KEY", KEY)
         return dict(zip(wanted, play_tasks(tasks, workers=2), strict=True))
@@ -103,14 +115,31 @@ def test_each_bad_planner_is_caught_by_a_scenario_meant_for_it(
 
 
 def test_a_run_against_an_endpoint_is_recorded_without_its_key(
-    played: dict[tuple[str, str, int], ScenarioResult], to_record: Scenario
+    played: dict[tuple[str, str, int], ScenarioResult], own: dict[str, Scenario]
 ) -> None:
-    result = played[to_record.name, "openai", 1]
+    result, to_record = played["to_record", "openai", 1], own["to_record"]
     assert (result.source, result.llm_calls, result.failures) == ("live", 1, [])
     made = Recording.read(to_record.recording)
     assert (made.header.how, made.header.endpoint, made.header.model) == ("recorded", "compatible", "gpt-4o")
     assert [each.status for each in made.exchanges] == [200]
     assert KEY not in to_record.recording.read_text()
+
+
+def test_what_the_runbook_did_for_a_model_that_is_down_is_not_the_models_merit(
+    played: dict[tuple[str, str, int], ScenarioResult], own: dict[str, Scenario]
+) -> None:
+    (failure,) = played["key_refused", "openai", 1].failures
+    assert failure.startswith("planner: openai is down (")
+    assert failure.endswith("runbook took over.")
+    assert "Incorrect API key provided." in failure
+    assert not own["key_refused"].recording.exists()
+
+
+def test_half_a_recording_is_a_failure_of_its_scenario_alone(
+    played: dict[tuple[str, str, int], ScenarioResult],
+) -> None:
+    (failure,) = played["half_recorded", "recorded", 1].failures
+    assert re.fullmatch(r"refused: .*recording.jsonl:2: is no recording: Invalid JSON.*", failure)
 
 
 def test_the_table_shows_grades_sources_and_sums(played: dict[tuple[str, str, int], ScenarioResult]) -> None:

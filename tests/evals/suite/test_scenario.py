@@ -68,6 +68,25 @@ FAULTS = {
     WORLD
     + END
     + "operations: {quality_gates: {ChurnGate: {model: M}}}\n": ":4: operations.quality_gates.ChurnGate.model: 'M'",
+    WORLD + "end: {models: {ChurnModel: {}}}\n": ":3: end.models.ChurnModel: says nothing of its end",
+    WORLD + "end: {told: []}\n": ":1: says nothing of what is right",
+    WORLD + "end: {says: [' ']}\n": ":3: end.says.0.: is empty",
+    WORLD + "end: {told: [oncall], not_told: [oncall]}\n": "end.not_told.0.: 'oncall' is also under told",
+    WORLD + "end: {runs: [finish]}\n": ":3: end.runs.0.: Input should be 'finished'",
+    WORLD + "end: {incidents: -1}\n": ":3: end.incidents: Input should be greater than or equal to 0",
+    WORLD + "trajectory: {match: superset, calls: []}\n": ":3: trajectory: holds for any calls; write calls",
+    WORLD + "forbidden: [{tool: deploy, arguments: {version: 2}}]\n": "version: is text in every call: write '2', in",
+    WORLD + "forbidden: [{tool: retrain, arguments: {pipeline: P}}]\n": "'P' is no name under retraining_pipelines",
+    WORLD + "forbidden: [{tool: retrain, arguments: {force_trigger: x}}]\n": "'force_trigger' is no argument",
+    WORLD + END + "answers: [{by: oncall, says: deny, after_hours: .inf}]\n": "less than or equal to 120, not inf",
+    WORLD + END + "limits: {cost_usd: .inf}\n": ":4: limits.cost_usd: Input should be a finite number",
+    WORLD + END + "broken: {scores_from: 2026-03-01}\n": "2026-03-01 is after all that is played, which",
+    WORLD + END + "broken: {challenger: {from_pct: 10}}\n": "broken.challenger: does nothing wrong; write errors or",
+    WORLD + END + "broken: {replaced: '2'}\n": "broken.replaced: happens when somebody answers, and nobody does",
+    WORLD
+    + END
+    + "broken: {columns: [{column: nps_score, named: orders_30d, since: 2026-01-20}]}\n": "'orders_30d' is a column",
+    WORLD + END + "planners: []\n": ":4: planners: List should have at least 1 item",
     WORLD: ":1: says nothing of what is right: write an end, what is forbidden, or a trajectory",
 }
 

@@ -50,3 +50,20 @@ def test_constant_columns_have_no_correlation(tmp_path: Path) -> None:
     loaded = Correlations.load(tmp_path / "c.npz")
     assert np.isnan(loaded.matrix[0, 1])
     assert largest_change(loaded, loaded, None) is None
+
+
+def test_a_relation_within_one_of_two_far_modes_is_seen() -> None:
+    random = np.random.default_rng(4)
+
+    def rows(related: bool) -> dict[str, np.ndarray]:
+        z, far = random.normal(size=(2, 4000)), random.random(4000) < 0.7
+        x = np.where(far, 1.7e9 + 1000 * z[0], 0.0)
+        return {"x": x, "y": np.where(related & far, z[0], z[1])}
+
+    before, now = rows(related=False), rows(related=True)
+    baseline = profile(before)
+    change = largest_change(correlations(before, baseline), correlations(now, baseline), None)
+    assert change is not None and change.change > 0.3 and change.p_value < 1e-6
+    assert correlations(before, baseline).matrix[0, 1] == pytest.approx(
+        float(stats.spearmanr(before["x"], before["y"]).statistic), abs=0.01
+    )

@@ -50,6 +50,8 @@ def _table(rows: int, seed: int, shift: float = 0.0) -> pa.Table:
             "huge": random.integers(0, 2**53, rows),
             "odd": odd,
             "constant": 7.0,
+            "late": np.where(random.random(rows) < 0.4, 0.0, 1.7e9 + random.normal(3000 * shift, 1000, rows)),
+            "price": np.round(random.lognormal(3, 0.2, rows) / 5) * 5 - 0.01,
             "void": np.full(rows, np.nan),
             "code": random.integers(0, 40, rows) / 4,
             "kind": random.choice(["a", "b", "ü", None], rows),
@@ -74,7 +76,7 @@ def _same(ours: Profile, theirs: Profile) -> None:
             continue
         assert isinstance(other, NumericSummary) and isinstance(one, NumericSummary)
         assert one.centre == other.centre, name
-        for part in ("ranks", "counts", "edges", "edge_shares"):
+        for part in ("ranks", "counts", "edges", "edge_shares", "cuts", "cut_counts"):
             np.testing.assert_array_equal(getattr(one, part), getattr(other, part), err_msg=f"{name} {part}")
         for part in ("nulls", "pos_inf", "neg_inf", "minimum", "maximum", "integral"):
             np.testing.assert_equal(getattr(one, part), getattr(other, part), err_msg=f"{name} {part}")

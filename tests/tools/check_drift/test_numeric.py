@@ -32,6 +32,8 @@ def test_deciles_are_the_inverted_cdf(size: int) -> None:
     random = np.random.default_rng(size)
     for values in (random.normal(1000, 1, size), random.poisson(3, size).astype(float), random.lognormal(0, 2, size)):
         expected = np.unique(np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf"))
+        if expected[0] == values.min():  # what is less has a bin of its own
+            expected = np.append(np.nextafter(expected[0], -np.inf), expected)
         np.testing.assert_array_equal(summarise(values).edges, expected)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,11 +58,13 @@ def test_parts_add_up(tmp_path: Path) -> None:
 
 
 def test_a_stored_profile_is_the_same(tmp_path: Path) -> None:
-    whole = profile(table())
+    whole = profile(table().assign(none=np.nan))
     whole.save(tmp_path / "deep" / "baseline.npz")
     loaded = Profile.load(tmp_path / "deep" / "baseline.npz")
     assert loaded.digest == whole.digest
     assert loaded.rows == 3000
+    (change,) = compare(loaded, {"none": [1.0, 2.0]}, columns=["none"])
+    assert change.null_change == 1.0
 
 
 def test_damaged_or_absent_files_are_input_errors(tmp_path: Path) -> None:
@@ -105,3 +108,48 @@ def test_the_library_is_cheap_to_import() -> None:
     code = f"import sys, tools.check_drift; print([m for m in ({heavy}) if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_cut_off_or_changed_file_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.npz"
+    profile(table()).save(path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 997):
+        path.write_bytes(whole[:place])
+        with pytest.raises(InputError, match="not a readable profile"):
+            Profile.load(path)
+        path.write_bytes(whole[:place] + b"\xff" * 40 + whole[place + 40 :])
+        try:
+            Profile.load(path)
+        except InputError as error:
+            assert "not a readable profile" in error.message
+
+
+def far(random: np.random.Generator, rows: int, shift: float = 0.0) -> dict[str, Any]:
+    """Never, or seconds since 1970: most rows in one histogram bin around 0."""
+    return {"x": np.where(random.random(rows) < 0.6, 0.0, random.normal(1.7e9 + shift, 1000, rows))}
+
+
+def test_rows_far_off_and_close_together_are_told_apart(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    before, after = far(random, 9000), far(random, 9000, 3000)
+    baseline = profile(before)
+    baseline.save(tmp_path / "b.npz")
+    stored = Profile.load(tmp_path / "b.npz")
+    assert stored.digest == baseline.digest
+    (once,) = compare(stored, after)
+    assert once.psi > 1.5 and once.ks > 0.3
+    hours = [profile({"x": part}, like=stored) for part in np.array_split(after["x"], 5)]
+    (added,) = compare(stored, hours[0] + hours[1] + hours[2] + hours[3] + hours[4])
+    assert (added.psi, added.ks, added.ks_bound) == (once.psi, once.ks, once.ks_bound)
+    # Hours taken alike are a baseline as good.
+    past = [profile({"x": part}, like=stored) for part in np.array_split(before["x"], 3)]
+    (summed,) = compare(past[0] + past[1] + past[2], hours[0] + hours[1] + hours[2] + hours[3] + hours[4])
+    assert summed.psi == pytest.approx(once.psi, rel=1e-3) and summed.ks == pytest.approx(once.ks, abs=0.005)
+
+
+def test_sums_that_were_not_taken_alike_say_how_little_they_know() -> None:
+    random = np.random.default_rng(3)
+    parts = [profile(far(random, 4000)) for _ in range(2)]
+    (change,) = compare(parts[0] + parts[1], far(random, 4000, 3000))
+    assert change.ks < 0.02 and change.ks_bound > 0.3

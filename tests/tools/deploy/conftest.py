@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,11 @@ class Shop:
         both_fail: bool = False,
         slow: float = 0.0,
         labels: bool = True,
+        served: Callable[[str], str] | None = None,
     ) -> None:
-        """Time passes and people ask; `errors` and `slow` are the challenger's shares, or both variants'."""
+        """Time passes and people ask; `errors` and `slow` are the challenger's shares, or both variants'. `served` says
+        which version answered an id, where something else than the split on record decides.
+        """
         start, end = self.now, self.now + timedelta(hours=hours)
         split = self.systems.traffic.split(MODEL)
         assert split is not None
@@ -159,6 +162,8 @@ class Shop:
         ids = self._customers + np.arange(requests)
         self._customers += requests
         challenged = self.rng.random(requests) * 100 < split.challenger_pct
+        if served is not None:
+            challenged = np.array([served(str(each)) == split.challenger for each in ids])
         fails = (self.rng.random(requests) < errors) & (challenged | both_fail)
         drags = (self.rng.random(requests) < slow) & (challenged | both_fail)
         versions = np.where(challenged, split.challenger or "", split.champion)

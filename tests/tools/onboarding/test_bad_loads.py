@@ -87,7 +87,10 @@ def test_a_bad_load_is_a_finding_or_an_error(
     spoil(Path("warehouse/orders/rows"))
     capsys.readouterr()
     guardian(capsys, "validate")
-    report = guardian(capsys, "check-drift", "OrdersDrift", "--at", AT, "--json").json
+    said = guardian(capsys, "check-drift", "OrdersDrift", "--at", AT, "--json", down=case == "a cut-off file")
+    report = said.json
+    assert said.code == {"a cut-off file": 1, "no table": 2, "times as text": 2}.get(case, 0), report
+    assert ("error" in report) == (said.code > 0)
     assert report["severity"] != "ok", report["checks"]
     spoken = [f"{each['subject']} {each['detail']}" for each in report["checks"] if each["severity"] != "ok"]
     assert any(told in each for each in spoken), spoken

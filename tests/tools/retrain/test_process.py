@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,14 @@ def _gone(pid: int, seconds: float = 10) -> bool:
         if time.monotonic() >= until:
             return False
         time.sleep(0.05)
+
+
+def test_a_worker_whose_parent_is_gone_before_the_job_has_arrived_ends_without_a_word() -> None:
+    parent, child = Pipe()
+    command = [sys.executable, "-m", "tools.retrain.worker", str(child.fileno())]
+    with subprocess.Popen(command, pass_fds=[child.fileno()], stderr=subprocess.PIPE, text=True) as worker:
+        child.close()
+        os.write(parent.fileno(), b"\x00\x00\x10\x00half a job")
+        parent.close()
+        assert worker.communicate(timeout=60)[1] == ""
+    assert worker.returncode == 0
