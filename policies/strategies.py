@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from policies.declarations.binding import ModelBinding
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, DeploymentStrategy, Shadow
 from policies.promotion import Decision
+from policies.tasks import COMPARED, DEGRADATION, degradation_problem
 
 POLICY = "strategy_suits_model"
 
@@ -48,7 +49,8 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
         )
     unlabelled = "" if facts.labelled else f"no label of {binding.labels.table} has arrived"
     if isinstance(declared, Canary):
-        yield from _of_canary(declared, unlabelled, served=binding.prediction_log is not None)
+        yield from filter(None, (degradation_problem(name, binding.task) for name in declared.limited))
+        yield from _of_canary(declared, unlabelled, binding)
     elif isinstance(declared, Shadow) and unlabelled:
         wins = ", ".join(declared.promotion_criteria.challenger_wins_on)
         yield f"{unlabelled}, and without labels nobody wins on {wins}"
@@ -59,16 +61,17 @@ def _objections(declared: DeploymentStrategy, binding: ModelBinding, facts: Stra
         )
 
 
-def _of_canary(declared: Canary, unlabelled: str, served: bool) -> Iterator[str]:
+def _of_canary(declared: Canary, unlabelled: str, binding: ModelBinding) -> Iterator[str]:
+    served = binding.prediction_log is not None
     # A model that is scored in batches has no requests by which a stage could be judged.
     if served and not declared.rollback.conditions and not any(stage.measures for stage in declared.stages):
         yield "no stage has a gate and no rollback condition is declared, so that nothing could stop a bad version"
-    waiting = [stage for stage in declared.stages if "auc_degradation" in stage.measures]
+    waiting = [stage for stage in declared.stages if stage.waits_for_labels]
     if unlabelled and waiting:
-        first = waiting[0]
+        first, compared = waiting[0], COMPARED[DEGRADATION[binding.task]]
         yield (
-            f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the AUC; "
-            "use latency_and_errors, or bind the labels"
+            f"{unlabelled}, and the gate of its stage at {first.traffic_pct:g}% ({first.gate_name}) compares the "
+            f"{compared}; use latency_and_errors, or bind the labels"
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.report.model import WeekPoint
 from agent.report.reading import mapping, real
 from policies.errors import GuardianError
+from tools import tasks
 from tools.systems.labels import known
 from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
@@ -24,11 +25,12 @@ FEWEST_LABELS = 500
 def live_auc(systems: Systems, model: str, start: datetime, as_of: datetime) -> tuple[WeekPoint, ...]:
     """AUC of what was served, by whole weeks since `start`, on the labels known by `as_of`.
 
-    The Mann-Whitney statistic over average ranks, computed in the warehouse. Empty where there are no predictions.
+    The Mann-Whitney statistic over average ranks, computed in the warehouse. Empty where there are no predictions, and
+    for a model of several classes or of numbers, whose scores rank nothing.
     """
     binding = systems.operations.model(model)
     labels = binding.labels
-    if binding.predictions is None:
+    if binding.predictions is None or not tasks.of(binding.task).ranked:
         return ()
     sql = f"""
         WITH scored AS (
@@ -68,8 +70,10 @@ def recent_auc(systems: Systems, model: str) -> tuple[WeekPoint, ...]:
 def deployed_auc(systems: Systems, model: str, start: datetime) -> float | None:
     """The AUC, on the holdout of its day, of the version that served at `start` (else of the first one since).
 
-    None where no evaluation or first training of that version is known.
+    None where no evaluation or first training of that version is known, and for a model without a live AUC.
     """
+    if not tasks.of(systems.operations.model(model).task).ranked:
+        return None
     changes = systems.store.list(Kind.traffic_change, model)
     before = [row for row in changes if row.created_at <= start]
     first = max(before, key=_order, default=min(changes, key=_order, default=None))

@@ -109,7 +109,7 @@ def _guarded(systems: Systems, live: pd.DataFrame) -> Walk:
 def _never(systems: Systems, live: pd.DataFrame) -> Walk:
     binding = systems.operations.model(MODEL)
     first = systems.registry.load(binding.registry_name, "1")
-    return Walk("never retraining", recipe.score(first, recipe.feature_frame(live, binding.features)), 0, 0)
+    return Walk("never retraining", recipe.predict(first, recipe.feature_frame(live, binding.features)).scores, 0, 0)
 
 
 def _monthly(systems: Systems, rows: pd.DataFrame, live: pd.DataFrame, end: datetime) -> Walk:
@@ -126,7 +126,7 @@ def _monthly(systems: Systems, rows: pd.DataFrame, live: pd.DataFrame, end: date
         )
         model = BuiltIn(features, recipe.Hyperparameters()).fit({}, learned, len(known), training.SEED)
         inside = ((live["at"] >= start) & (live["at"] < start + MONTH)).to_numpy()
-        scores[inside] = recipe.score(model, recipe.feature_frame(live[inside], features))
+        scores[inside] = recipe.predict(model, recipe.feature_frame(live[inside], features)).scores
         start, months = start + MONTH, months + 1
     return Walk("every month", scores, months, months)
 

@@ -226,7 +226,7 @@ def _aucs(
     served = systems.warehouse.query(query, {"start": start, "end": end}).to_pandas().set_index("id")["score"]
     live = between(rows, start, end)
     outcomes = live["price_up"].to_numpy(dtype=float)
-    alone = recipe.score(left_alone, recipe.feature_frame(live, binding.features))
+    alone = recipe.predict(left_alone, recipe.feature_frame(live, binding.features)).scores
     with_guardian = auc_roc(Scored(outcomes, served.reindex(live["id"]).to_numpy(dtype=float)))
     return with_guardian, auc_roc(Scored(outcomes, alone)), len(live)
 

@@ -49,11 +49,11 @@ class Remembered:
         yield RememberedTraining(self)
 
     def replayer(
-        self, folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, /
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, task: str, /
     ) -> list[float]:
         """What `Systems.replayer` is: the artifact is known by its digest."""
-        question = (digest_file(folder / "model.pkl"), list(rows), features, memory_gb)
-        return self.once(question, lambda: scores_of(folder, rows, features, memory_gb))
+        question = (digest_file(folder / "model.pkl"), list(rows), features, memory_gb, task)
+        return self.once(question, lambda: scores_of(folder, rows, features, memory_gb, task))
 
 
 class RememberedTraining:

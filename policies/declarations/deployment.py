@@ -10,16 +10,23 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from policies.conditions import parse_condition
 from policies.declarations.base import Declared, Duration, parse_duration, show_duration
+from policies.tasks import COMPARED
 
-MEASUREMENTS = ("error_rate", "p99_latency_ms", "auc_degradation")
+MEASUREMENTS = ("error_rate", "p99_latency_ms", *COMPARED)
 
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
     "latency_and_errors": ("error_rate", "p99_latency_ms"),
     "latency_errors_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
-    "full_metrics": MEASUREMENTS,
+    "full_metrics": ("error_rate", "p99_latency_ms", "auc_degradation"),
 }
-"""What each named gate needs a conclusive pass of; `full_metrics` is everything that is measured."""
+"""What each named gate needs a conclusive pass of; `auc_degradation` stands for what the model's task has in its place
+(`policies.tasks.DEGRADATION`). `full_metrics` is everything that is measured."""
+
+
+def named_gate(gate: str, degradation: str) -> tuple[str, ...]:
+    """What a named gate asks for of a model whose labels are measured by `degradation`."""
+    return tuple(degradation if each == "auc_degradation" else each for each in GATES[gate])
 
 
 def _check_condition(text: str) -> str:
@@ -82,6 +89,11 @@ class Stage(Declared):
         declared = {each.name for text in self.requires for each in parse_condition(text).comparisons}
         return frozenset(GATES[self.gate]) if isinstance(self.gate, str) else frozenset(declared)
 
+    @property
+    def waits_for_labels(self) -> bool:
+        """Whether its gate needs labels."""
+        return not self.measures.isdisjoint(COMPARED)
+
 
 class Rollback(Declared):
     """When the champion takes over again."""
@@ -96,6 +108,12 @@ class Canary(Declared):
     type: Literal["canary"]
     stages: list[Stage] = Field(min_length=1)
     rollback: Rollback = Rollback()
+
+    @property
+    def limited(self) -> list[str]:
+        """What its rollback conditions and the declared conditions of its gates are about."""
+        texts = [*self.rollback.conditions, *(text for stage in self.stages for text in stage.requires)]
+        return list(dict.fromkeys(each.name for text in texts for each in parse_condition(text).comparisons))
 
     @model_validator(mode="after")
     def _stages_rise_to_all(self) -> Canary:
@@ -131,6 +149,11 @@ class Shadow(Declared):
     duration: Duration
     comparison: ShadowComparison
     promotion_criteria: PromotionCriteria
+
+    @property
+    def compared(self) -> list[str]:
+        """What must be won on, then what is only told."""
+        return list(dict.fromkeys([*self.promotion_criteria.challenger_wins_on, *self.comparison.metrics]))
 
 
 class Environment(Declared):

@@ -22,18 +22,6 @@ class DriftType(StrEnum):
     schema_drift = "schema_drift"
 
 
-METRICS_BY_TASK = {
-    "binary": (
-        "auc_roc", "average_precision", "f1", "accuracy", "log_loss", "brier", "calibration_error",
-        "precision_at_10", "recall_at_10",
-    ),
-    "multiclass": ("accuracy", "log_loss", "f1", "auc_roc"),
-    "regression": ("mae", "rmse", "r2"),
-}  # fmt: skip
-"""Metrics whose decay can be watched, by the model's task. Of several classes `f1` is the mean over the classes,
-`auc_roc` the mean of each class against the rest."""
-
-
 class Baseline(Declared):
     """The data a monitor compares with, and the day it stands for.
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from policies.declarations.base import Declared
 from policies.declarations.binding import Agent, Budget, ModelBinding, SystemsBlock
-from policies.declarations.deployment import DeploymentStrategy
+from policies.declarations.deployment import Canary, DeploymentStrategy, Shadow
 from policies.declarations.drift import (
-    METRICS_BY_TASK,
     ConceptDrift,
     DataDrift,
     DriftMonitor,
@@ -22,7 +21,8 @@ from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline
 from policies.errors import InputError
-from policies.metrics import ALLOWED, MEASURED, direction_of
+from policies.metrics import MEASURED, direction_of
+from policies.tasks import METRICS_BY_TASK, degradation_problem, metric_problem, shadow_problem
 
 Place = tuple[str | int, ...]
 
@@ -120,7 +120,11 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
         yield from _dangling(("systems", "traffic", model), model, operations.models)
     for name, gate in operations.quality_gates.items():
         for metric in gate.metrics:
-            yield from _unknown_metric(("quality_gates", name, "metrics"), metric)
+            yield from _unfit_metric(("quality_gates", name, "metrics"), metric, operations, gate.model)
+        task = _task(operations, gate.model)
+        if gate.max_calibration_error is not None and task != "binary":
+            what = f"is of the probability of one class, and {gate.model} is a {task} model: leave it out"
+            yield ("quality_gates", name, "max_calibration_error"), what
         if gate.model in operations.models and gate.segments:
             known = operations.models[gate.model].features.names
             for column in gate.segments.columns:
@@ -205,11 +209,14 @@ def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
     for name, pipeline in operations.retraining_pipelines.items():
         if pipeline.model in operations.models and operations.models[pipeline.model].served == "elsewhere":
             yield ("retraining_pipelines", name, "model"), f"{pipeline.model!r} is served elsewhere: retrain it there"
-        yield from _check_two_classes(("retraining_pipelines", name, "model"), operations, pipeline.model)
-        yield from _not_of_scores(("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric)
+        model = pipeline.model
+        yield from _not_of_scores(
+            ("retraining_pipelines", name, "promotion", "metric"), pipeline.promotion.metric, operations, model
+        )
         for number, trigger in enumerate(pipeline.triggers):
             if isinstance(trigger, DecayTrigger):
-                yield from _not_of_scores(("retraining_pipelines", name, "triggers", number, "metric"), trigger.metric)
+                at = ("retraining_pipelines", name, "triggers", number, "metric")
+                yield from _not_of_scores(at, trigger.metric, operations, model)
             if isinstance(trigger, DriftTrigger):
                 at = ("retraining_pipelines", name, "triggers", number, "source")
                 yield from _dangling(at, trigger.source, operations.drift_monitors)
@@ -222,36 +229,42 @@ def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
         strategy = challenge.promotion.deployment_strategy
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
-        judged = (
-            model for model, binding in operations.models.items() if binding.holdout == challenge.evaluation.dataset
-        )
-        for model in judged:
-            yield from _check_two_classes((*at, "evaluation", "dataset"), operations, model)
+        holdout = challenge.evaluation.dataset
+        judged = next((each for each, binding in operations.models.items() if binding.holdout == holdout), "")
+        rollout = operations.deployment_strategies.get(strategy) if judged else None
+        for problem in _unfit_strategy(rollout, _task(operations, judged)):
+            yield (*at, "promotion", "deployment_strategy"), f"{strategy}: {problem}"
         for number, metric in enumerate(challenge.evaluation.metrics):
             place = (*at, "evaluation", "metrics", number)
-            yield from _unknown_metric((*place, "name"), metric.name)
+            yield from _unfit_metric((*place, "name"), metric.name, operations, judged)
             good = direction_of(metric.name)
             if good is not None and metric.direction != good:
                 yield (*place, "direction"), f"{metric.name} improves when it is {good.value}, not {metric.direction}"
 
 
-def _check_two_classes(place: Place, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:
-    """Retraining and the comparison are about P(1): another task would be learned and judged as something it is not."""
-    binding = operations.models.get(model)
-    if binding is not None and binding.task != "binary":
-        yield place, f"{model} is a {binding.task}: only models of two classes are retrained and compared"
+def _unfit_strategy(declared: DeploymentStrategy | None, task: str) -> Iterator[str]:
+    """What a strategy measures that is not measured of models of this task."""
+    if isinstance(declared, Canary):
+        yield from filter(None, (degradation_problem(name, task) for name in declared.limited))
+    elif isinstance(declared, Shadow):
+        yield from filter(None, (shadow_problem(name, task) for name in declared.compared))
 
 
-def _unknown_metric(place: Place, name: str) -> Iterator[tuple[Place, str]]:
-    if direction_of(name) is None:
-        yield place, f"{name!r} is no metric; allowed: {', '.join(ALLOWED)}"
+def _task(operations: Operations, model: str) -> str:
+    """The task of a model; one that is not declared is a problem of its own."""
+    return operations.models[model].task if model in operations.models else "binary"
 
 
-def _not_of_scores(place: Place, name: str) -> Iterator[tuple[Place, str]]:
+def _unfit_metric(place: Place, name: str, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:
+    if (problem := metric_problem(name, _task(operations, model))) is not None:
+        yield place, problem
+
+
+def _not_of_scores(place: Place, name: str, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:
     """A metric that is not computed from labelled rows: it can neither choose between trials nor decay."""
     if name in MEASURED:
         yield place, f"{name!r} is measured on the running model, not computed from labelled rows; name another metric"
-    yield from _unknown_metric(place, name)
+    yield from _unfit_metric(place, name, operations, model)
 
 
 def _dangling(place: Place, name: str, known: object) -> Iterator[tuple[Place, str]]:

@@ -71,13 +71,18 @@ def test_a_second_gate_of_a_model_would_never_be_asked() -> None:
     assert "Second is declared for ChurnModel already" in problem
 
 
-def test_a_regression_is_neither_retrained_nor_compared_as_two_classes() -> None:
+def test_a_regression_is_not_judged_by_what_is_measured_of_two_classes() -> None:
     problems = _problems("    target: churned", "    task: regression\n    target: churned")
-    places = {each.split(": ")[1] for each in problems if "ChurnModel is a regression" in each}
-    assert places == {
-        "retraining_pipelines.ChurnRetrain.model",
-        "champion_challengers.ChurnChallenger.evaluation.dataset",
-    }
+    places = {each.split(": ")[1] for each in problems if "regression" in each}
+    assert {
+        "quality_gates.ChurnGate.metrics",
+        "quality_gates.ChurnGate.max_calibration_error",
+        "retraining_pipelines.ChurnRetrain.promotion.metric",
+        "champion_challengers.ChurnChallenger.evaluation.metrics[0].name",
+        "champion_challengers.ChurnChallenger.promotion.deployment_strategy",
+    } <= places
+    assert any("auc_degradation is not measured of a regression model; write mae_increase" in each for each in problems)
+    assert any("'auc_roc' is no metric of a regression model; allowed: mae, rmse, r2" in each for each in problems)
 
 
 def test_an_unknown_key_names_its_line_and_the_allowed_ones() -> None:

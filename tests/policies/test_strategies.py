@@ -38,6 +38,16 @@ def test_without_labels_nothing_that_compares_by_labels() -> None:
     assert reason(canary({"traffic_pct": 5, "duration": "1h", "gate": ["error_rate < 2%"]}), UNLABELLED) == ""
 
 
+def test_a_limit_on_what_another_task_measures_is_refused() -> None:
+    gated = canary({"traffic_pct": 5, "duration": "1h", "gate": ["error_rate < 2%", "auc_degradation < 2%"]})
+    assert reason(gated) == ""
+    wanted = "Mine: auc_degradation is not measured of a regression model; write mae_increase"
+    assert reason(gated, task="regression") == wanted
+    named = canary({"traffic_pct": 5, "duration": "1h", "gate": "full_metrics"})
+    assert reason(named, task="multiclass") == ""
+    assert "compares the accuracy" in reason(named, UNLABELLED, task="multiclass")
+
+
 def test_a_high_risk_model_goes_by_a_shadow() -> None:
     assert "deploy it by a shadow" in reason(STRATEGIES["CanaryDeploy"], risk="high")
     assert suitable(STRATEGIES, BINDING.model_copy(update={"risk": "high"}), LABELLED) == ["ShadowDeploy"]

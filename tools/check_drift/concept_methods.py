@@ -16,8 +16,8 @@ from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import decayed, unknown
 from tools.check_drift.outcomes import Judged, baseline_judged, measured, stream
 from tools.check_drift.performance import Performance
-from tools.check_drift.predicted import Predicted
 from tools.check_drift.result import Check, graded
+from tools.tasks.predicted import Predicted
 
 _CLASSES_REACH = 1.0
 _REGRESSION_REACH = 10.0

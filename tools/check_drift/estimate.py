@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.check_drift.classes import Classified, class_metric
 from tools.check_drift.counting import Floats
 from tools.check_drift.performance import Performance, bootstrap_error
-from tools.check_drift.predicted import Predicted
 from tools.evaluate.metrics import Scored, calibration_error, metric
+from tools.tasks.classes import Classified, class_metric
+from tools.tasks.predicted import Predicted
 
 _FOLDS = 3
 

@@ -16,10 +16,10 @@ from tools.check_drift.counting import Floats
 from tools.check_drift.material import Material
 from tools.check_drift.onset import Onset, onset
 from tools.check_drift.performance import Performance, measure
-from tools.check_drift.predicted import SCORE
 from tools.check_drift.profiles import Profile, profile
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
+from tools.tasks.predicted import SCORE
 
 if TYPE_CHECKING:
     import pyarrow as pa

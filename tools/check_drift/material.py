@@ -15,6 +15,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
+from tools import tasks
 from tools.check_drift import attribution, large
 from tools.check_drift.columns import Categories
 from tools.check_drift.contract_facts import Facts, inside, of_arrow
@@ -23,11 +24,11 @@ from tools.check_drift.counting import Floats
 from tools.check_drift.frames import parts
 from tools.check_drift.inside import computes_inside, profile_inside
 from tools.check_drift.numeric import exact_centre
-from tools.check_drift.predicted import LABEL, SCORE, Predicted, class_names, predict
 from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, Streams, quote
+from tools.tasks.predicted import LABEL, SCORE, Predicted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,7 +263,7 @@ class Material:
         pipeline = self.systems.registry.load(self.binding.registry_name, self.champion())
         # One thread: a check runs beside the gateway, and trees scored by spinning threads starve it.
         with threadpool_limits(limits=1):
-            return predict(pipeline, self.binding.task, rows[names])
+            return tasks.of(self.binding.task).predict(pipeline, rows[names])
 
     def score(self, rows: pd.DataFrame) -> Floats:
         """The champion's scores alone (`Predicted.scores`)."""
@@ -292,9 +293,8 @@ class Material:
     def as_recorded(self, rows: pa.Table) -> Predicted:
         """Rows of the predictions table (or a join with it) as what was said."""
         scores = np.asarray(rows.column(SCORE).to_numpy(), dtype=np.float64)
-        if self.binding.task != "multiclass":
-            return Predicted(scores)
-        return Predicted(scores, class_names(rows.column(LABEL).to_pandas()))
+        labels = rows.column(LABEL).to_pandas() if LABEL in rows.schema.names else None
+        return tasks.of(self.binding.task).recorded(scores, labels)
 
     def threshold(self, metric: str) -> float:
         """The score from which the champion flags a row, as recorded with it; 0.5 where `metric` needs none."""

@@ -24,9 +24,9 @@ from tools.check_drift.outcomes import (
     outcome_profile,
 )
 from tools.check_drift.performance import Performance, decay
-from tools.check_drift.predicted import LABEL, SCORE
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.result import Check, graded
+from tools.tasks.predicted import LABEL, SCORE
 
 
 def check_predictions(declared: PredictionDrift, material: Material, start: datetime, alpha: float) -> list[Check]:

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.classes import FROM_LABELS
+from tools import tasks
 from tools.check_drift.label_delay import label_delay
 from tools.check_drift.material import Material
 from tools.check_drift.performance import Performance, measure, measure_classes
-from tools.check_drift.predicted import LABEL, SCORE, Predicted, outcomes_of
 from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.systems import datasets
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
+from tools.tasks.classes import FROM_LABELS
+from tools.tasks.predicted import LABEL, SCORE, Predicted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def _arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
     datasets.require(systems, labels.table)
     sql = f"SELECT {quote(labels.value)} FROM {known(labels, '$end', _made(labels))}"
     found = systems.warehouse.query(sql, {"start": start, "end": material.at})
-    outcomes, _ = outcomes_of(found.column(0).to_pandas(), material.binding.task)
+    outcomes, _ = tasks.known_outcomes(tasks.of(material.binding.task), found.column(0).to_pandas())
     delay = label_delay(systems, material.monitor.model, start, material.at, len(outcomes))
     return outcomes, str(delay)
 
@@ -133,7 +134,7 @@ def baseline_outcomes(material: Material) -> Profile:
         return Profile.load(path)
     except InputError:
         rows = material.baseline_frame()
-        outcomes, _ = outcomes_of(_labelled(material, rows)[binding.target], binding.task)
+        outcomes, _ = tasks.known_outcomes(tasks.of(binding.task), _labelled(material, rows)[binding.target])
         found = outcome_profile(material, outcomes)
         if found.rows == len(rows) and material.keeps:
             found.save(path)
@@ -172,7 +173,7 @@ def _covers(recorded: Judged, rows: int) -> bool:
 
 
 def _beside(values: pd.Series, predicted: Predicted, task: str) -> Judged:
-    outcomes, missing = outcomes_of(values, task)
+    outcomes, missing = tasks.known_outcomes(tasks.of(task), values)
     return Judged(outcomes, predicted.take(~missing))
 
 

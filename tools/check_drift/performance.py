@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.classes import class_metric, classified
-from tools.check_drift.predicted import Predicted
 from tools.evaluate.metrics import Direction, Floats, Scored, metric
+from tools.tasks.classes import class_metric, classified
+from tools.tasks.predicted import Predicted
 
 FEWEST_OF_A_CLASS = 20
 """Rows of the rarer of two classes below which a metric says nothing."""
@@ -102,7 +102,7 @@ def measure(name: str, outcomes: Floats, scores: Floats, threshold: float = 0.5)
 
 
 def measure_classes(name: str, outcomes: NDArray[Any], predicted: Predicted) -> Performance:
-    """The metric `name` of several classes (`tools.check_drift.classes`). Raises InputError for another metric."""
+    """The metric `name` of several classes (`tools.tasks.classes`). Raises InputError for another metric."""
     judged = class_metric(name)
     _require_finite(predicted.scores)
     if not len(outcomes):

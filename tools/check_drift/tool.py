@@ -25,12 +25,12 @@ from tools.check_drift.diagnosis import diagnose
 from tools.check_drift.feature_checks import check_features
 from tools.check_drift.material import Material
 from tools.check_drift.outcome_checks import check_concept, check_labels, check_predictions
-from tools.check_drift.predicted import SCORE
 from tools.check_drift.result import BaselineUsed, Check, Diagnosis, DriftReport, MonitorStarted, Window
 from tools.check_drift.spending import Declared, alpha, earlier_looks
 from tools.systems.clock import looked_back_from
 from tools.systems.store import Kind
 from tools.systems.tool import Effect, Tool
+from tools.tasks.predicted import SCORE
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from policies.declarations.deployment import Canary
+from tools import tasks
 from tools.deploy.evidence import Period, of_requests, with_labels
 from tools.deploy.gates import judge, limits
 from tools.deploy.rollout import Rollout, StageState
@@ -39,11 +40,17 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     gate, requires = state.current.gate, state.current.requires
     starts = tuple(each.started_at for each in state.stages if each.started_at is not None)
     period = Period(champion=state.champion, challenger=state.version, stages=starts, until=now)
-    measured = limits(gate, state.conditions, requires)
+    degradation = _degradation(systems, state.model)
+    measured = limits(gate, state.conditions, requires, degradation)
     latency = [each.bound.limit for each in measured if each.name == "p99_latency_ms"]
     seen = of_requests(systems, state.model, period, latency)
-    found = judge(gate, state.conditions, seen, requires)
+    found = judge(gate, state.conditions, seen, requires, degradation)
     # A challenger that fails its requests goes at once: no label could bring it back.
     if found.breached:
         return found
-    return judge(gate, state.conditions, with_labels(systems, state.model, period, seen), requires)
+    return judge(gate, state.conditions, with_labels(systems, state.model, period, seen), requires, degradation)
+
+
+def _degradation(systems: Systems, model: str) -> str:
+    """What is measured of the labels of a model of its task."""
+    return tasks.of(systems.operations.model(model).task).degradation

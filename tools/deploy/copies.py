@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from policies.declarations.binding import ModelBinding
+from tools import tasks
 from tools.deploy.comparison import Slices
-from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period
+from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period, flags
 from tools.deploy.ranking import Flags, Floats
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
@@ -35,7 +36,7 @@ class Agreement:
     """How alike the answers are, over `n` paired ones; scores as (10th, 50th, 90th percentile)."""
 
     n: int
-    same_label: float
+    same_label: float | None
     mean_difference: float
     champion_scores: tuple[float, float, float]
     challenger_scores: tuple[float, float, float]
@@ -43,7 +44,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Both versions' scores of the same requests, whose labels have arrived."""
+    """Both versions' scores of the same requests, whose labels have arrived; or losses, as of `ranking.Replayed`."""
 
     champion: Floats
     challenger: Floats
@@ -105,7 +106,8 @@ _PAIRED = f"""
                 OR (variant = 'shadow' AND version = $challenger))
             GROUP BY request_id, variant HAVING count(*) = 1 AND any_value(score) IS NOT NULL),
         paired AS (
-            SELECT a.request_id, a.id, a."at", a.score AS champion, b.score AS challenger, a.label = b.label AS same
+            SELECT a.request_id, a.id, a."at", a.score AS champion, b.score AS challenger, a.label = b.label AS same,
+                   a.label AS champion_label, b.label AS challenger_label
             FROM alone a JOIN alone b USING (request_id) WHERE a.variant = 'champion' AND b.variant = 'shadow')
 """
 
@@ -180,6 +182,7 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
 
     The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
     """
+    task = tasks.of(binding.task)
     labels, id_, time = binding.labels, quote(binding.id), quote(binding.time)
     if not all(systems.warehouse.exists(each) for each in (binding.table, labels.table)):
         return Pairs(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.bool_))
@@ -187,7 +190,7 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
         WITH {_PAIRED.format(log=binding.prediction_log)},
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
-                   CAST({quote(labels.value)} AS BOOLEAN) AS outcome
+                   {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         featured AS (
             SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
@@ -195,12 +198,13 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
         matched AS (
             SELECT p.*, f.scored_at FROM paired p ASOF JOIN featured f ON p.id = f.id AND p."at" >= f.scored_at
             QUALIFY row_number() OVER (PARTITION BY p.id, f.scored_at ORDER BY p."at", p.request_id) = 1)
-        SELECT m.champion, m.challenger, k.outcome FROM matched m
+        SELECT m.champion, m.challenger, m.champion_label, m.challenger_label, k.outcome FROM matched m
         JOIN known k ON k.id = m.id AND k.scored_at = m.scored_at ORDER BY m."at", m.request_id
     """
     rows = systems.warehouse.query(sql, {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}).to_pandas()
-    return Pairs(
-        rows["champion"].to_numpy(np.float64),
-        rows["challenger"].to_numpy(np.float64),
-        rows["outcome"].to_numpy(np.bool_),
+    outcomes = task.outcomes(rows["outcome"].to_numpy(), labels.table)
+    ours, theirs = (
+        task.weighed(outcomes, task.recorded(rows[side].to_numpy(np.float64), rows[f"{side}_label"]))
+        for side in ("challenger", "champion")
     )
+    return Pairs(theirs, ours, flags(task, outcomes))

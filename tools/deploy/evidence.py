@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.declarations.binding import ModelBinding
+from tools import tasks
 from tools.deploy.comparison import Slices
 from tools.deploy.gates import Evidence
-from tools.deploy.ranking import FEWEST_OF_A_CLASS, UNLABELLED, Flags, Floats, Replayed, Served
+from tools.deploy.ranking import UNLABELLED, Flags, Floats, Replayed, Served
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
+from tools.tasks import Outcomes, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,13 +84,14 @@ def with_labels(systems: Systems, model: str, period: Period, evidence: Evidence
     tables = (binding.prediction_log, binding.table, binding.labels.table)
     if not all(each is not None and systems.warehouse.exists(each) for each in tables):
         return evidence
-    asked = _labelled_requests(systems, binding, period)
-    told = _newly_labelled(systems, binding, period)
+    task = tasks.of(binding.task)
+    asked = _labelled_requests(systems, binding, task, period)
+    told = _newly_labelled(systems, binding, task, period)
     return replace(
         evidence,
-        challenger=_served(asked[asked["asked_variant"] == "challenger"], period),
-        champion=_served(asked[asked["asked_variant"] == "champion"], period),
-        replayed=_replay(systems, binding, period, told, asked),
+        challenger=_served(asked[asked["asked_variant"] == "challenger"], task, period),
+        champion=_served(asked[asked["asked_variant"] == "champion"], task, period),
+        replayed=_replay(systems, binding, task, period, told, asked),
     )
 
 
@@ -140,8 +143,8 @@ def _none() -> Slices:
     return Slices(empty, empty, empty, empty)
 
 
-def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) -> pd.DataFrame:
-    """Each variant's first answer to a feature row whose label has arrived.
+def _labelled_requests(systems: Systems, binding: ModelBinding, task: Task, period: Period) -> pd.DataFrame:
+    """Each variant's first answer to a feature row whose label has arrived, as `answered` what is compared of it.
 
     The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
     """
@@ -149,17 +152,18 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
     id_, time = quote(binding.id), quote(binding.time)
     sql = f"""
         WITH asked AS (
-            SELECT variant, id, "at", score, request_id FROM {binding.prediction_log}
+            SELECT variant, id, "at", score, label, request_id FROM {binding.prediction_log}
             WHERE {_OF_BOTH} AND score IS NOT NULL AND id IS NOT NULL),
         known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
-                   CAST({quote(labels.value)} AS BOOLEAN) AS outcome
+                   {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         featured AS (
             SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time FROM {binding.table}
             WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
         matched AS (
-            SELECT a.variant AS asked_variant, a.id AS asked_id, a."at" AS asked_at, a.score AS answered, f.*
+            SELECT a.variant AS asked_variant, a.id AS asked_id, a."at" AS asked_at, a.score AS said_score,
+                   a.label AS said_label, f.*
             FROM asked a
             ASOF JOIN featured f ON a.id = f.feature_id AND a."at" >= f.feature_time
             QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.feature_time ORDER BY a."at", a.request_id) = 1)
@@ -169,10 +173,12 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, period: Period) 
     """
     params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    return frame
+    said = task.recorded(_floats(frame["said_score"]), frame["said_label"])
+    outcomes = task.outcomes(frame["told_outcome"].to_numpy(), labels.table)
+    return frame.assign(told_outcome=outcomes, answered=task.weighed(outcomes, said))
 
 
-def _newly_labelled(systems: Systems, binding: ModelBinding, period: Period) -> pd.DataFrame:
+def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period: Period) -> pd.DataFrame:
     """Feature rows, with their label, that neither version can have learned from: scored after the end of what both
     were trained on, and labelled since the first stage began.
 
@@ -181,23 +187,25 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, period: Period) -> 
     """
     labels, id_, time = binding.labels, quote(binding.id), quote(binding.time)
     chosen = ", ".join(f"f.{quote(each)}" for each in binding.features.names)
+    # A mean loss, unlike an AUC, depends on how often each outcome is among the rows.
+    alike, most = ("PARTITION BY k.outcome", MOST_OF_A_CLASS) if task.ranked else ("", 2 * MOST_OF_A_CLASS)
     fresh = f"""
         {quote(labels.time)} > $trained AND {quote(labels.time)} <= $until AND {quote(labels.arrived)} > $since
     """
     sql = f"""
         WITH known AS (
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
-                   CAST({quote(labels.value)} AS BOOLEAN) AS outcome
+                   {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", fresh)})
         SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS told_outcome, {chosen}
         FROM {binding.table} f JOIN known k ON k.id = CAST(f.{id_} AS VARCHAR) AND k.scored_at = f.{time}
         WHERE f.{time} > $trained AND f.{time} <= $until
-        QUALIFY row_number() OVER (PARTITION BY k.outcome ORDER BY hash(k.id, k.scored_at), k.id) <= {MOST_OF_A_CLASS}
+        QUALIFY row_number() OVER ({alike} ORDER BY hash(k.id, k.scored_at), k.id) <= {most}
         ORDER BY k.scored_at, k.id
     """
     params = {"since": period.stages[0], "until": period.until, "trained": _trained_until(systems, binding, period)}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    return frame
+    return frame.assign(told_outcome=task.outcomes(frame["told_outcome"].to_numpy(), labels.table))
 
 
 def _trained_until(systems: Systems, binding: ModelBinding, period: Period) -> datetime:
@@ -210,33 +218,37 @@ def _trained_until(systems: Systems, binding: ModelBinding, period: Period) -> d
     return max(each or period.stages[0] for each in ends)
 
 
-def _served(rows: pd.DataFrame, period: Period) -> Served:
+def _served(rows: pd.DataFrame, task: Task, period: Period) -> Served:
     if rows.empty:
         return UNLABELLED
     starts = np.array(period.stages, dtype="datetime64[us]")
     stage = np.searchsorted(starts, rows["asked_at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
-    return Served(_floats(rows["answered"]), _flags(rows["told_outcome"]), stage.astype(np.int64))
+    return Served(_floats(rows["answered"]), flags(task, rows["told_outcome"].to_numpy()), stage.astype(np.int64))
 
 
 def _replay(
-    systems: Systems, binding: ModelBinding, period: Period, rows: pd.DataFrame, asked: pd.DataFrame
+    systems: Systems, binding: ModelBinding, task: Task, period: Period, rows: pd.DataFrame, asked: pd.DataFrame
 ) -> Replayed | None:
-    """Both versions' scores of the rows: the answer given where there is one, else computed now.
+    """Both versions' scores (or losses) of the rows: those of the answer given where there is one, else computed now.
 
     None where that cannot be done in time: what serves badly may replay badly, and must not hold up its own rollback.
     """
     import pandas as pd
 
-    from tools.retrain.recipe import feature_frame, score
+    from tools.retrain.recipe import feature_frame, predict
 
-    label = _flags(rows["told_outcome"])
-    if min(label.sum(), (~label).sum()) < FEWEST_OF_A_CLASS:
+    outcomes = rows["told_outcome"].to_numpy()
+    label = flags(task, outcomes)
+    if not task.support(outcomes).enough:
         unscored = np.zeros(len(label))
         return Replayed(champion=unscored, challenger=unscored, label=label)
     features = feature_frame(rows, binding.features)
 
     def scores(variant: str, version: str) -> Floats:
-        again = score(systems.registry.load(binding.registry_name, version), features)
+        said = predict(systems.registry.load(binding.registry_name, version), features, task)
+        if not tasks.sound(said):
+            raise ValueError(f"version {version} gives scores that are not numbers")
+        again = task.weighed(outcomes, said)
         answers = asked[asked["asked_variant"] == variant].set_index(["asked_id", "feature_time"])["answered"]
         answered = _floats(answers.reindex(pd.MultiIndex.from_frame(rows[["row_id", "row_time"]])))
         return np.where(np.isnan(answered), again, answered)
@@ -265,5 +277,6 @@ def _floats(column: pd.Series[Any]) -> Floats:
     return np.asarray(column.to_numpy(dtype=np.float64), dtype=np.float64)
 
 
-def _flags(column: pd.Series[Any]) -> Flags:
-    return np.asarray(column.to_numpy(dtype=np.bool_), dtype=np.bool_)
+def flags(task: Task, outcomes: Outcomes) -> Flags:
+    """Which outcomes are positive; of losses, which rank nothing, every row."""
+    return np.asarray(outcomes > 0.5, dtype=np.bool_) if task.ranked else np.ones(len(outcomes), dtype=np.bool_)

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from policies.conditions import Bound, Comparison, Condition, parse_condition
-from policies.declarations.deployment import GATES
+from policies.declarations.deployment import named_gate
 from policies.errors import InputError
+from policies.tasks import COMPARED, DEGRADATION
+from tools.deploy import losses
 from tools.deploy.comparison import Slices, log_e_breach
 from tools.deploy.ranking import FEWEST_OF_A_CLASS, UNLABELLED, RankingEvidence, Replayed, Served, compare
 from tools.deploy.rates import log_e_below, requests_to_pass
@@ -24,9 +26,10 @@ SLOW_SHARE = 0.01
 """A 99th percentile is within its limit where at most this share of the answers is slower."""
 FEWEST_IN_STAGE = 100
 """Challenger requests a stage must have seen itself before its gate passes on the whole rollout's evidence."""
-DEFAULT_LIMITS = {"error_rate": 0.01, "p99_latency_ms": 300.0, "auc_degradation": 0.05}
+DEFAULT_LIMITS = {"error_rate": 0.01, "p99_latency_ms": 300.0, **dict.fromkeys(COMPARED, 0.05)}
 """Limits of a named gate's measurements where no rollback condition names one."""
 
+AUC_DEGRADATION = DEGRADATION["binary"]
 LOWEST_LOG = -700.0
 """exp(-700) is about the smallest double: evidence below it is stored as this."""
 
@@ -48,9 +51,11 @@ class Evidence:
     replayed: Replayed | None = None
 
 
-def limits(gate: str, conditions: Sequence[str], requires: Sequence[str] = ()) -> list[Comparison]:
+def limits(
+    gate: str, conditions: Sequence[str], requires: Sequence[str] = (), degradation: str = AUC_DEGRADATION
+) -> list[Comparison]:
     """Everything to be measured, as upper limits: the comparisons of the rollback conditions, those of a gate's
-    declared conditions, and defaults for what a named gate adds.
+    declared conditions, and defaults for what a named gate adds. `degradation`: what is measured of the task's labels.
 
     Raises InputError for a rollback condition that is no upper limit.
     """
@@ -59,22 +64,30 @@ def limits(gate: str, conditions: Sequence[str], requires: Sequence[str] = ()) -
         if each.bound.operator not in (">", ">="):
             raise InputError(f"{each} is no upper limit: write {each.name} > LIMIT", where="rollback.conditions")
     declared = {each.name for each in found}
-    defaults = [f"{name} > {DEFAULT_LIMITS[name]!r}" for name in _named(gate, requires) if name not in declared]
+    defaults = [
+        f"{name} > {DEFAULT_LIMITS[name]!r}" for name in _named(gate, requires, degradation) if name not in declared
+    ]
     found += [each for text in defaults for each in parse_condition(text).comparisons]
     return list(dict.fromkeys([*found, *_required(requires)]))
 
 
-def judge(gate: str, conditions: Sequence[str], evidence: Evidence, requires: Sequence[str] = ()) -> GateVerdict:
+def judge(
+    gate: str,
+    conditions: Sequence[str],
+    evidence: Evidence,
+    requires: Sequence[str] = (),
+    degradation: str = AUC_DEGRADATION,
+) -> GateVerdict:
     """The verdict of a gate, and the rollback conditions that hold, on the evidence so far.
 
     A gate asks for what its name stands for, or for each of the conditions it `requires`. Its verdict is the worst of
-    what it asks: one measurement that cannot tell yet keeps it inconclusive, and labels too few for `auc_degradation`
+    what it asks: one measurement that cannot tell yet keeps it inconclusive, and labels too few for the `degradation`
     are no exception. So is a gate that asks anything until its own stage has seen 100 challenger requests. What only a
     rollback condition names is measured too, but can only fail.
     """
-    compared = limits(gate, conditions, requires)
+    compared = limits(gate, conditions, requires, degradation)
     measured = {each: measure(each, evidence, FAIL_ALPHA / len(compared)) for each in compared}
-    named, required = _named(gate, requires), set(_required(requires))
+    named, required = _named(gate, requires, degradation), set(_required(requires))
     if requires:
         measured = {each: found.model_copy(update={"asked": each in required}) for each, found in measured.items()}
     verdicts = [found.verdict for each, found in measured.items() if each.name in named or each in required]
@@ -90,8 +103,8 @@ def judge(gate: str, conditions: Sequence[str], evidence: Evidence, requires: Se
     )
 
 
-def _named(gate: str, requires: Sequence[str]) -> tuple[str, ...]:
-    return () if requires else GATES[gate]
+def _named(gate: str, requires: Sequence[str], degradation: str) -> tuple[str, ...]:
+    return () if requires else named_gate(gate, degradation)
 
 
 def _required(requires: Sequence[str]) -> list[Comparison]:
@@ -109,8 +122,9 @@ def measure(compared: Comparison, evidence: Evidence, fail_alpha: float) -> Meas
     if compared.name == "p99_latency_ms":
         slow, ours, theirs = evidence.slow[limit], evidence.p99_ms, evidence.champion_p99_ms
         return rate("p99_latency_ms", limit, SLOW_SHARE, ours, theirs, slow, fail_alpha)
-    found = compare(evidence.challenger, evidence.champion, evidence.replayed, limit, PASS_ALPHA)
-    return _degradation(limit, found, evidence, fail_alpha)
+    of_labels = evidence.challenger, evidence.champion, evidence.replayed, limit, PASS_ALPHA
+    found = compare(*of_labels) if compared.name == AUC_DEGRADATION else losses.compare(compared.name, *of_labels)
+    return _degradation(compared.name, limit, found, evidence, fail_alpha)
 
 
 def rate(
@@ -147,21 +161,23 @@ def rate(
     )
 
 
-def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_alpha: float) -> Measurement:
+def _degradation(name: str, limit: float, found: RankingEvidence, evidence: Evidence, fail_alpha: float) -> Measurement:
+    title, digits = COMPARED[name], ".4g" if losses.RELATIVE.get(name) else ".3f"
+    short = f"{FEWEST_OF_A_CLASS} of a class" if name == AUC_DEGRADATION else f"{losses.FEWEST_ROWS}"
     best = found.replayed or found.served
     verdict = verdict_of(found.log_e_fail, found.log_e_pass, fail_alpha) if best else Verdict.INCONCLUSIVE
     rows = len(evidence.replayed.label) if evidence.replayed else len(evidence.challenger.label)
     needs = 0 if verdict is Verdict.PASS else found.rows_needed
     parts = []
     if found.replayed:
-        pair = f"{found.replayed.challenger_auc:.3f} against the champion's {found.replayed.champion_auc:.3f}"
-        parts.append(f"AUC {pair} on the same {rows:,} labelled rows")
+        pair = f"{found.replayed.challenger:{digits}} against the champion's {found.replayed.champion:{digits}}"
+        parts.append(f"{title} {pair} on the same {rows:,} labelled rows")
     if found.served:
-        parts.append(f"as served {found.served.challenger_auc:.3f} against {found.served.champion_auc:.3f}")
+        parts.append(f"as served {found.served.challenger:{digits}} against {found.served.champion:{digits}}")
     if not parts:
-        parts.append(f"{rows:,} labelled rows, fewer than {FEWEST_OF_A_CLASS} of a class")
+        parts.append(f"{rows:,} labelled rows, fewer than {short}")
     return Measurement(
-        name="auc_degradation",
+        name=name,
         verdict=verdict,
         value=-best.value if best else None,
         champion_value=0.0 if best else None,
@@ -173,14 +189,14 @@ def _degradation(limit: float, found: RankingEvidence, evidence: Evidence, fail_
         interval=(-found.interval[1], -found.interval[0]) if found.interval else None,
         needs=needs,
         needs_what="labelled rows",
-        detail="; ".join(parts) + (wanting(verdict, needs, "labelled rows") if best else _unranked(needs)),
+        detail="; ".join(parts) + (wanting(verdict, needs, "labelled rows") if best else _unranked(title, needs)),
     )
 
 
-def _unranked(needs: int | None) -> str:
-    """What it takes before the AUC can be judged at all."""
+def _unranked(title: str, needs: int | None) -> str:
+    """What it takes before the labels can be judged at all."""
     more = f"about {needs:,} more would bring them" if needs else "how many more it takes cannot be said yet"
-    return f": its AUC cannot be judged yet; {more}"
+    return f": its {title} cannot be judged yet; {more}"
 
 
 def wanting(verdict: Verdict, needs: int | None, what: str) -> str:

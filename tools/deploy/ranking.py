@@ -41,7 +41,10 @@ _DOUBT_PAIRED = 0.25
 
 @dataclass(frozen=True)
 class Served:
-    """Labelled answers of one variant: `score`, `label`, and the `stage` (from 0) in which each was asked for."""
+    """Labelled answers of one variant: `score`, `label`, and the `stage` (from 0) in which each was asked for.
+
+    Of another task than two classes `score` is a loss (`Task.weighed`) and every `label` is true.
+    """
 
     score: Floats
     label: Flags
@@ -53,7 +56,7 @@ UNLABELLED = Served(np.zeros(0), np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=
 
 @dataclass(frozen=True)
 class Replayed:
-    """Both versions' scores of the same labelled requests."""
+    """Both versions' scores of the same labelled requests; of another task than two classes their losses, as above."""
 
     champion: Floats
     challenger: Floats
@@ -62,16 +65,20 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Difference:
-    """An estimate of AUC(challenger) - AUC(champion), with its standard error and the AUCs it comes from."""
+    """How much better the challenger is, with the standard error of that and what both have: their AUCs.
 
-    champion_auc: float
-    challenger_auc: float
+    `gain` says it where it is not the difference of the two: of mean losses, which are better the lower.
+    """
+
+    champion: float
+    challenger: float
     error: float
+    gain: float | None = None
 
     @property
     def value(self) -> float:
         """Above zero where the challenger is better."""
-        return self.challenger_auc - self.champion_auc
+        return self.challenger - self.champion if self.gain is None else self.gain
 
 
 @dataclass(frozen=True)
@@ -94,13 +101,13 @@ def served_difference(challenger: Served, champion: Served) -> Difference | None
     """The difference between each variant's own answers; None with fewer than 20 rows of a class in either."""
     if min(_rarest(challenger.label), _rarest(champion.label)) < FEWEST_OF_A_CLASS:
         return None
-    weight = _same_period(challenger.stage, champion.stage)
+    weight = same_period(challenger.stage, champion.stage)
     kept = weight > 0
     if _rarest(champion.label[kept]) < FEWEST_OF_A_CLASS:
         return None
     ours, variance = _auc(challenger.score, challenger.label, np.ones(len(challenger.label)))
     theirs, other = _auc(champion.score[kept], champion.label[kept], weight[kept])
-    return Difference(champion_auc=theirs, challenger_auc=ours, error=math.sqrt(variance + other))
+    return Difference(champion=theirs, challenger=ours, error=math.sqrt(variance + other))
 
 
 def replayed_difference(rows: Replayed) -> Difference | None:
@@ -112,7 +119,7 @@ def replayed_difference(rows: Replayed) -> Difference | None:
         return None
     found = delong(rows.label.astype(np.float64), rows.champion, rows.challenger)
     error = math.hypot(found.standard_error, _DOUBT_PAIRED / rarest)
-    return Difference(champion_auc=found.auc_a, challenger_auc=found.auc_b, error=error)
+    return Difference(champion=found.auc_a, challenger=found.auc_b, error=error)
 
 
 def log_e_above(estimate: float, error: float, bound: float) -> float:
@@ -134,12 +141,21 @@ def compare(
     """
     served = served_difference(challenger, champion)
     paired = replayed_difference(replayed) if replayed else None
+    rows = len(replayed.label) if paired and replayed else len(challenger.label)
+    labels = replayed.label if replayed else challenger.label
+    found = weighed(served, paired, rows, limit, alpha)
+    return found if found is not None else RankingEvidence(0.0, 0.0, None, None, None, _rows_for_classes(labels))
+
+
+def weighed(
+    served: Difference | None, paired: Difference | None, rows: int, limit: float, alpha: float
+) -> RankingEvidence | None:
+    """The evidence of the estimates there are, None without any; `rows` are those behind the best."""
     estimates = [each for each in (served, paired) if each is not None]
     if not estimates:
-        labels = replayed.label if replayed else challenger.label
-        return RankingEvidence(0.0, 0.0, None, None, None, _rows_for_classes(labels))
+        return None
     fails = [log_e_above(-each.value, each.error, limit) for each in estimates]
-    best, rows = (paired, len(replayed.label)) if paired and replayed else (estimates[0], len(challenger.label))
+    best = paired or estimates[0]
     low, high = interval(best, alpha)
     return RankingEvidence(
         log_e_fail=float(np.logaddexp.reduce(fails)) - math.log(len(fails)),
@@ -186,7 +202,7 @@ def _spread(placement: Floats, weight: Floats, mean: float) -> float:
     return total / float(weight.sum()) ** 2
 
 
-def _same_period(challenger: npt.NDArray[np.int64], champion: npt.NDArray[np.int64]) -> Floats:
+def same_period(challenger: npt.NDArray[np.int64], champion: npt.NDArray[np.int64]) -> Floats:
     """Weights of the champion's rows that give it the challenger's spread over the stages."""
     stages = int(max(challenger.max(initial=0), champion.max(initial=0))) + 1
     wanted = np.bincount(challenger, minlength=stages)

@@ -59,7 +59,7 @@ class StageState(BaseModel):
         """A stage not yet entered. It waits for its gate up to `max_wait` from its start, else three durations and
         no less than a day, or than a week where it waits for labels."""
         duration = stage.duration if isinstance(stage.duration, timedelta) else timedelta()
-        shortest = LABEL_WAIT if "auc_degradation" in stage.measures else SHORTEST_WAIT
+        shortest = LABEL_WAIT if stage.waits_for_labels else SHORTEST_WAIT
         max_wait = stage.max_wait or max(3 * duration, shortest)
         return cls(
             traffic_pct=stage.traffic_pct,

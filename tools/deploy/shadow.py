@@ -15,6 +15,9 @@ import numpy as np
 from policies.declarations.deployment import Shadow
 from policies.errors import InputError
 from policies.metrics import ALLOWED, Direction
+from policies.tasks import shadow_problem
+from tools import tasks
+from tools.deploy import losses
 from tools.deploy.comparison import log_e_breach
 from tools.deploy.copies import FEWEST_TIMED, Agreement, Coverage, Pairs, Times, agreement, coverage, labelled, times
 from tools.deploy.evidence import Period, of_requests
@@ -60,8 +63,8 @@ def plan(
     binding = systems.operations.model(model)
     if binding.prediction_log is None:
         raise InputError("name the table of the prediction log: prediction_log", where=f"models.{model}")
-    for name in _metrics(shadow):
-        _computed(name, f"deployment_strategies.{strategy}")
+    for name in shadow.compared:
+        _computed(name, binding.task, f"deployment_strategies.{strategy}")
     stage = StageState(
         traffic_pct=0.0,
         duration=shadow.duration,
@@ -89,7 +92,7 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     if not systems.warehouse.exists(log) or "model_ms" not in systems.warehouse.columns(log):
         return GateVerdict(name="shadow", verdict=Verdict.INCONCLUSIVE, detail="no request was copied yet")
     period = Period(state.champion, state.version, (started,), now, variant="shadow")
-    wins, names = shadow.promotion_criteria.challenger_wins_on, _metrics(shadow)
+    wins, names = shadow.promotion_criteria.challenger_wins_on, shadow.compared
     alpha = FAIL_ALPHA / (len(set(wins) - {LATENCY}) + 2)
     errors, limit = of_requests(systems, state.model, period, ()).errors, DEFAULT_LIMITS["error_rate"]
     share = errors.k / errors.n if errors.n else None
@@ -109,15 +112,14 @@ def assess(systems: Systems, state: Rollout, now: datetime) -> GateVerdict:
     )
 
 
-def _metrics(shadow: Shadow) -> list[str]:
-    """What must be won on, then what is only told."""
-    return list(dict.fromkeys([*shadow.promotion_criteria.challenger_wins_on, *shadow.comparison.metrics]))
-
-
-def _computed(name: str, where: str) -> None:
+def _computed(name: str, task: str, where: str) -> None:
     """Raises InputError unless the metric compares answers, or is the latency of the copies."""
     from tools.evaluate.metrics import metric
 
+    if (problem := shadow_problem(name, task)) is not None:
+        raise InputError(problem, where=where)
+    if task != "binary":
+        return
     try:
         found = metric(name)
     except KeyError:
@@ -163,14 +165,14 @@ def _metric(systems: Systems, state: Rollout, name: str, pairs: Pairs, alpha: fl
         return Measurement(
             name=name, verdict=Verdict.INCONCLUSIVE, value=None, champion_value=None, limit=None, n=n, champion_n=n,
             needs_what="labelled requests", asked=asked,
-            detail=f"{n:,} labelled requests, fewer than {FEWEST_OF_A_CLASS} of a class",
+            detail=f"{n:,} labelled requests, fewer than {_fewest(systems, state)}",
         )  # fmt: skip
     log_e_pass = log_e_above(difference.value, difference.error, 0.0)
     log_e_fail = log_e_above(-difference.value, difference.error, 0.0)
     verdict = verdict_of(log_e_fail, log_e_pass, alpha)
     needs = 0 if verdict is Verdict.PASS else rows_to_pass(n, difference, 0.0, PASS_ALPHA)
-    sign = 1.0 if metric(name).direction is Direction.HIGHER else -1.0
-    ours, theirs = sign * difference.challenger_auc, sign * difference.champion_auc
+    sign = 1.0 if metric(name).direction is Direction.HIGHER or difference.gain is not None else -1.0
+    ours, theirs = sign * difference.challenger, sign * difference.champion
     low, high = interval(difference, PASS_ALPHA)
     detail = f"{ours:.3f} against the champion's {theirs:.3f} on the same {n:,} labelled requests "
     detail += f"(better by {low:+.3f} to {high:+.3f})"
@@ -188,6 +190,9 @@ def _difference(systems: Systems, state: Rollout, name: str, pairs: Pairs) -> Di
     from tools.evaluate.significance import difference_error
     from tools.retrain.evidence import threshold
 
+    if not (task := tasks.of(systems.operations.model(state.model).task)).ranked:
+        rows = Replayed(pairs.champion, pairs.challenger, pairs.label)
+        return losses.replayed_gain(rows, relative=losses.RELATIVE[task.degradation])
     if name == "auc_roc":
         return replayed_difference(Replayed(pairs.champion, pairs.challenger, pairs.label))
     rarest = min(int(pairs.label.sum()), int((~pairs.label).sum()))
@@ -206,11 +211,17 @@ def _difference(systems: Systems, state: Rollout, name: str, pairs: Pairs) -> Di
     return Difference(sign * theirs, sign * ours, math.hypot(error, _DOUBT / rarest))
 
 
+def _fewest(systems: Systems, state: Rollout) -> str:
+    ranked = tasks.of(systems.operations.model(state.model).task).ranked
+    return f"{FEWEST_OF_A_CLASS} of a class" if ranked else f"{losses.FEWEST_ROWS}"
+
+
 def _alike(covered: Coverage, alike: Agreement | None) -> str:
     said = f"{covered.copied:,} of {covered.answered:,} answered requests were copied, {covered.dropped:,} were dropped"
     if alike is None:
         return said
     theirs = "/".join(f"{each:.2f}" for each in alike.champion_scores)
     ours = "/".join(f"{each:.2f}" for each in alike.challenger_scores)
-    said += f"; the same label for {alike.same_label:.1%}, scores {alike.mean_difference:.3f} apart on average, "
+    same = "" if alike.same_label is None else f"the same label for {alike.same_label:.1%}, "
+    said += f"; {same}scores {alike.mean_difference:.3f} apart on average, "
     return said + f"10th/50th/90th percentile {ours} against {theirs}"

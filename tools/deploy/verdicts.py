@@ -43,7 +43,7 @@ class Measurement(BaseModel):
     value: float | None = Field(description="the challenger's value, in the unit of the limit")
     champion_value: float | None = Field(description="the champion's value over the same period")
     limit: float | None = Field(description="what the value must not go beyond; None where the champion's value is it")
-    n: int = Field(description="challenger observations: requests, or labelled rows for auc_degradation")
+    n: int = Field(description="challenger observations: requests, or labelled rows for what is measured of labels")
     champion_n: int
     log_e_fail: float = 0.0
     log_e_pass: float = 0.0

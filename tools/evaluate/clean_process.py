@@ -24,9 +24,15 @@ class ReplayFailed(Exception):
 
 
 def scores_of(
-    folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, seconds: float = SECONDS
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    features: Features,
+    memory_gb: float,
+    task: str = "binary",
+    seconds: float = SECONDS,
 ) -> list[float]:
-    """Scores of the model in a registry cache folder for rows of its input, from a new interpreter.
+    """What the model of a `task` in a registry cache folder says of rows of its input, from a new interpreter: scores,
+    values, or every class's probability row by row.
 
     Raises ReplayFailed: it does not load, raises, ends its process, takes longer than `seconds` or holds more memory
     than `memory_gb` (10^9 bytes).
@@ -38,6 +44,7 @@ def scores_of(
             "rows": list(rows),
             "features": features.model_dump(),
             "memory_gb": memory_gb,
+            "task": task,
         }
         try:
             ended = subprocess.run(  # noqa: S603  our own module, no text from outside
@@ -60,6 +67,7 @@ def scores_of(
 def _answer(question: Mapping[str, Any]) -> list[float]:
     import pandas as pd
 
+    from tools import tasks
     from tools.retrain import limits, recipe
     from tools.systems.registry import load_local
 
@@ -67,10 +75,10 @@ def _answer(question: Mapping[str, Any]) -> list[float]:
     try:
         pipeline = load_local(Path(question["folder"]))
         frame = recipe.feature_frame(pd.DataFrame(question["rows"]), Features.model_validate(question["features"]))
-        scores: list[float] = recipe.score(pipeline, frame).tolist()
+        task = tasks.of(question["task"])
+        return task.numbers(recipe.predict(pipeline, frame, task))
     except MemoryError:
         sys.exit(f"memory_limit_gb: {question['memory_gb']:g} GB did not suffice")
-    return scores
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ import numpy as np
 
 from policies.declarations.binding import ModelBinding
 from policies.errors import GuardianError, InputError
+from tools import tasks
 from tools.evaluate import clean_process
 from tools.evaluate.clean_process import ReplayFailed
 from tools.evaluate.latency import LatencyComparison, measure
-from tools.evaluate.metrics import METRICS, Floats, Scored, metric
 from tools.evaluate.result import Holdout
 from tools.retrain import recipe, rows, training
 from tools.retrain.evidence import threshold
 from tools.systems.registry import CHALLENGER, CHAMPION
+from tools.tasks import Answers, Outcomes, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +30,21 @@ if TYPE_CHECKING:
 
     from tools.systems.registry import ModelVersion
     from tools.systems.systems import Systems
+    from tools.tasks.predicted import Predicted
 
 _TIMED_ROWS = 24
+_UNSOUND = "it gives scores that are not numbers"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One version's scores of the holdout rows; `failure` says why it has none."""
+    """What one version says of the holdout rows, alone and beside the outcomes; `failure` says why it says nothing."""
 
     version: ModelVersion
     pipeline: Any
-    scored: Scored | None
+    task: Task
+    said: Predicted | None = None
+    scored: Answers | None = None
     failure: str = ""
 
     def metrics(self, names: list[str], latency: LatencyComparison | None, *, champion: bool) -> dict[str, float]:
@@ -47,7 +52,7 @@ class Judged:
         found = {"model_size_mb": self.version.size_mb}
         if self.scored is not None:
             for name in names:
-                entry = metric(name)
+                entry = self.task.metric(name)
                 if entry.compute is not None:
                     found[name] = entry(self.scored)
         if latency is not None:
@@ -64,8 +69,9 @@ class HoldoutRows:
     table: pa.Table
     rows: pd.DataFrame
     frame: pd.DataFrame
-    outcomes: Floats
+    outcomes: Outcomes
     about: Holdout
+    task: Task
 
 
 def resolve(systems: Systems, model: str, challenge: str) -> tuple[ModelVersion, ModelVersion]:
@@ -83,7 +89,7 @@ def resolve(systems: Systems, model: str, challenge: str) -> tuple[ModelVersion,
 
 
 def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> HoldoutRows:
-    """The dataset's rows that have a label. Raises InputError without rows of both classes."""
+    """The dataset's rows that have a label. Raises InputError where their outcomes do not differ."""
     table = systems.warehouse.read(dataset)
     missing = [
         name for name in (binding.target, binding.time, *binding.features.names) if name not in table.schema.names
@@ -92,41 +98,60 @@ def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> Holdo
         raise InputError(f"has no column {', '.join(missing)}", where=dataset)
     found: pd.DataFrame = table.to_pandas().dropna(subset=[binding.target])
     found = found.sort_values([binding.time, binding.id], kind="stable", ignore_index=True)
-    outcomes = found[binding.target].to_numpy(np.float64)
-    if not len(found) or outcomes.min() == outcomes.max():
-        raise InputError(f"{len(found):,} labelled rows without both classes: nothing can be compared", where=dataset)
+    task = tasks.of(binding.task)
+    outcomes = task.outcomes(found[binding.target].to_numpy(), dataset)
+    if not tasks.differ(outcomes):
+        said = f"its {len(found):,} labelled rows are all {task.uniform}"
+        raise InputError(f"{said}: nothing can be compared", where=dataset)
     used = [binding.id, binding.time, *binding.features.names, binding.target]
     about = Holdout(
         dataset=dataset,
         rows=len(found),
-        positives=int(outcomes.sum()),
+        positives=task.positives(outcomes),
         start=found[binding.time].iloc[0].to_pydatetime(),
         end=found[binding.time].iloc[-1].to_pydatetime(),
         digest=rows.digest(found[used]),
     )
-    return HoldoutRows(table, found, recipe.feature_frame(found, binding.features), outcomes, about)
+    return HoldoutRows(table, found, recipe.feature_frame(found, binding.features), outcomes, about, task)
 
 
 def judge_champion(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
-    """The champion's scores. A champion that cannot score is an error: there is nothing to compare with."""
-    pipeline = systems.registry.load(version.name, version.version)
-    scores = recipe.score(pipeline, holdout.frame)
-    return Judged(version, pipeline, Scored(holdout.outcomes, scores, threshold(version)))
+    """What the champion says. A champion that cannot score is an error: there is nothing to compare with."""
+    pipeline, where = systems.registry.load(version.name, version.version), f"champion, version {version.version}"
+    try:
+        said = recipe.predict(pipeline, holdout.frame, holdout.task)
+    except InputError as error:
+        raise InputError(error.message, where=where) from error
+    if not tasks.sound(said):
+        raise InputError(f"{_UNSOUND}: nothing can be compared with it", where=where)
+    return _judged(version, pipeline, holdout, said)
 
 
 def judge_challenger(systems: Systems, version: ModelVersion, holdout: HoldoutRows) -> Judged:
-    """The challenger's scores; a challenger that fails to load or to score has none, and the reason."""
+    """What the challenger says; a challenger that fails to load or to score has none, and the reason."""
     try:
         pipeline = systems.registry.load(version.name, version.version)
-        scores = recipe.score(pipeline, holdout.frame)
-        recipe.score(pipeline, holdout.frame.iloc[:1])  # as it is asked when it serves
     except GuardianError:
         raise
     except Exception as error:  # whatever a broken model raises is its failure, not ours
-        return Judged(version, None, None, f"it fails to score the holdout: {type(error).__name__}: {error}")
-    if not np.isfinite(scores).all():
-        return Judged(version, pipeline, None, "it gives scores that are not numbers")
-    return Judged(version, pipeline, Scored(holdout.outcomes, scores, threshold(version)))
+        return Judged(version, None, holdout.task, failure=f"it fails to load: {_reason(error)}")
+    try:
+        said = recipe.predict(pipeline, holdout.frame, holdout.task)
+        recipe.predict(pipeline, holdout.frame.iloc[:1], holdout.task)  # as it is asked when it serves
+    except Exception as error:
+        return Judged(version, None, holdout.task, failure=f"it fails to score the holdout: {_reason(error)}")
+    if not tasks.sound(said):
+        return Judged(version, pipeline, holdout.task, failure=_UNSOUND)
+    return _judged(version, pipeline, holdout, said)
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
+def _judged(version: ModelVersion, pipeline: Any, holdout: HoldoutRows, said: Predicted) -> Judged:
+    scored = holdout.task.answers(holdout.outcomes, said, threshold(version))
+    return Judged(version, pipeline, holdout.task, said, scored)
 
 
 def latency(
@@ -136,8 +161,9 @@ def latency(
     places = np.linspace(0, len(holdout.frame) - 1, _TIMED_ROWS).astype(int)
     singles = [holdout.frame.iloc[place : place + 1] for place in places]
 
+    ours, theirs = (holdout.task.asked(each.pipeline) for each in (champion, challenger))
     with recipe.one_thread():
-        return measure(champion.pipeline.predict_proba, challenger.pipeline.predict_proba, singles, timer=timer)
+        return measure(ours, theirs, singles, timer=timer)
 
 
 @dataclass(frozen=True)
@@ -159,7 +185,7 @@ def replay(systems: Systems, version: ModelVersion, binding: ModelBinding, memor
         if logged is None:
             return Replay([], [], matches)
         score = systems.replayer or clean_process.scores_of
-        scores = score(local.path, logged["rows"], binding.features, memory_gb)
+        scores = score(local.path, logged["rows"], binding.features, memory_gb, binding.task)
     except (ReplayFailed, GuardianError) as error:
         return Replay([], [], True, f"the artifact does not load or predict in a clean process: {error}")
     return Replay(list(logged["scores"]), scores, matches)
@@ -195,8 +221,3 @@ def trained_until(version: ModelVersion) -> datetime | None:
     """Time of the last row a version was trained on, None where it did not say."""
     text = version.tags.get(training.TRAIN_END_TAG)
     return datetime.fromisoformat(text) if text else None
-
-
-def default_metrics() -> list[str]:
-    """Metrics every evaluation shows, whether or not they weigh."""
-    return [name for name, entry in METRICS.items() if entry.task == "binary"]

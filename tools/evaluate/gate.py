@@ -15,9 +15,8 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from policies.conditions import parse_bound
+from tools.tasks import Reading, Support
 
-MIN_CLASS_ROWS = 20
-"""Rows of either class below which a segment's AUC says nothing."""
 REPLAY_TOLERANCE = 1e-6
 _APART = "<= 0 rows in common, training first"
 
@@ -45,19 +44,13 @@ class Check(BaseModel):
 
 @dataclass(frozen=True)
 class SegmentReading:
-    """AUC of both models in one segment, from `delong`: `low` is the lower limit of challenger - champion.
-
-    NaN where a segment has too few rows of a class.
-    """
+    """Both models in one segment, by the task's measure, and how much the segment's outcomes can tell."""
 
     column: str
     value: str
     rows: int
-    positives: int
-    champion_auc: float
-    challenger_auc: float
-    low: float
-    high: float
+    support: Support
+    read: Reading
 
 
 def status(checks: Sequence[Check]) -> Verdict:
@@ -83,15 +76,14 @@ def required_metrics(bounds: Mapping[str, str], measured: Mapping[str, float]) -
     return checks
 
 
-def enough_rows(rows: int, positives: int, minimum: int) -> Check:
-    """Inconclusive below `minimum` labelled holdout rows, or with fewer than 20 rows of a class."""
+def enough_rows(rows: int, support: Support, minimum: int) -> Check:
+    """Inconclusive below `minimum` labelled holdout rows, or where their outcomes cannot tell enough."""
     name, text = "holdout_rows", f">= {minimum}"
-    rarest = min(positives, rows - positives)
     if rows < minimum:
         return _unknown(name, text, f"only {rows:,} labelled rows in the holdout", rows)
-    if rarest < MIN_CLASS_ROWS:
-        return _unknown(name, text, f"only {rarest} rows of one class, fewer than {MIN_CLASS_ROWS}", rows)
-    return _judged(name, rows, text, True, f"{rows:,} rows, {positives:,} positive")
+    if not support.enough:
+        return _unknown(name, text, support.short, rows)
+    return _judged(name, rows, text, True, ", ".join(filter(None, (f"{rows:,} rows", support.seen))))
 
 
 def improvement(metric: str, champion: float, challenger: float, minimum: float, *, higher: bool = True) -> Check:
@@ -120,11 +112,11 @@ def floor(name: str, value: float, limit: float, detail: str = "") -> Check:
 
 
 def segments(readings: Iterable[SegmentReading], max_degradation: float, min_rows: int) -> list[Check]:
-    """No segment's AUC may fall below the champion's by more than `max_degradation`.
+    """No segment may be worse than under the champion by more than `max_degradation`, by the task's measure.
 
-    A larger fall fails when its 95% interval (DeLong, paired) lies wholly below zero, and is inconclusive
-    when it does not. Segments with fewer than `min_rows` rows or 20 rows of a class are skipped, with that
-    reason, for their AUC is mostly noise; a column of which every segment is skipped was not judged: inconclusive.
+    A larger fall fails when its 95% interval (paired) lies wholly below zero, and is inconclusive when it does not.
+    Segments with fewer than `min_rows` rows, or whose outcomes can tell too little, are skipped, with that reason, for
+    what is measured there is mostly noise; a column of which every segment is skipped was not judged: inconclusive.
     """
     columns: dict[str, list[Check]] = {}
     for reading in readings:
@@ -139,17 +131,17 @@ def segments(readings: Iterable[SegmentReading], max_degradation: float, min_row
 
 def _segment(reading: SegmentReading, bound: float, min_rows: int) -> Check:
     name, text = f"segment:{reading.column}={reading.value}", f"<= {bound:g} below champion"
-    rarest = min(reading.positives, reading.rows - reading.positives)
-    if reading.rows < min_rows or rarest < MIN_CLASS_ROWS:
-        few = f"{reading.rows:,} rows, {rarest} of the rarer class: too few to judge"
+    if reading.rows < min_rows or not reading.support.enough:
+        counted = ", ".join(filter(None, (f"{reading.rows:,} rows", reading.support.counted)))
+        few = f"{counted}: too few to judge"
         return Check(name=name, value=None, threshold=text, verdict=Verdict.SKIPPED, detail=few)
-    fall = reading.champion_auc - reading.challenger_auc
-    seen = f"AUC {reading.champion_auc:.4f} → {reading.challenger_auc:.4f} on {reading.rows:,} rows"
+    read, fall = reading.read, reading.read.fall
+    seen = f"{read.title} {read.champion:.4f} → {read.challenger:.4f} on {reading.rows:,} rows"
     if math.isnan(fall):
-        return _unknown(name, text, "AUC undefined")
+        return _unknown(name, text, f"{read.title} undefined")
     if fall <= bound:
         return _judged(name, fall, text, True, seen)
-    if reading.high < 0:
+    if read.high < 0:
         return _judged(name, fall, text, False, seen)
     return _unknown(name, text, f"{seen}; the interval of the change includes zero", fall)
 

@@ -12,7 +12,7 @@ import numpy as np
 from policies.declarations import Severity
 from policies.errors import GuardianError
 from tools.evaluate.contenders import HoldoutRows, Judged, trained_until
-from tools.evaluate.gate import MIN_CLASS_ROWS, Check, SegmentReading, Verdict
+from tools.evaluate.gate import Check, SegmentReading, Verdict
 from tools.evaluate.quality import segment_readings
 from tools.evaluate.result import DataChange, Investigation, WeakSegment
 from tools.systems.store import Kind
@@ -82,13 +82,14 @@ def _weakest(readings: Iterable[SegmentReading]) -> list[WeakSegment]:
             column=each.column,
             value=each.value,
             rows=each.rows,
-            champion_auc=each.champion_auc,
-            challenger_auc=each.challenger_auc,
+            measure=each.read.measure,
+            champion=each.read.champion,
+            challenger=each.read.challenger,
         )
         for each in readings
-        if min(each.positives, each.rows - each.positives) >= MIN_CLASS_ROWS and not math.isnan(each.challenger_auc)
+        if each.support.enough and not math.isnan(each.read.challenger)
     ]
-    return sorted(judged, key=lambda each: each.challenger_auc)[:MOST_SEGMENTS]
+    return sorted(judged, key=lambda each: each.goodness)[:MOST_SEGMENTS]
 
 
 def _changes(
@@ -139,7 +140,7 @@ def _findings(
     reports: Sequence[str],
 ) -> list[str]:
     said = [f"{each.name} {each.verdict}: {_seen(each)}" for each in blocking]
-    worse = [each for each in segments if each.challenger_auc < each.champion_auc]
+    worse = [each for each in segments if each.worse]
     if segments:
         weak = "; ".join(_of_segment(each) for each in segments[:3])
         said.append(f"weakest segments: {weak}" + ("" if worse else "; on none of them worse than the champion"))
@@ -156,8 +157,9 @@ def _findings(
 
 
 def _of_segment(segment: WeakSegment) -> str:
-    aucs = f"AUC {segment.challenger_auc:.3f}, champion {segment.champion_auc:.3f}"
-    return f"{segment.column}={segment.value} ({aucs}, {segment.rows:,} rows)"
+    title = "AUC" if segment.measure == "auc" else segment.measure
+    seen = f"{title} {segment.challenger:.3f}, champion {segment.champion:.3f}"
+    return f"{segment.column}={segment.value} ({seen}, {segment.rows:,} rows)"
 
 
 def _of_check(check: Check) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -212,15 +213,16 @@ class Metric:
     """One metric: its name, its good direction, the task it judges, and how to compute it.
 
     `compute` is None for the metrics of the running artifact (task "system"), which are measured
-    (`tools.evaluate.latency`), not computed from scores.
+    (`tools.evaluate.latency`), not computed from scores. The others are given the task's answers (`tools.tasks`): a
+    `Scored`, or of several classes a `Classified`.
     """
 
     name: str
     direction: Direction
     task: str
-    compute: Callable[[Scored, Floats | None], float] | None = None
+    compute: Callable[[Any, Floats | None], float] | None = None
 
-    def __call__(self, scored: Scored, weights: Floats | None = None) -> float:
+    def __call__(self, scored: Any, weights: Floats | None = None) -> float:
         if self.compute is None:
             raise ValueError(f"{self.name} is measured on the running model, not computed from scores")
         return self.compute(scored, weights)

@@ -15,7 +15,6 @@ from tools.evaluate import gate
 from tools.evaluate.contenders import HoldoutRows, Judged, replay, shared_rows, trained_until
 from tools.evaluate.gate import Check, SegmentReading
 from tools.evaluate.metrics import Direction, metric
-from tools.evaluate.significance import delong
 
 if TYPE_CHECKING:
     from policies.declarations import Operations
@@ -44,7 +43,7 @@ def checks(
     nan = float("nan")
     about = holdout.about
     found = [
-        gate.enough_rows(about.rows, about.positives, declared.min_rows),
+        gate.enough_rows(about.rows, holdout.task.support(holdout.outcomes), declared.min_rows),
         *gate.required_metrics(declared.metrics, theirs),
         *_improvement(systems, model, ours, theirs),
         _data_quality(systems, model, declared, holdout),
@@ -69,25 +68,22 @@ def checks(
 def segment_readings(
     holdout: HoldoutRows, columns: list[str], champion: Judged, challenger: Judged
 ) -> Iterator[SegmentReading]:
-    """AUC of both models for each value of each column, missing values being a segment of their own."""
-    assert champion.scored is not None
-    assert challenger.scored is not None
+    """Both models by the task's measure for each value of each column, missing values being a segment of their own."""
+    assert champion.said is not None
+    assert challenger.said is not None
     for column in columns:
         raw = holdout.frame[column].astype(object)
         values = raw.where(raw.notna(), "(missing)").astype(str).to_numpy()
         for value in sorted(set(values)):
             inside = values == value
             outcomes = holdout.outcomes[inside]
-            test = delong(outcomes, champion.scored.scores[inside], challenger.scored.scores[inside])
+            ours, theirs = champion.said.take(inside), challenger.said.take(inside)
             yield SegmentReading(
                 column=column,
                 value=value,
                 rows=int(inside.sum()),
-                positives=int(outcomes.sum()),
-                champion_auc=test.auc_a,
-                challenger_auc=test.auc_b,
-                low=test.low,
-                high=test.high,
+                support=holdout.task.support(outcomes),
+                read=holdout.task.reading(outcomes, ours, theirs),
             )
 
 

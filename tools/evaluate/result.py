@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 from tools.evaluate.comparison import Contribution, Outcome
 from tools.evaluate.gate import Check
+
+_ERRORS = ("mae",)
+"""Measures of segments that are lower where they are better."""
 
 
 class _Result(BaseModel):
@@ -31,11 +34,11 @@ class Contender(_Result):
 
 
 class Holdout(_Result):
-    """The labelled rows both were judged on; `digest` is the SHA-256 over their values."""
+    """The labelled rows both were judged on; `digest` is the SHA-256 over their values, `positives` of two classes."""
 
     dataset: str
     rows: int
-    positives: int
+    positives: int | None
     start: datetime
     end: datetime
     digest: str
@@ -66,13 +69,43 @@ class GateResult(_Result):
 
 
 class WeakSegment(_Result):
-    """One value of a column on which the challenger ranks badly: AUC of both models there."""
+    """One value of a column on which the challenger does badly, by the task's measure of segments (of two classes AUC).
+
+    As JSON the two values are named after the measure: `champion_auc`, `challenger_auc`.
+    """
 
     column: str
     value: str
     rows: int
-    champion_auc: float
-    challenger_auc: float
+    measure: str
+    champion: float
+    challenger: float
+
+    @property
+    def goodness(self) -> float:
+        """The challenger's value, higher where it is better."""
+        return -self.challenger if self.measure in _ERRORS else self.challenger
+
+    @property
+    def worse(self) -> bool:
+        """Whether the challenger is worse here than the champion."""
+        gain = self.challenger - self.champion
+        return gain > 0 if self.measure in _ERRORS else gain < 0
+
+    @model_serializer
+    def _named(self) -> dict[str, Any]:
+        found = {"column": self.column, "value": self.value, "rows": self.rows}
+        return {**found, f"champion_{self.measure}": self.champion, f"challenger_{self.measure}": self.challenger}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_named(cls, given: Any) -> Any:
+        name = next((each for each in given if each.startswith("champion_")), None) if isinstance(given, dict) else None
+        if name is None:
+            return given
+        measure = name.removeprefix("champion_")
+        read = {"measure": measure, "champion": given[name], "challenger": given[f"challenger_{measure}"]}
+        return {**{each: given[each] for each in ("column", "value", "rows")}, **read}
 
 
 class DataChange(_Result):

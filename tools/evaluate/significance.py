@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from tools.evaluate.comparison import WeightedMetric, relative_improvement
 from tools.evaluate.metrics import Floats, Metric, Scored, metric
+
+if TYPE_CHECKING:
+    from tools.tasks import Answers
 
 REPLICATES = 200
 CONFIDENCE = 0.95
@@ -101,28 +105,30 @@ def difference_error(computed: Metric, champion: Scored, challenger: Scored, *, 
 
 def improvement_interval(
     metrics: Sequence[WeightedMetric],
-    champion: Scored,
-    challenger: Scored,
+    champion: Answers,
+    challenger: Answers,
     *,
     fixed: Mapping[str, float],
     seed: int,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
+    metric_of: Callable[[str], Metric] = metric,
 ) -> tuple[float, float]:
     """Bootstrap percentile interval of the weighted improvement (Efron 1979), paired and stratified.
 
-    Each replicate draws rows with replacement within positives and within negatives (a regression has one
-    stratum) and weighs *both* models with the same draw, so that what both find hard cancels.
+    Each replicate draws rows with replacement within each class (a regression has one stratum) and weighs *both* models
+    with the same draw, so that what both find hard cancels.
 
     Args:
         fixed: relative improvement of the metrics that rows do not change (latency, size).
         seed: the same seed and rows give the same interval.
+        metric_of: a metric of the task by its name.
 
     Returns:
         (low, high). Both are the point itself where every metric is fixed.
 
     Raises:
-        ValueError: a binary outcome without rows of both classes.
+        ValueError: outcomes that are classes, and all of one.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -130,13 +136,12 @@ def improvement_interval(
     base = math.fsum(item.weight * fixed[item.name] for item in metrics if item.name in fixed)
     if not drawn:
         return base, base
-    computed = [(item, metric(item.name)) for item in drawn]
-    if any(entry.task == "binary" for _, entry in computed):
-        strata = [np.flatnonzero(champion.outcomes == value) for value in (0, 1)]
-    else:
-        strata = [np.arange(len(champion))]
-    if not all(len(members) for members in strata):
-        raise ValueError("an interval needs rows of both classes")
+    computed = [(item, metric_of(item.name)) for item in drawn]
+    strata = [np.arange(len(champion))]
+    if any(entry.task != "regression" for _, entry in computed):
+        strata = [np.flatnonzero(champion.outcomes == value) for value in np.unique(champion.outcomes)]
+        if len(strata) < 2:
+            raise ValueError("an interval needs rows of both classes")
     rng = np.random.default_rng(seed)
     improvements = np.empty(replicates)
     # One thread: the vectors are too short to share, and a sum split over threads depends on how many there are.

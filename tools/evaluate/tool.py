@@ -79,7 +79,7 @@ def _judge(
     challenger = contenders.judge_challenger(systems, challenger_version, holdout)
     speed = None if challenger.failure else contenders.latency(champion, challenger, holdout, systems.timer)
     weighing = [each.name for each in declared.metrics]
-    names = list(dict.fromkeys([*weighing, *quality.demanded(operations, model), *contenders.default_metrics()]))
+    names = list(dict.fromkeys([*weighing, *quality.demanded(operations, model), *holdout.task.metrics]))
     ours = champion.metrics(names, speed, champion=True)
     theirs = challenger.metrics(names, speed, champion=False)
     weighted = [
@@ -159,13 +159,15 @@ def _interval(
         for part in comparison.contributions
         if part.relative is None or part.metric in (*_LATENCIES, _SIZE)
     }
-    return improvement_interval(weighted, champion.scored, challenger.scored, fixed=fixed, seed=SEED)
+    return improvement_interval(
+        weighted, champion.scored, challenger.scored, fixed=fixed, seed=SEED, metric_of=champion.task.metric
+    )
 
 
 def _auc_test(champion: Judged, challenger: Judged, holdout: HoldoutRows) -> AucDifference | None:
-    if champion.scored is None or challenger.scored is None:
+    if champion.said is None or challenger.said is None or holdout.about.positives is None:
         return None
-    test = delong(holdout.outcomes, champion.scored.scores, challenger.scored.scores)
+    test = delong(holdout.outcomes, champion.said.scores, challenger.said.scores)
     if math.isnan(test.p_value):
         return None
     return AucDifference(difference=test.difference, p_value=test.p_value, interval=(test.low, test.high))

@@ -8,25 +8,47 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from policies.metrics import DIRECTIONS
+from policies.tasks import DEGRADATION
 from tools.onboarding.layout import BASELINE, HOLDOUT, LABELS, PREDICTIONS, ROWS, Layout, window_of
 
 if TYPE_CHECKING:
     from tools.onboarding.columns import Typed
     from tools.onboarding.plan import Plan
 
-_CONCEPT = {"binary": ("auc_roc", 0.05), "multiclass": ("accuracy", 0.05), "regression": ("r2", 0.1)}
-_SLACK = 0.03
-"""How far below the first champion's metric on its holdout a successor may be at worst."""
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a model of a task is judged by to begin with.
+
+    Attributes:
+        watched: the metric whose decay is a finding, and the drop that is one.
+        weighed: what a successor is compared by, with weights; the first is also what a training is chosen by.
+        gate: the metric that a successor must reach, what it is where the first champion's is not known, and how far
+            below the first champion's it may be at worst.
+    """
+
+    watched: tuple[str, float]
+    weighed: tuple[tuple[str, float], ...]
+    gate: tuple[str, float, float]
+
+
+_JUDGED = {
+    "binary": _Judged(("auc_roc", 0.05), (("auc_roc", 0.7), ("log_loss", 0.3)), ("auc_roc", 0.7, 0.03)),
+    "multiclass": _Judged(("accuracy", 0.05), (("auc_roc", 0.7), ("log_loss", 0.3)), ("auc_roc", 0.7, 0.03)),
+    "regression": _Judged(("r2", 0.1), (("rmse", 0.7), ("mae", 0.3)), ("r2", 0.1, 0.1)),
+}
+_LEAST = {"auc_roc": 0.5, "r2": 0.0}
+"""What guessing reaches: no gate asks for less."""
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """What is declared of a model: its names, whether there is an artifact, whether it can be retrained here."""
+    """What is declared of a model: its names, and whether there is an artifact here, which can be retrained."""
 
     model: str
     registry_name: str
     elsewhere: bool
-    retrained: bool
     tracking: str
     warehouse: str = "warehouse"
 
@@ -38,9 +60,11 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
     made = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)  # noqa: S701 (YAML)
     made.filters |= {"yaml": quoted, "one_line": _one_line, "nullable": _nullable}
     template = made.from_string(files("tools.onboarding").joinpath("operations.yaml.j2").read_text(encoding="utf-8"))
-    reached = metrics.get("holdout_auc_roc")
+    judged = _JUDGED[plan.task]
+    gate, unknown, slack = judged.gate
+    reached = metrics.get(f"holdout_{gate}")
     moving = guarded.elsewhere and not layout.one_load
-    metric, drop = _CONCEPT[plan.task]
+    metric, drop = judged.watched
     return template.render(
         plan=plan,
         layout=layout,
@@ -55,7 +79,10 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
         outcome=_outcome(plan),
         arrived=layout.arrived,
         reached=reached,
-        bound=max(0.5, (0.7 if reached is None else reached) - _SLACK),
+        gate=gate,
+        bound=max(_LEAST[gate], (unknown if reached is None else reached) - slack),
+        weighed=[(name, weight, DIRECTIONS[name]) for name, weight in judged.weighed],
+        degradation=DEGRADATION[plan.task],
         min_rows=max(50, min(1000, layout.held_out // 2)),
     )
 

@@ -163,9 +163,8 @@ def _guarded(plan: Plan, wanted: Wanted, elsewhere: bool) -> Guarded:
     registry_name = snake(wanted.model)
     if wanted.mlflow_model:
         registry_name = _of_uri(wanted.mlflow_model)["name"]
-    retrained = plan.task == "binary" and not elsewhere
     warehouse = _without_password(wanted.warehouse) if wanted.warehouse else "warehouse"
-    return Guarded(wanted.model, registry_name, elsewhere, retrained, tracking, warehouse)
+    return Guarded(wanted.model, registry_name, elsewhere, tracking, warehouse)
 
 
 def _without_password(url: str) -> str:
@@ -184,18 +183,17 @@ def _champion(
     if wanted.mlflow_model:
         return _adopted(systems, plan, wanted), {}
     say("training the first champion")
-    return _trained(systems, plan, layout, wanted.model)
+    return _trained(systems, layout, wanted.model)
 
 
-def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:
-    """The first champion: by the search of any retraining where that can be, else by one fit."""
-    once = plan.task != "binary" or layout.one_load
+def _trained(systems: Systems, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:
+    """The first champion: by the search of any retraining, and where all rows are one load by one fit."""
     if layout.one_load:
         binding = systems.operations.model(model).model_copy(update={"table": layout.table(FIRST)})
         operations = systems.operations.model_copy(update={"models": {model: binding}})
         trained = train_first_champion(replace(systems, operations=operations), model, _now(), fit_once)
     else:
-        trained = train_first_champion(systems, model, _now(), fit_once if once else train)
+        trained = train_first_champion(systems, model, _now(), train)
     assert trained.version is not None
     _serve(systems, model, trained.version, "first champion, trained by guardian init", trained.run_id)
     return trained.version, trained.metrics
@@ -203,7 +201,7 @@ def _trained(systems: Systems, plan: Plan, layout: Layout, model: str) -> tuple[
 
 def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     """The version that the user named, once it is known to answer on this table's features."""
-    from tools.check_drift.predicted import predict
+    from tools import tasks
     from tools.retrain.recipe import feature_frame
     from tools.systems import datasets
 
@@ -215,7 +213,8 @@ def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     binding = systems.operations.model(wanted.model)
     rows = datasets.table(systems, binding.holdout).head(100)
     try:
-        predict(systems.registry.load(found.name, found.version), plan.task, feature_frame(rows, binding.features))
+        fitted = systems.registry.load(found.name, found.version)
+        tasks.of(plan.task).predict(fitted, feature_frame(rows, binding.features))
     except Exception as error:  # whatever a model raises: it does not fit this table
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the model does not answer on this table's features: {reason}", "--mlflow-model") from error

@@ -41,7 +41,7 @@ def outcomes(
         raise InputError("the outcome has no value in any row", where=where)
     if column.distinct == 1:
         only = column.values.dropna().iloc[0]
-        raise InputError(f"the outcome is {only!r} in every row; there is nothing to foretell", where=where)
+        raise InputError(f"the outcome is {only} in every row; there is nothing to foretell", where=where)
     if column.kind == "time":
         raise InputError("the outcome is a time; foretell a number, say the days until then", where=where)
     wanted = task or _task(column)

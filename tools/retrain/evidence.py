@@ -12,7 +12,7 @@ import numpy as np
 from policies.declarations.base import Severity
 from policies.declarations.drift import SchemaDrift
 from policies.declarations.training import DecayTrigger
-from tools.evaluate.metrics import Scored, metric
+from tools import tasks
 from tools.retrain import recipe, training
 from tools.retrain.triggers import DriftSeen, Performance
 from tools.systems import datasets
@@ -137,9 +137,10 @@ def performance(
     if len(rows) < _FEWEST_LABELLED:
         return Performance(trigger.metric, None, len(rows))
     pipeline = systems.registry.load(binding.registry_name, serving.version)
-    scores = recipe.score(pipeline, recipe.feature_frame(rows, binding.features))
-    judged = Scored(rows[binding.target].to_numpy(np.float64), scores, threshold(serving))
-    value = metric(trigger.metric)(judged)
+    task = tasks.of(binding.task)
+    said = recipe.predict(pipeline, recipe.feature_frame(rows, binding.features), task)
+    judged = task.answers(task.outcomes(rows[binding.target].to_numpy()), said, threshold(serving))
+    value = task.metric(trigger.metric)(judged)
     return Performance(trigger.metric, value if np.isfinite(value) else None, len(rows))
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from policies.declarations.binding import Features
 from policies.declarations.training import Training
-from tools.retrain.recipe import Floats
 from tools.retrain.sampling import Rows
 from tools.retrain.search import Best, TrialRecord
+from tools.tasks import BINARY, Outcomes, Task
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Job:
         earlier: trials of this very search that ended before an interruption.
         search_seconds: after these no further trial starts, so that the last fit still has its time.
         scratch: a folder for files that outlive no run.
+        task: what the model foretells.
     """
 
     training: Training
@@ -38,6 +39,7 @@ class Job:
     earlier: tuple[TrialRecord, ...]
     search_seconds: float
     scratch: Path
+    task: Task = BINARY
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class NewBest:
 
     best: Best
     described: dict[str, str]
-    outcomes: Floats
+    outcomes: Outcomes
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A first champion by one fit of the built-in recipe, for any task, and for rows that all came at once."""
+"""A first champion by one fit of the built-in recipe, for rows that all came at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.errors import InputError
-from tools.check_drift.predicted import class_names
-from tools.evaluate.metrics import Scored, best_f1_threshold
+from tools import tasks
+from tools.evaluate.metrics import Scored
 from tools.retrain import recipe, rows, sampling
-from tools.retrain.judging import measured, scores_of
 from tools.retrain.recipe import Hyperparameters
 from tools.retrain.result import DataWindow
 from tools.retrain.training import SEED, Order, Trained, example_of
@@ -36,6 +35,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
     one_load = last == holdout_start
     end = last + timedelta(microseconds=1) if one_load else holdout_start
     found = datasets.labelled(systems, model, rows.EARLIEST, end, order.as_of)
+    task = tasks.of(binding.task)
     if len(found) < 2 or found[binding.target].nunique() < 2:
         raise InputError(f"the {len(found):,} labelled rows before the holdout say nothing", where=binding.labels.table)
     if one_load:
@@ -43,20 +43,18 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
     whole = len(found)
     found = found.iloc[sampling.thin(np.ones(whole), order.training.max_rows)].reset_index(drop=True)
     frame = recipe.feature_frame(found, binding.features)
-    outcomes = _outcomes(found[binding.target], binding.task)
+    outcomes = task.outcomes(found[binding.target].to_numpy(), binding.labels.table)
     cut = round(len(found) * (1 - _VALIDATION_SHARE))
     parameters = Hyperparameters(min_leaf_rows=max(1, min(Hyperparameters.min_leaf_rows, len(found) // 50)))
 
     def fitted(upto: int) -> Any:
-        pipeline = recipe.build(binding.features, parameters, SEED, binding.task)
-        with recipe.one_thread():
-            return pipeline.fit(frame[:upto], outcomes[:upto])
+        pipeline = recipe.build(binding.features, parameters, SEED, task)
+        return recipe.fit(pipeline, frame[:upto], outcomes[:upto], task)
 
-    chosen, judged = fitted(cut), None
-    if binding.task == "binary":
-        truth, scores = outcomes[cut:].astype(np.float64), recipe.score(chosen, frame[cut:])
-        judged = Scored(truth, scores, best_f1_threshold(truth, scores))
-    metrics = measured(binding.task, chosen, frame[cut:], outcomes[cut:], judged.threshold if judged else 0.5)
+    said = recipe.predict(fitted(cut), frame[cut:], task)
+    threshold = task.threshold(outcomes[cut:], said)
+    judged = task.answers(outcomes[cut:], said, threshold)
+    metrics = tasks.measured(task, judged)
     pipeline = fitted(len(found))
     example = example_of(frame)
     times = found[binding.time]
@@ -65,8 +63,8 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
         recipe=order.training.use_experiment,
         recipe_version=None,
         parameters=parameters.as_params(),
-        threshold=judged.threshold if judged is not None else None,
-        judged=judged,
+        threshold=threshold,
+        judged=judged if isinstance(judged, Scored) and threshold is not None else None,
         metrics={f"validation_{name}": value for name, value in metrics.items() if np.isfinite(value)},
         window=DataWindow(
             declared=order.training.data_window,
@@ -83,13 +81,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
         last_row=last if one_load else times.iloc[-1].to_pydatetime(),
         keys=rows.keys(found[binding.id], times),
         example=example,
-        example_scores=scores_of(binding.task, pipeline, example),
+        example_scores=task.numbers(recipe.predict(pipeline, example, task)),
         trials=(),
         stopped=None,
     )
-
-
-def _outcomes(values: Any, task: str) -> Any:
-    if task == "multiclass":
-        return class_names(values.to_numpy())
-    return values.to_numpy(dtype=np.int64 if task == "binary" else np.float64)

@@ -13,9 +13,9 @@ from tools.retrain.search import TrialRecord
 _SIDE, _MARGIN, _POINTS = 320, 44, 200
 
 
-def drawn(judged: Scored, trials: Sequence[TrialRecord]) -> dict[str, bytes]:
-    """File name → SVG, of a model's scores on its validation rows and of the search that chose it."""
-    plots = {"plots/roc.svg": roc(judged), "plots/calibration.svg": calibration(judged)}
+def drawn(judged: Scored | None, trials: Sequence[TrialRecord]) -> dict[str, bytes]:
+    """File name → SVG, of the search that chose a model, and of a binary one's scores on its validation rows."""
+    plots = {} if judged is None else {"plots/roc.svg": roc(judged), "plots/calibration.svg": calibration(judged)}
     values = [(each.number, each.value) for each in trials if each.value is not None]
     if values:
         plots["plots/trials.svg"] = search(values)

@@ -20,8 +20,9 @@ from policies.errors import GuardianError, InputError
 from tools.retrain.job import Failed, Finished, Job, NewBest, TrialsDone
 
 if TYPE_CHECKING:
-    from tools.retrain.recipe import Floats
     from tools.retrain.search import TrialRecord
+    from tools.tasks import Outcomes
+    from tools.tasks.predicted import Predicted
 
 _GRACE_SECONDS = 5.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -37,8 +38,8 @@ class Made:
 
     model: Any
     parameters: dict[str, str]
-    outcomes: Floats
-    scores: Floats
+    outcomes: Outcomes
+    said: Predicted
     stopped: str | None
 
 
@@ -122,7 +123,7 @@ def _made(best: NewBest, model: bytes, stopped: str | None) -> Made:
 
     # The bytes come from our own process over its socket; they were never a file.
     fitted = pickle.loads(model)
-    return Made(fitted, best.described, best.outcomes, best.best.attempt.scores, stopped)
+    return Made(fitted, best.described, best.outcomes, best.best.attempt.said, stopped)
 
 
 def _failure(message: Failed) -> GuardianError:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tools.tasks import BINARY, Outcomes, Task
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from policies.declarations.binding import Features
+    from tools.tasks.predicted import Predicted
 
 Floats = npt.NDArray[np.float64]
 MAX_CATEGORIES = 200
@@ -74,14 +77,13 @@ def feature_frame(rows: pd.DataFrame, features: Features) -> pd.DataFrame:
     return pd.DataFrame(columns, index=rows.index)
 
 
-def build(features: Features, parameters: Hyperparameters, seed: int, task: str = "binary") -> Any:
+def build(features: Features, parameters: Hyperparameters, seed: int, task: Task = BINARY) -> Any:
     """An unfitted pipeline over a frame of the declared features (`feature_frame`).
 
     Categories are numbered (missing and never seen ones as missing, the rarest beyond 200 as one) and given
     to the trees as categories; numbers pass through, missing ones included.
     """
     from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
@@ -93,8 +95,7 @@ def build(features: Features, parameters: Hyperparameters, seed: int, task: str 
     )
     parts = [("categories", encode, list(features.categorical))] if features.categorical else []
     columns = ColumnTransformer([*parts, ("numbers", "passthrough", list(features.numeric))])
-    boosting = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    trees = boosting(
+    trees = task.learner()(
         learning_rate=parameters.learning_rate,
         max_iter=parameters.iterations,
         max_leaf_nodes=parameters.leaves,
@@ -120,13 +121,13 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def fit(pipeline: Any, frame: pd.DataFrame, outcomes: Floats) -> Any:
+def fit(pipeline: Any, frame: pd.DataFrame, outcomes: Outcomes, task: Task = BINARY) -> Any:
     """Fits and returns `pipeline`."""
     with one_thread():
-        return pipeline.fit(frame, outcomes.astype(np.int64))
+        return pipeline.fit(frame, task.targets(outcomes))
 
 
-def score(pipeline: Any, frame: pd.DataFrame) -> Floats:
-    """P(target = 1) of each row, shape (rows,)."""
+def predict(pipeline: Any, frame: pd.DataFrame, task: Task = BINARY) -> Predicted:
+    """What a fitted pipeline says of each row."""
     with one_thread():
-        return np.asarray(pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
+        return task.predict(pipeline, frame)

@@ -17,6 +17,7 @@ from policies.errors import InputError
 from tools.retrain import provenance, recipe
 from tools.retrain.recipe import Hyperparameters
 from tools.retrain.sampling import Rows
+from tools.tasks import BINARY, Task
 
 if TYPE_CHECKING:
     import optuna
@@ -51,7 +52,7 @@ class Recipe(Protocol):
         ...
 
     def fit(self, parameters: Parameters, rows: Rows, cap: int, seed: int) -> Any:
-        """A fitted classifier with `predict_proba`, made of at most `cap` rows."""
+        """A fitted model of the task (a classifier has `predict_proba`), made of at most `cap` rows."""
         ...
 
     def described(self, parameters: Parameters) -> dict[str, str]:
@@ -65,6 +66,7 @@ class BuiltIn:
 
     features: Features
     base: Hyperparameters
+    task: Task = BINARY
 
     @property
     def tunable(self) -> bool:
@@ -106,8 +108,8 @@ class BuiltIn:
         part = rows.thinned(chosen.half_life_days, cap)
         # However few rows there are, the trees must still be able to split them.
         leaf = max(1, min(chosen.min_leaf_rows, len(part) // 50))
-        pipeline = recipe.build(self.features, replace(chosen, min_leaf_rows=leaf), seed)
-        return recipe.fit(pipeline, part.frame, part.outcomes)
+        pipeline = recipe.build(self.features, replace(chosen, min_leaf_rows=leaf), seed, self.task)
+        return recipe.fit(pipeline, part.frame, part.outcomes, self.task)
 
     def described(self, parameters: Parameters) -> dict[str, str]:
         """As `Hyperparameters.from_params` reads them back."""
@@ -118,15 +120,16 @@ class BuiltIn:
 class UserFunction:
     """A user's `module:function`, found beside the declarations or installed.
 
-    It is called as `function(trial, features, seed)` and gives back an unfitted classifier in the manner of
-    scikit-learn, over a frame of `features.numeric` (float) and `features.categorical` (text or None). What it asks of
-    the trial (`trial.suggest_float`, …) is what the search tunes. `known`: what the champion recorded.
+    It is called as `function(trial, features, seed)` and gives back an unfitted classifier (of numbers a regressor) in
+    the manner of scikit-learn, over a frame of `features.numeric` (float) and `features.categorical` (text or None).
+    What it asks of the trial (`trial.suggest_float`, …) is what the search tunes. `known`: what the champion recorded.
     """
 
     target: str
     home: Path
     features: Features
     known: Parameters
+    task: Task = BINARY
 
     @property
     def tunable(self) -> bool:
@@ -152,15 +155,19 @@ class UserFunction:
         return dict(trial.params)
 
     def fit(self, parameters: Parameters, rows: Rows, cap: int, seed: int) -> Any:
-        """The function's classifier fitted on `rows`, evenly thinned to `cap`."""
+        """The function's estimator fitted on `rows`, evenly thinned to `cap`."""
         import optuna
 
         part = rows.thinned(None, cap)
         estimator = self._function()(optuna.trial.FixedTrial(dict(parameters)), self.features, seed)
-        if not hasattr(estimator, "predict_proba") or not hasattr(estimator, "fit"):
-            made = type(estimator).__name__
-            raise InputError(f"gave back a {made}, which is no classifier with fit and predict_proba", self.target)
-        return recipe.fit(estimator, part.frame, part.outcomes)
+        made = type(estimator).__name__
+        if not hasattr(estimator, "fit"):
+            raise InputError(f"gave back a {made}, which is no estimator with fit", self.target)
+        try:
+            self.task.asked(estimator)
+        except InputError as error:
+            raise InputError(f"gave back a {made}: {error.message}", self.target) from error
+        return recipe.fit(estimator, part.frame, part.outcomes, self.task)
 
     def described(self, parameters: Parameters) -> dict[str, str]:
         """One entry a parameter, as JSON, so that `starts` reads them back."""
@@ -183,7 +190,13 @@ class UserFunction:
 
 
 def resolve(
-    use_experiment: str, home: Path, features: Features, target: str, known: Mapping[str, str], scratch: Path
+    use_experiment: str,
+    home: Path,
+    features: Features,
+    target: str,
+    known: Mapping[str, str],
+    scratch: Path,
+    task: Task = BINARY,
 ) -> Recipe:
     """The recipe that `training.use_experiment` names (see `Training`).
 
@@ -196,7 +209,7 @@ def resolve(
     from tools.retrain.project import Project
 
     if _FUNCTION.fullmatch(use_experiment):
-        return UserFunction(use_experiment, home, features, known)
+        return UserFunction(use_experiment, home, features, known, task)
     if "://" in use_experiment or use_experiment.startswith("git@"):
         return Project(use_experiment, features, target, scratch)
     if (home / use_experiment / "MLproject").is_file():
@@ -204,4 +217,4 @@ def resolve(
     if "/" in use_experiment or use_experiment.startswith("."):
         wanted = "a folder with a file MLproject, module:function, or the name of an experiment"
         raise InputError(f"there is no MLflow Project in {home / use_experiment}; write {wanted}", use_experiment)
-    return BuiltIn(features, Hyperparameters.from_params(known))
+    return BuiltIn(features, Hyperparameters.from_params(known), task)

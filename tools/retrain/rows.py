@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.errors import InputError
+from tools import tasks
 from tools.retrain import recipe, sampling
 from tools.retrain.recipe import Floats
 from tools.retrain.recipes import HALF_LIVES
@@ -80,9 +81,10 @@ def read(
     a hash of id and time, so that the same table always gives the same rows.
 
     Raises:
-        InputError: there is no labelled row, or only one class among them.
+        InputError: there is no labelled row, or only one outcome among them.
     """
     binding, labels = systems.operations.model(model), systems.operations.model(model).labels
+    task = tasks.of(binding.task)
     days = labelled_per_day(systems, model, start, end, as_of)
     shares = _shares(days, end, max_rows)
     names = dict.fromkeys((binding.id, binding.time, *binding.features.names))
@@ -90,7 +92,7 @@ def read(
     key = f"hash(f.{quote(binding.id)}, f.{quote(binding.time)})"
     sql = f"""
         WITH s AS (SELECT unnest($days) AS day, unnest($shares) AS share)
-        SELECT {chosen}, s.share AS _share, CAST(l.{quote(labels.value)} AS DOUBLE) AS _outcome
+        SELECT {chosen}, s.share AS _share, l.{quote(labels.value)} AS _outcome
         FROM {binding.table} f
         JOIN s ON s.day = date_trunc('day', f.{quote(binding.time)})
         JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
@@ -107,9 +109,9 @@ def read(
         "as_of": as_of,
     }
     found: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    outcomes = found["_outcome"].to_numpy(np.float64)
-    if not len(outcomes) or outcomes.min() == outcomes.max():
-        raise InputError(f"the {len(outcomes):,} labelled rows are all of one class", where=binding.labels.table)
+    outcomes = task.outcomes(found["_outcome"].to_numpy(), binding.labels.table)
+    if not tasks.differ(outcomes):
+        raise InputError(f"the {len(outcomes):,} labelled rows are all {task.uniform}", where=binding.labels.table)
     times = found[binding.time].to_numpy("datetime64[us]")
     rows = Rows(
         frame=recipe.feature_frame(found, binding.features),
@@ -118,7 +120,8 @@ def read(
         stands_for=1 / found["_share"].to_numpy(np.float64),
     )
     known_by = keys(found[binding.id], found[binding.time])
-    return TrainingRows(rows, times, known_by, int(days["labelled"].sum()), digest(found))
+    of_values = digest(found.assign(_outcome=outcomes))
+    return TrainingRows(rows, times, known_by, int(days["labelled"].sum()), of_values)
 
 
 def _shares(days: pd.DataFrame, end: datetime, max_rows: int) -> Floats:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tools.tasks import Outcomes
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,13 +23,13 @@ class Rows:
 
     Attributes:
         frame: the model's input (`recipe.feature_frame`).
-        outcomes: 0 or 1, shape (rows,).
+        outcomes: as the task has them (`tools.tasks`), shape (rows,).
         ages: days to the end of the training window, shape (rows,).
         stands_for: how many rows of the table each stands for, shape (rows,).
     """
 
     frame: pd.DataFrame
-    outcomes: Floats
+    outcomes: Outcomes
     ages: Floats
     stands_for: Floats
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from policies.errors import InputError
-from tools.evaluate.metrics import Scored, best_f1_threshold, metric
+from tools import tasks
 from tools.retrain import recipe
-from tools.retrain.recipe import Floats
 from tools.retrain.recipes import Recipe
 from tools.retrain.sampling import Rows
+from tools.tasks import BINARY
+from tools.tasks import Task as Foretold
+from tools.tasks.predicted import Predicted
 
 if TYPE_CHECKING:
     import optuna
@@ -32,28 +34,37 @@ _STARTUP_TRIALS = 4
 
 @dataclass(frozen=True)
 class Task:
-    """What all trials of a search share. `judged` are the validation rows."""
+    """What all trials of a search share. `judged` are the validation rows, `foretold` is what a model foretells."""
 
     recipe: Recipe
     train: Rows
     judged: Rows
     objective: str
     seed: int
+    foretold: Foretold = BINARY
     fit_rows: int = FIT_ROWS
 
     @classmethod
-    def of(cls, recipe: Recipe, train: Rows, validation: Rows, objective: str, seed: int) -> Task:
+    def of(
+        cls,
+        recipe: Recipe,
+        train: Rows,
+        validation: Rows,
+        objective: str,
+        seed: int,
+        foretold: Foretold = BINARY,
+    ) -> Task:
         """A task judged on at most `VALIDATION_ROWS` rows."""
-        return cls(recipe, train, validation.thinned(None, VALIDATION_ROWS), objective, seed)
+        return cls(recipe, train, validation.thinned(None, VALIDATION_ROWS), objective, seed, foretold)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One fit: its pickled model and scores on the judged rows, and the objective, to be maximised; or its error."""
+    """One fit: its pickled model, what it says of the judged rows, and the objective, to be maximised; or its error."""
 
     value: float = float("nan")
     model: bytes = b""
-    scores: Floats = field(default_factory=lambda: np.zeros(0))
+    said: Predicted = field(default_factory=lambda: Predicted(np.zeros(0)))
     error: str | None = None
 
 
@@ -92,11 +103,14 @@ def attempt(task: Task, parameters: dict[str, Any], share: float = 1.0) -> Attem
 
     try:
         model = task.recipe.fit(parameters, task.train, max(1, round(task.fit_rows * share)), task.seed)
-        scores = recipe.score(model, task.judged.frame)
-        judge = metric(task.objective)
+        foretold, outcomes = task.foretold, task.judged.outcomes
+        said = recipe.predict(model, task.judged.frame, foretold)
+        if not tasks.sound(said):
+            return Attempt(error="its scores of the validation rows are not all numbers")
+        judge = foretold.metric(task.objective)
         # By the threshold that the model will have: at 0.5 a rare class is never flagged, and F1 is 0 for every trial.
-        value = judge(Scored(task.judged.outcomes, scores, best_f1_threshold(task.judged.outcomes, scores)))
-        return Attempt(value if judge.direction == "higher" else -value, cloudpickle.dumps(model), scores)
+        value = judge(foretold.answers(outcomes, said, foretold.threshold(outcomes, said)))
+        return Attempt(value if judge.direction == "higher" else -value, cloudpickle.dumps(model), said)
     except MemoryError:
         return Attempt(error="there was not enough memory under the declared memory_limit_gb")
     except Exception as error:  # a recipe is the user's code: whatever it raises is told

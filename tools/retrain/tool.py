@@ -11,6 +11,7 @@ from policies.declarations.training import RetrainingPipeline, Training
 from policies.errors import InputError, PolicyRefusal
 from policies.promotion import Decision
 from policies.retraining import BROKEN_DATA, one_run_at_a_time
+from tools import tasks
 from tools.retrain import claim, evidence, training
 from tools.retrain.case import Case
 from tools.retrain.claim import RUNNING, Claim
@@ -112,7 +113,7 @@ def train_first_champion(
 ) -> RetrainResult:
     """Trains a model's first champion by the recipe, on rows before the holdout, and gives it the alias `champion`.
 
-    `train` is how: by the search of any retraining, or by one fit (`once.fit_once`), which takes every task. There is
+    `train` is how: by the search of any retraining, or by one fit (`once.fit_once`), for rows of one load. There is
     nothing yet to compare it with: that a person adopts it is what its evidence row says. Its metrics hold the
     holdout's too (`holdout_auc_roc`, …), as the baseline for later.
 
@@ -133,7 +134,8 @@ def train_first_champion(
     if standing is not None:
         raise InputError(f"version {standing.version} is its champion already; retrain it instead", where=model)
     held = settled.resumable or _first(systems, model)
-    order = Order(model, declared, "auc_roc", at, {}, None, 1, claim.seconds_left(held.row, limit))
+    objective = tasks.of(systems.operations.model(model).task).objective
+    order = Order(model, declared, objective, at, {}, None, 1, claim.seconds_left(held.row, limit))
     return _carry_out(systems, held, order, train)
 
 

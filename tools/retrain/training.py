@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.declarations.training import Training
-from tools.evaluate.metrics import METRICS, Scored, best_f1_threshold
+from tools import tasks
+from tools.evaluate.metrics import Scored
 from tools.retrain import plots, provenance, recipe, rows, study, window
 from tools.retrain.job import Job
-from tools.retrain.judging import measured
 from tools.retrain.process import TrainingProcess
 from tools.retrain.recipes import RECIPE_PARAM, resolve
 from tools.retrain.result import DataWindow
@@ -26,7 +26,6 @@ from tools.systems import datasets
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tools.evaluate.metrics import Floats
     from tools.systems.registry import ModelVersion
     from tools.systems.systems import Systems
 
@@ -38,7 +37,6 @@ THRESHOLD_PARAM = "threshold"
 TRAIN_END_TAG = "guardian.train_end"
 AS_OF_TAG = "guardian.as_of"
 RECIPE_TAG = "guardian.recipe_version"
-_FEWEST_OF_A_CLASS = 20
 _SEARCH_SHARE = 0.8
 
 
@@ -61,7 +59,7 @@ class Trained:
     last_row: datetime
     keys: rows.Keys
     example: pd.DataFrame
-    example_scores: Floats
+    example_scores: list[float]
     trials: tuple[TrialRecord, ...]
     stopped: str | None
 
@@ -102,21 +100,22 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     model, training = order.model, order.training
     binding = systems.operations.model(model)
     scratch = systems.state / "training" / run_id
-    named = resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch)
+    task = tasks.of(binding.task)
+    named = resolve(training.use_experiment, systems.home, binding.features, binding.target, order.known, scratch, task)
     version = named.version()
     deadline = time.monotonic() + order.seconds
     with (systems.trainer or TrainingProcess)() as process:
         holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
         start = window.window_start(training.data_window, holdout_start)
         found = rows.read(systems, model, start, holdout_start, order.as_of, training.max_rows)
-        split = _split(training.data_window, found, holdout_start, order.changed_at)
+        split = _split(task, training.data_window, found, holdout_start, order.changed_at)
         cut = split.place_of_cut(found.times)
-        task = study.digest(found.digest, cut, training, order.known, order.objective, order.trials, SEED)
-        earlier = study.earlier(systems.store, run_id, task)
+        searched = study.digest(found.digest, cut, training, order.known, order.objective, order.trials, SEED)
+        earlier = study.earlier(systems.store, run_id, searched)
         trials = list(earlier)
 
         def keep(records: list[TrialRecord]) -> None:
-            study.keep(systems.store, run_id, task, records)
+            study.keep(systems.store, run_id, searched, records)
             trials.extend(records)
 
         left = deadline - time.monotonic()
@@ -134,14 +133,15 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
             earlier=earlier,
             search_seconds=left * _SEARCH_SHARE,
             scratch=scratch,
+            task=task,
         )
         try:
             made = process.train(job, left, keep)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    threshold = best_f1_threshold(made.outcomes, made.scores)
-    judged = Scored(made.outcomes, made.scores, threshold)
-    computed = {name: entry(judged) for name, entry in METRICS.items() if entry.task == "binary"}
+    threshold = task.threshold(made.outcomes, made.said)
+    judged = task.answers(made.outcomes, made.said, threshold)
+    computed = tasks.measured(task, judged)
     example = example_of(found.rows.frame)
     return Trained(
         pipeline=made.model,
@@ -149,7 +149,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
         recipe_version=version,
         parameters=made.parameters,
         threshold=threshold,
-        judged=judged,
+        judged=judged if isinstance(judged, Scored) and threshold is not None else None,
         metrics={f"validation_{name}": value for name, value in computed.items() if np.isfinite(value)},
         window=DataWindow(
             declared=training.data_window,
@@ -167,7 +167,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
         last_row=found.last if made.stopped is None else found.times[cut - 1].astype("datetime64[us]").item(),
         keys=found.keys,
         example=example,
-        example_scores=recipe.score(made.model, example),
+        example_scores=task.numbers(recipe.predict(made.model, example, task)),
         trials=tuple(trials),
         stopped=made.stopped,
     )
@@ -178,7 +178,7 @@ def register(
 ) -> ModelVersion:
     """Logs and registers a trained model with everything needed to repeat and to check it."""
     name = systems.operations.model(model).registry_name
-    example = {"rows": trained.example.to_dict("records"), "scores": trained.example_scores.tolist()}
+    example = {"rows": trained.example.to_dict("records"), "scores": trained.example_scores}
     return systems.registry.register(
         name,
         trained.pipeline,
@@ -209,7 +209,7 @@ def register(
             "data_window.json": trained.window.model_dump_json(indent=1).encode(),
             "trials.json": json.dumps([asdict(each) for each in trained.trials], indent=1).encode(),
             "environment.json": json.dumps(provenance.environment(), indent=1).encode(),
-            **({} if trained.judged is None else plots.drawn(trained.judged, trained.trials)),
+            **plots.drawn(trained.judged, trained.trials),
         },
     )
 
@@ -219,8 +219,12 @@ def holdout_metrics(systems: Systems, model: str, trained: Trained) -> dict[str,
     binding = systems.operations.model(model)
     table = datasets.table(systems, binding.holdout).dropna(subset=[binding.target])
     frame = recipe.feature_frame(table, binding.features)
-    threshold = 0.5 if trained.threshold is None else trained.threshold
-    computed = measured(binding.task, trained.pipeline, frame, table[binding.target], threshold)
+    task = tasks.of(binding.task)
+    said, outcomes = (
+        recipe.predict(trained.pipeline, frame, task),
+        task.outcomes(table[binding.target].to_numpy(), binding.holdout),
+    )
+    computed = tasks.measured(task, task.answers(outcomes, said, trained.threshold))
     return {f"holdout_{name}": value for name, value in computed.items() if np.isfinite(value)}
 
 
@@ -231,13 +235,12 @@ def stopwatch() -> Any:
 
 
 def _split(
-    data_window: str, found: rows.TrainingRows, holdout_start: datetime, changed_at: datetime | None
+    task: tasks.Task, data_window: str, found: rows.TrainingRows, holdout_start: datetime, changed_at: datetime | None
 ) -> window.TemporalSplit:
-    """The temporal split; by the known change only where its validation slice has rows enough of both classes."""
+    """The temporal split; by the known change only where its validation slice has rows enough to judge by."""
     first: datetime = found.times[0].astype("datetime64[us]").item()
     split = window.temporal_split(data_window, first, holdout_start, changed_at)
-    outcomes = found.between(split.cut, split.end).outcomes
-    if changed_at is None or min(outcomes.sum(), (1 - outcomes).sum()) >= _FEWEST_OF_A_CLASS:
+    if changed_at is None or task.support(found.between(split.cut, split.end).outcomes).enough:
         return split
     return window.temporal_split(data_window, first, holdout_start, None)
 

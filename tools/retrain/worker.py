@@ -52,9 +52,9 @@ def _work(job: Job, parent: Connection) -> bytes:
     from tools.retrain.search import Task, search
 
     declared = job.training
-    recipe = resolve(declared.use_experiment, job.home, job.features, job.target, job.known, job.scratch)
+    recipe = resolve(declared.use_experiment, job.home, job.features, job.target, job.known, job.scratch, job.task)
     train, validation = job.rows.at(slice(None, job.cut)), job.rows.at(slice(job.cut, None))
-    task = Task.of(recipe, train, validation, job.objective, job.seed)
+    task = Task.of(recipe, train, validation, job.objective, job.seed, job.task)
     remote = declared.compute == "ray" and recipe.tunable
     best = search(
         task,

@@ -15,7 +15,8 @@ import orjson
 
 from tools.serving.metrics import ARRIVED, INFLIGHT, Metrics
 from tools.serving.requests import MAX_BODY_BYTES, MAX_ROWS, Refused, parse
-from tools.serving.router import LABEL_AT, Answer, Router
+from tools.serving.router import Answer, Router
+from tools.tasks import Task
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -148,17 +149,17 @@ class GatewayApp:
                 answer = await self._router.answer_by(version, serving, request, started)
         finally:
             self._count(-1)
-        await _send(send, 200, _rendered(answer, self._router.model), b"application/json")
+        await _send(send, 200, _rendered(answer, self._router.model, self._router.task), b"application/json")
 
     def _count(self, requests: int) -> None:
         self._inflight += requests
         self._metrics[INFLIGHT] = self._inflight
 
 
-def _rendered(answer: Answer, model: str) -> bytes:
+def _rendered(answer: Answer, model: str, task: Task) -> bytes:
     return orjson.dumps(
         {
-            "predictions": [{"score": score, "label": int(score >= LABEL_AT)} for score in answer.scores],
+            "predictions": [task.rendered(each) for each in answer.scores],
             "model": model,
             "version": answer.version,
             "variant": answer.variant,

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.errors import InputError
 from tools.serving.features import FeatureSchema, InvalidInstance, Values
+from tools.tasks import BINARY, Task
 
 UNKNOWN = "\x00unknown"
 """A category no model knows."""
@@ -76,19 +78,19 @@ class ArrayPath:
         return (*numbers, *codes)
 
     def score(self, rows: Sequence[tuple[Any, ...]]) -> Scores:
-        """Scores of encoded rows, shape (len(rows),)."""
+        """Scores of encoded rows, as the task's `raw` has them."""
         matrix = np.array(rows, dtype=np.float64)
         return self.final(matrix if self._pick is None else matrix[:, self._pick])
 
 
-def compile_array_path(pipeline: Any, schema: FeatureSchema) -> ArrayPath | None:
+def compile_array_path(pipeline: Any, schema: FeatureSchema, task: Task = BINARY) -> ArrayPath | None:
     """The array path of a fitted pipeline that takes a DataFrame of `schema`'s columns; None if not understood."""
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
     steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
     steps = [step for step in steps if step is not None and step != "passthrough"]
-    if not steps or not hasattr(steps[-1], "predict_proba"):
+    if not steps or not _answers(steps[-1], task):
         return None
     columns: list[Column] | None
     if isinstance(steps[0], ColumnTransformer):
@@ -98,15 +100,22 @@ def compile_array_path(pipeline: Any, schema: FeatureSchema) -> ArrayPath | None
         columns = [Column(name) for name in schema.order] if not schema.categorical else None
     if columns is None or not steps:
         return None
-    return ArrayPath(schema, tuple(columns), _chain(steps[:-1], steps[-1]))
+    return ArrayPath(schema, tuple(columns), _chain(steps[:-1], steps[-1], task))
 
 
-def _chain(middle: Sequence[Any], estimator: Any) -> Callable[[Matrix], Scores]:
+def _answers(estimator: Any, task: Task) -> bool:
+    try:
+        task.asked(estimator)
+    except InputError:
+        return False
+    return True
+
+
+def _chain(middle: Sequence[Any], estimator: Any, task: Task) -> Callable[[Matrix], Scores]:
     def final(matrix: Matrix) -> Scores:
         for step in middle:
             matrix = step.transform(matrix)
-        scores: Scores = estimator.predict_proba(matrix)[:, 1]
-        return scores
+        return task.raw(estimator, matrix)
 
     return final
 

@@ -68,9 +68,9 @@ def predictions(binding: ModelBinding, pipeline: Any, version: str, rows: pd.Dat
     """
     import pyarrow as pa
 
-    from tools.check_drift.predicted import predict
+    from tools import tasks
 
-    said = predict(pipeline, binding.task, rows[binding.features.names])
+    said = tasks.of(binding.task).predict(pipeline, rows[binding.features.names])
     columns: dict[str, Any] = {
         binding.id: pa.array(rows[binding.id]),
         binding.time: pa.array(rows[binding.time], pa.timestamp("us")),

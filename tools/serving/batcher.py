@@ -6,18 +6,19 @@ import asyncio
 from typing import Any
 
 from tools.serving.scorer import Scorer, ScoringFailed
+from tools.tasks import Answer
 
 
 class Batcher:
     """Scores rows in process. A row that the model fails on fails its own request only."""
 
     def __init__(self) -> None:
-        self._pending: list[tuple[Scorer, list[Any], asyncio.Future[list[float]]]] = []
+        self._pending: list[tuple[Scorer, list[Any], asyncio.Future[list[Answer]]]] = []
 
-    async def score(self, scorer: Scorer, rows: list[Any]) -> list[float]:
-        """Scores of encoded rows. Raises ScoringFailed."""
+    async def score(self, scorer: Scorer, rows: list[Any]) -> list[Answer]:
+        """Answers to encoded rows. Raises ScoringFailed."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[float]] = loop.create_future()
+        answer: asyncio.Future[list[Answer]] = loop.create_future()
         if not self._pending:
             loop.call_soon(self._run)
         self._pending.append((scorer, rows, answer))
@@ -42,7 +43,7 @@ class Batcher:
             start += len(rows)
 
 
-def _alone(scorer: Scorer, rows: list[Any], answer: asyncio.Future[list[float]]) -> None:
+def _alone(scorer: Scorer, rows: list[Any], answer: asyncio.Future[list[Answer]]) -> None:
     if answer.done():
         return
     try:

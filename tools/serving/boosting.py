@@ -1,4 +1,4 @@
-"""The trees of a histogram gradient boosting classifier, called without the estimator's checks on every request.
+"""The trees of a histogram gradient boosting, called without the estimator's checks on every request.
 
 `predict_proba` validates its input and, with `categorical_features`, runs a ColumnTransformer of its own: more than
 the trees themselves take for a few rows. The attributes read here are private to scikit-learn; where they are
@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 
 from tools.serving.array_path import ArrayPath, Column, Matrix, Scores
+from tools.tasks import BINARY, Task
 
 
-def compile_trees(path: ArrayPath, pipeline: Any) -> ArrayPath | None:
+def compile_trees(path: ArrayPath, pipeline: Any, task: Task = BINARY) -> ArrayPath | None:
     """`path` with its final estimator replaced by its bare trees; None if it is no such estimator."""
     from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
 
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     estimator = steps[-1]
     between = steps[1:-1] if isinstance(steps[0], ColumnTransformer) else steps[:-1]
-    if type(estimator) is not HistGradientBoostingClassifier or between:
+    link = None if between else task.link(estimator)
+    if link is None:
         return None
     try:
         columns = _reordered(path.columns, estimator)
-        return ArrayPath(path.schema, columns, _trees(estimator)) if columns is not None else None
+        return ArrayPath(path.schema, columns, _trees(estimator, link)) if columns is not None else None
     except (AttributeError, KeyError, IndexError, ValueError, TypeError):
         return None
 
@@ -54,19 +55,15 @@ def _reordered(columns: tuple[Column, ...], estimator: Any) -> tuple[Column, ...
     return (*recoded, *rest)
 
 
-def _trees(estimator: Any) -> Callable[[Matrix], Scores]:
-    if estimator.n_trees_per_iteration_ != 1:
-        raise ValueError("not a binary classifier")
+def _trees(estimator: Any, link: Callable[[Matrix], Scores]) -> Callable[[Matrix], Scores]:
     bitsets, index = estimator._bin_mapper.make_known_categories_bitsets()
-    trees = [tree.predict for (tree,) in estimator._predictors]
-    start = float(estimator._baseline_prediction.ravel()[0])
+    trees = [(k, tree.predict) for trees in estimator._predictors for k, tree in enumerate(trees)]
+    start = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
 
     def final(matrix: Matrix) -> Scores:
-        raw = np.full(len(matrix), start)
-        for tree in trees:
-            raw += tree(matrix, bitsets, index, 1)
-        with np.errstate(over="ignore"):
-            scores: Scores = 1.0 / (1.0 + np.exp(-raw))
-        return scores
+        sums = np.tile(start, (len(matrix), 1))
+        for k, tree in trees:
+            sums[:, k] += tree(matrix, bitsets, index, 1)
+        return link(sums)
 
     return final

@@ -11,6 +11,7 @@ from typing import Any
 from tools.serving.breaker import Breaker
 from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, Scored
 from tools.serving.nursery import Nursery
+from tools.tasks import BINARY
 
 DEADLINE_SECONDS = 0.2
 """Where no SLA allows more; less would make errors of answers that are merely slow, which the p99 is there for."""
@@ -40,14 +41,14 @@ class Spares:
         if not self._closed and (self._spare is None or not self._spare.alive):
             self._spare = await ChallengerProcess.start(self._nursery)
 
-    async def take(self, folder: Path, beside: Path | None = None) -> ChallengerProcess:
+    async def take(self, folder: Path, beside: Path | None, task: str) -> ChallengerProcess:
         """A process that has loaded `folder`, and the champion's `beside` it. Raises ChallengerFailed."""
         await self.refill()
         process, self._spare = self._spare, None
         if process is None:
             raise ChallengerFailed("the gateway is stopping")
         try:
-            await process.load(folder, beside)
+            await process.load(folder, beside, task)
         except BaseException:
             process.end()
             raise
@@ -72,10 +73,12 @@ class Challenger:
         timer: Callable[[], float],
         deadline: float = DEADLINE_SECONDS,
         beside: Path | None = None,
+        task: str = BINARY.name,
     ) -> None:
         self.version = version
         self._folder = folder
         self._beside = beside
+        self._task = task
         self._spares = spares
         self._deadline = deadline
         self._process: ChallengerProcess | None = None
@@ -86,7 +89,7 @@ class Challenger:
 
     async def start(self) -> None:
         """Loads the model in its process. Raises ChallengerFailed."""
-        self._adopt(await self._spares.take(self._folder, self._beside))
+        self._adopt(await self._spares.take(self._folder, self._beside, self._task))
 
     async def score(self, instances: Sequence[Any]) -> Scored:
         """Scores of raw feature objects. Raises ChallengerFailed, at the latest at the deadline."""
@@ -149,7 +152,7 @@ class Challenger:
             pause = min(pause * 2, longest)
             self.restarts += 1
             try:
-                self._adopt(await self._spares.take(self._folder, self._beside))
+                self._adopt(await self._spares.take(self._folder, self._beside, self._task))
             except (ChallengerFailed, OSError) as error:
                 log.warning("challenger %s: cannot be started again: %s", self.version, error)
                 continue

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from tools.serving.frames import FrameReader, pack
 from tools.serving.nursery import Forked, Nursery
+from tools.tasks import BINARY, Answer
 
 LOAD_SECONDS = 60.0
 
@@ -28,7 +29,7 @@ class ChallengerFailed(Exception):
 class Scored:
     """Scores in order. Beside the champion: both versions' own milliseconds for what was scored together."""
 
-    scores: list[float]
+    scores: list[Answer]
     model_ms: float | None = None
     champion_ms: float | None = None
 
@@ -57,13 +58,13 @@ class ChallengerProcess(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
         return child
 
-    async def load(self, folder: Path, beside: Path | None = None) -> str:
+    async def load(self, folder: Path, beside: Path | None = None, task: str = BINARY.name) -> str:
         """Loads a registry cache folder, and the champion's `beside` it to be timed; gives the scoring path taken.
 
         Raises ChallengerFailed.
         """
         self._loaded = asyncio.get_running_loop().create_future()
-        self._write(pack({"load": str(folder), "beside": str(beside) if beside else None}))
+        self._write(pack({"load": str(folder), "beside": str(beside) if beside else None, "task": task}))
         try:
             return await asyncio.wait_for(self._loaded, LOAD_SECONDS)
         except TimeoutError:
@@ -155,7 +156,7 @@ class ChallengerProcess(asyncio.Protocol):
             self._loaded.set_exception(ChallengerFailed(str(message["failed"])))
 
     def _on_answer(
-        self, sequence: int, scores: list[float] | None, error: str | None, times: list[float | None] | None
+        self, sequence: int, scores: list[Answer] | None, error: str | None, times: list[float | None] | None
     ) -> None:
         answer = self._waiting.get(sequence)
         if answer is None or answer.done():

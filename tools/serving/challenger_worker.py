@@ -3,9 +3,10 @@
 It imports the libraries at once and then waits for a folder to load, so that a spare one takes over in
 milliseconds. It answers on the socket `FD` until the gateway closes it or dies. It never imports MLflow.
 
-Messages in: `{"load": FOLDER, "beside": FOLDER or null}` once, then `[sequence, deadline, [features, …], timed]` with
-the deadline on the system's monotonic clock. Out: `{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, then
-`[sequence, [score, …], null, times]` or `[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
+Messages in: `{"load": FOLDER, "beside": FOLDER or null, "task": NAME}` once, then
+`[sequence, deadline, [features, …], timed]` with the deadline on the system's monotonic clock. Out:
+`{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, then `[sequence, [answer, …], null, times]` or
+`[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
 
 A model `beside` is the champion: where `timed` is asked, it scores the same rows in the same process, for nothing else,
 and `times` are both versions' milliseconds for the rows that were scored together. Else they are null.
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools import tasks
 from tools.serving.features import InvalidInstance
 from tools.serving.frames import FrameReader, pack
 from tools.serving.lifeline import die_with_parent
@@ -54,16 +56,17 @@ def _serve(connection: socket.socket) -> None:
         messages = reader.feed(data)
         for message in messages:
             if isinstance(message, dict):
-                beside = _beside(message["beside"])  # before it is said to be ready: copies have a deadline
-                scorer = _load(connection, Path(message["load"]))
+                task = tasks.of(message["task"])
+                beside = _beside(message["beside"], task)  # before it is said to be ready: copies have a deadline
+                scorer = _load(connection, Path(message["load"]), task)
         questions = [message for message in messages if isinstance(message, list)]
         if questions and scorer is not None:
             connection.sendall(b"".join(pack(answer) for answer in _answers(scorer, beside, questions)))
 
 
-def _load(connection: socket.socket, folder: Path) -> Scorer | None:
+def _load(connection: socket.socket, folder: Path, task: tasks.Task) -> Scorer | None:
     try:
-        scorer = load_scorer(folder)
+        scorer = load_scorer(folder, task)
     except Exception as error:
         connection.sendall(pack({"failed": f"{type(error).__name__}: {error}"}))
         return None
@@ -71,9 +74,9 @@ def _load(connection: socket.socket, folder: Path) -> Scorer | None:
     return scorer
 
 
-def _beside(folder: str | None) -> Scorer | None:
+def _beside(folder: str | None, task: tasks.Task) -> Scorer | None:
     try:
-        return load_scorer(Path(folder)) if folder is not None else None
+        return load_scorer(Path(folder), task) if folder is not None else None
     except Exception:
         return None  # there is nothing to compare the times with then, and the gate says so
 

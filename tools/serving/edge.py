@@ -2,7 +2,8 @@
 
 `model.onnx` takes `numbers`, double, null as NaN, and `strings`, null as the empty one, each (rows, features) in the
 manifest's order; a model without such features lacks that input. It answers `score`, the probability of the positive
-class. `manifest.json` says what it is; `parity.json` how it was compared with the registered pipeline.
+class, or of a regression the value. `manifest.json` says what it is; `parity.json` how it was compared with the
+registered pipeline.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from policies.errors import InputError
+from tools import tasks
 from tools.serving.array_path import Column, Scores
 from tools.serving.features import FeatureSchema, Values
 from tools.serving.onnx_graph import NUMBERS, OPSETS, SCORE, STRINGS, Converter
 from tools.serving.onnx_path import open_session, require_onnx
 from tools.serving.onnx_trees import NotConvertible
 from tools.serving.parity import PARITY, Parity, Row, compare, probes
-from tools.serving.router import LABEL_AT
 from tools.serving.scorer import PipelinePath, understood_nulls
 from tools.systems.registry import CHAMPION
 from tools.systems.systems import Systems
@@ -89,7 +90,7 @@ def export(systems: Systems, model: str, version: str | None, folder: Path) -> E
     version = version or systems.registry.alias(binding.registry_name, CHAMPION)
     if version is None:
         raise InputError(f"{binding.registry_name} has no champion; name a --version", where=model)
-    where = f"{model} {version}"
+    where, task = f"{model} {version}", tasks.of(binding.task)
     local = systems.registry.fetch(binding.registry_name, version)
     pipeline = systems.registry.load(binding.registry_name, version)
     features = json.loads((local.path / "manifest.json").read_text())["features"]
@@ -99,13 +100,13 @@ def export(systems: Systems, model: str, version: str | None, folder: Path) -> E
         converter = Converter(pipeline, schema)
         graph = converter.raw_graph()
         columns = converter.columns()
-        schema = understood_nulls(pipeline, schema, columns)
+        schema = understood_nulls(pipeline, schema, columns, task)
         path = RawPath(graph, schema)
     except NotConvertible as reason:
         raise InputError(f"cannot be exported: {reason}", where=where) from None
     made = probes(pipeline, schema, columns)
     labelled = _holdout(systems, binding.holdout, schema)
-    found = compare(path, PipelinePath(pipeline, schema), [*made, *labelled])
+    found = compare(path, PipelinePath(pipeline, schema, task), [*made, *labelled], task)
     if not found.holds:
         raise InputError(f"cannot be exported: {found}", where=where)
     content = graph.SerializeToString()
@@ -120,7 +121,7 @@ def export(systems: Systems, model: str, version: str | None, folder: Path) -> E
     )
     files = {
         "model.onnx": content,
-        "manifest.json": _json(_manifest(result, schema, columns, systems.clock.now())),
+        "manifest.json": _json(_manifest(result, schema, columns, task, systems.clock.now())),
         "parity.json": _json(result.parity.model_dump()),
     }
     _write(folder, files)
@@ -157,7 +158,9 @@ def _report(found: Parity, holdout_rows: int) -> ParityReport:
     )
 
 
-def _manifest(result: Export, schema: FeatureSchema, columns: Sequence[Column], now: datetime) -> dict[str, Any]:
+def _manifest(
+    result: Export, schema: FeatureSchema, columns: Sequence[Column], task: tasks.Task, now: datetime
+) -> dict[str, Any]:
     numbers = [{"name": name, "type": "double", "nullable": schema.null_numbers} for name in schema.numeric]
     strings = [
         {
@@ -174,7 +177,7 @@ def _manifest(result: Export, schema: FeatureSchema, columns: Sequence[Column], 
         **result.model_dump(exclude={"folder", "parity"}),
         "exported_at": now.isoformat(),
         "inputs": {name: each for name, each in ((NUMBERS, numbers), (STRINGS, strings)) if each},
-        "output": {"name": SCORE, "type": "double", "label_1_from": LABEL_AT},
+        "output": {"name": SCORE, "type": "double", **task.exported},
         "opset": {name or "ai.onnx": number for name, number in OPSETS.items()},
         "libraries": {name: installed(name) for name in ("onnx", "onnxruntime", "scikit-learn", "numpy")},
     }

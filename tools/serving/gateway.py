@@ -25,6 +25,7 @@ import orjson
 
 from policies.autoscaling import Autoscaler
 from policies.errors import GuardianError, InputError
+from tools import tasks
 from tools.serving.app import GatewayApp
 from tools.serving.board import Board
 from tools.serving.challenger import deadline_of
@@ -89,6 +90,7 @@ def serve_gateway(systems: Systems, model: str, host: str = HOST, port: int = 0,
             seat=seat,
             gone=[f"{name}-{pid}"[-80:] for pid in seat.gone],
             deadline=deadline_of(pattern.sla.latency_p99_ms if pattern.sla is not None else None),
+            task=tasks.of(binding.task),
         )
         app = GatewayApp(
             pattern.endpoint,

@@ -18,6 +18,7 @@ from tools.serving.reloader import Reloader
 from tools.serving.router import Router
 from tools.serving.seams import Clock, LogTable, Models, Traffic
 from tools.serving.supervisor import Seat
+from tools.tasks import BINARY, Task
 
 TELL_SECONDS = 0.1
 
@@ -48,14 +49,15 @@ class Gateway:
         gone: Sequence[str] = (),
         deadline: float = DEADLINE_SECONDS,
         timer: Callable[[], float] = time.perf_counter,
+        task: Task = BINARY,
     ) -> None:
         self._model = model
         self._instances = instances
         self._seat = seat
-        self._log = PredictionLog(warehouse, log_table, clock, metrics=metrics)
+        self._log = PredictionLog(warehouse, log_table, clock, metrics=metrics, task=task)
         self._telling: asyncio.Task[None] | None = None
         self.metrics = metrics
-        self.router = Router(model, self._log, clock, self.metrics, timer)
+        self.router = Router(model, self._log, clock, self.metrics, timer, task)
         self._reloader = Reloader(
             self.router,
             traffic,

@@ -1,8 +1,8 @@
 """A fitted scikit-learn pipeline as an ONNX graph in double precision, which answers as the pipeline does.
 
 Understood are the steps that most pipelines for tables are made of: a ColumnTransformer of imputing, scaling, and
-encoding of categories, then boosting, a forest, a tree or logistic regression of two classes. Existing converters
-compute in single precision, or write operators that no runtime has in double (skl2onnx 1.20: `Imputer`).
+encoding of categories, then boosting, a forest, a tree or a linear model of two classes or of numbers. Others
+(converters) compute in single precision, or write operators that no runtime has in double (skl2onnx 1.20: `Imputer`).
 
 The graph takes one matrix: the numbers, then a code for each categorical feature (0: null, 1: unknown, 2…: the
 categories known). Whatever the pipeline makes of a category is asked of it once, and becomes a table that is looked up.
@@ -33,7 +33,7 @@ class Converter:
         from sklearn.compose import ColumnTransformer
 
         steps = steps_of(pipeline)
-        if len(getattr(steps[-1], "classes_", ())) != 2:
+        if len(getattr(steps[-1], "classes_", (0, 1))) != 2:
             raise NotConvertible(f"{type(steps[-1]).__name__} is no classifier of two classes")
         self._schema = schema
         self._transformer = steps[0] if isinstance(steps[0], ColumnTransformer) else None

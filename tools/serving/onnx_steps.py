@@ -126,6 +126,19 @@ def _logistic(graph: Graph, matrix: str, estimator: Any) -> str:
     return graph.add("Sigmoid", graph.add("Add", product, graph.constant(start)))
 
 
+def _histogram_values(graph: Graph, matrix: str, estimator: Any) -> str:
+    if estimator.loss in ("gamma", "poisson"):
+        raise NotConvertible(f"the loss {estimator.loss} of HistGradientBoostingRegressor")
+    raw = _ensemble(graph, matrix, histogram_trees(estimator))
+    return graph.add("Add", raw, graph.constant(np.asarray(estimator._baseline_prediction, dtype=np.float64)))
+
+
+def _linear(graph: Graph, matrix: str, estimator: Any) -> str:
+    weights = np.asarray(estimator.coef_, dtype=np.float64).reshape(1, -1)
+    start = np.asarray(estimator.intercept_, dtype=np.float64).reshape(1, 1)
+    return graph.add("Add", graph.add("MatMul", matrix, graph.constant(weights.T)), graph.constant(start))
+
+
 ESTIMATORS: Mapping[str, Callable[[Graph, str, Any], str]] = {
     "HistGradientBoostingClassifier": _histogram_boosting,
     "GradientBoostingClassifier": _boosting,
@@ -133,5 +146,11 @@ ESTIMATORS: Mapping[str, Callable[[Graph, str, Any], str]] = {
     "ExtraTreesClassifier": _forest,
     "DecisionTreeClassifier": _one_tree,
     "LogisticRegression": _logistic,
+    "HistGradientBoostingRegressor": _histogram_values,
+    "RandomForestRegressor": _forest,
+    "ExtraTreesRegressor": _forest,
+    "DecisionTreeRegressor": _one_tree,
+    "LinearRegression": _linear,
+    "Ridge": _linear,
 }
-"""By class: adds the probability of the second class, (rows, 1), given a matrix."""
+"""By class: adds the probability of the second class, or the value, (rows, 1), given a matrix."""

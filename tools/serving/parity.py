@@ -10,9 +10,10 @@ import numpy as np
 
 from tools.serving.array_path import UNKNOWN, Column, Scores
 from tools.serving.features import FeatureSchema, Values
+from tools.tasks import BINARY, Task
 
 PARITY = 1e-9
-"""Largest allowed difference between a compiled path's score and the pipeline's."""
+"""Largest allowed difference between a compiled path's score and the pipeline's; of values beyond 1 a share of them."""
 PARITY_ROWS = 128
 
 Row = tuple[Any, ...]
@@ -44,7 +45,7 @@ class Parity:
         return f"the rows of the parity check fail: {self.failure}" if self.failure else differs
 
 
-def compare(path: ScoringPath, original: ScoringPath, instances: Sequence[Values]) -> Parity:
+def compare(path: ScoringPath, original: ScoringPath, instances: Sequence[Values], task: Task = BINARY) -> Parity:
     """Scores all instances by both, and the first by itself too."""
     try:
         ours = path.score([path.encode(values) for values in instances])
@@ -52,8 +53,12 @@ def compare(path: ScoringPath, original: ScoringPath, instances: Sequence[Values
         alone = path.score([path.encode(instances[0])])
     except Exception as error:
         return Parity(len(instances), float("nan"), 0, f"{type(error).__name__}: {error}")
-    most = max(float(np.max(np.abs(ours - theirs))), abs(float(alone[0] - ours[0])))
-    return Parity(len(instances), most, int(np.sum((ours >= 0.5) != (theirs >= 0.5))))
+    if ours.shape != theirs.shape:
+        return Parity(len(instances), float("nan"), 0, f"answers of shape {ours.shape}, the pipeline's {theirs.shape}")
+    # Of values larger than 1 relative to them, for a double holds so many digits; of probabilities nothing changes.
+    apart = np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))
+    most = max(float(np.max(apart)), float(np.max(np.abs(alone[0] - ours[0]) / np.maximum(1.0, np.abs(ours[0])))))
+    return Parity(len(instances), most, int(np.sum(task.decided(ours) != task.decided(theirs))))
 
 
 def probes(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> list[Values]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tools.serving.metrics import LOG_ADDED, LOG_DROPPED, LOG_FAILURES, LOG_WRITTEN, Metrics
 from tools.serving.seams import Clock, LogTable
+from tools.tasks import BINARY, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class LogRow(NamedTuple):
     variant: str
     version: str
     score: float | None
-    label: int | None
+    label: int | str | None
     latency_ms: float
     error: str | None
     fallback_version: str | None
@@ -66,10 +67,12 @@ class PredictionLog:
         clock: Clock,
         queue_rows: int = QUEUE_ROWS,
         metrics: Metrics | None = None,
+        task: Task = BINARY,
     ) -> None:
         self._warehouse = warehouse
         self._table = table
         self._clock = clock
+        self._foretold = task
         self._limit = queue_rows
         self._rows: list[LogRow] = []
         self._full = asyncio.Event()
@@ -155,11 +158,11 @@ class PredictionLog:
         """The name sorts by time and never repeats: a rerun of the same virtual time must not replace a file."""
         self._files += 1
         name = f"{rows[0].at:%Y%m%dT%H%M%S%f}-{self._start}-{self._files:06d}"
-        self._warehouse.append(self._table, to_arrow(rows), name)
+        self._warehouse.append(self._table, to_arrow(rows, self._foretold), name)
 
 
-def to_arrow(rows: Sequence[LogRow]) -> pa.Table:
-    """Rows as an Arrow table with the log's fixed schema."""
+def to_arrow(rows: Sequence[LogRow], task: Task = BINARY) -> pa.Table:
+    """Rows as an Arrow table with the log's fixed schema; what a label is, the task says."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
@@ -171,7 +174,7 @@ def to_arrow(rows: Sequence[LogRow]) -> pa.Table:
             ("variant", text),
             ("version", text),
             ("score", number),
-            ("label", pa.int64()),
+            ("label", task.label_type()),
             ("latency_ms", number),
             ("error", text),
             ("fallback_version", text),

@@ -233,7 +233,7 @@ class Reloader:
         return self._scorers[version]
 
     def _load(self, version: str) -> Scorer:
-        scorer = load_scorer(self._models.fetch(self._registry_name, version).path)
+        scorer = load_scorer(self._models.fetch(self._registry_name, version).path, self._router.task)
         scorer.schema = self._contract.bound_to(scorer.schema)
         return scorer
 
@@ -249,7 +249,7 @@ class Reloader:
         if split.mirrored:
             beside = (await loop.run_in_executor(self._loads, fetch, self._registry_name, split.champion)).path
         challenger = Challenger(
-            split.challenger, fetched.path, self._spares, self._timer, self._deadline, beside=beside
+            split.challenger, fetched.path, self._spares, self._timer, self._deadline, beside, self._router.task.name
         )
         await challenger.start()
         return challenger

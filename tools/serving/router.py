@@ -20,9 +20,9 @@ from tools.serving.prediction_log import LogRow, PredictionLog
 from tools.serving.requests import PredictRequest, Refused, refused_instance
 from tools.serving.scorer import Scorer, ScoringFailed
 from tools.serving.seams import Clock, Split
+from tools.tasks import BINARY, Task
+from tools.tasks import Answer as Said
 
-LABEL_AT = 0.5
-"""Scores from here on get label 1."""
 SHADOW = "shadow"
 """Variant of an answer to a copy: nobody got it."""
 DIRECT = "direct"
@@ -56,7 +56,7 @@ class Serving:
 class Answer:
     """Scores in the request's order, and whose they are."""
 
-    scores: list[float]
+    scores: list[Said]
     version: str
     variant: str
     request_id: str
@@ -91,9 +91,16 @@ class Router:
     """
 
     def __init__(
-        self, model: str, log: PredictionLog, clock: Clock, metrics: Metrics, timer: Callable[[], float]
+        self,
+        model: str,
+        log: PredictionLog,
+        clock: Clock,
+        metrics: Metrics,
+        timer: Callable[[], float],
+        task: Task = BINARY,
     ) -> None:
         self.model = model
+        self.task = task
         self.serving: Serving | None = None
         self.split_read = float("-inf")
         self._log = log
@@ -186,16 +193,17 @@ class Router:
         request: PredictRequest,
         request_id: str,
         started: float,
-        scores: list[float] | None,
+        scores: list[Said] | None,
         error: str | None,
     ) -> list[LogRow]:
         """A row an instance; without scores, of the failure."""
         milliseconds, at = (self._timer() - started) * 1000.0, self._clock.now()
-        found: list[float | None] = [*scores] if scores is not None else [None] * len(request.instances)
+        nothing: list[tuple[float | None, int | str | None]] = [(None, None)] * len(request.instances)
+        found = nothing if scores is None else [self.task.logged(each) for each in scores]
         return [
-            LogRow(request_id, request.id, at, variant, version, score, None if score is None else _label(score),
+            LogRow(request_id, request.id, at, variant, version, score, label,
                    milliseconds, error, None, None, _named(outside))
-            for score, outside in zip(found, request.outside, strict=True)
+            for (score, label), outside in zip(found, request.outside, strict=True)
         ]  # fmt: skip
 
     async def _challenged(
@@ -217,7 +225,7 @@ class Router:
             self._metrics.observe("challenger", seconds, failed=True)
             version = serving.challenger.version if serving.challenger is not None else ""
             rows = [
-                row._replace(fallback_version=answer.version, fallback_score=score)
+                row._replace(fallback_version=answer.version, fallback_score=self.task.logged(score)[0])
                 for row, score in zip(
                     self._rows("challenger", version, request, answer.request_id, started, None, error),
                     answer.scores,
@@ -244,10 +252,6 @@ class Router:
         if to_challenger and serving.challenger is not None:
             self._metrics.observe("challenger", seconds, failed=True)
         self._log.add(self._rows("champion", version, request, request_id, started, None, error))
-
-
-def _label(score: float) -> int:
-    return int(score >= LABEL_AT)
 
 
 def _named(outside: tuple[str, ...]) -> str | None:

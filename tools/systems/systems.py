@@ -40,9 +40,9 @@ class Replayer(Protocol):
     """Scores rows with a stored artifact; see `tools.evaluate.clean_process.scores_of`, which is the one."""
 
     def __call__(
-        self, folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, /
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, memory_gb: float, task: str, /
     ) -> list[float]:
-        """The scores. Raises ReplayFailed."""
+        """What it says of them. Raises ReplayFailed."""
         ...
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tools.check_drift.estimate import calibrate, calibrate_classes, estimate, estimate_classes
 from tools.check_drift.performance import measure, measure_classes
-from tools.check_drift.predicted import Predicted
+from tools.tasks.predicted import Predicted
 
 
 def binary(rows: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

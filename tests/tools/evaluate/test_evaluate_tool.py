@@ -211,7 +211,7 @@ def test_a_gate_that_did_not_pass_opens_an_investigation(world: TinyWorld) -> No
     assert opened.gate_id == result.gate.gate_id
     assert [each.split(":")[0] for each in opened.failed] == ["no_overlap", "artifact_replays"]
     assert {each.column for each in opened.segments} == {"region"}
-    assert opened.segments == sorted(opened.segments, key=lambda each: each.challenger_auc)
+    assert opened.segments == sorted(opened.segments, key=lambda each: each.challenger)
     assert [each.column for each in opened.changes] == ["age"]
     assert opened.since is not None
     assert opened.since < result.holdout.start

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.evaluate import gate
 from tools.evaluate.gate import Check, SegmentReading, Verdict
+from tools.tasks import BINARY, Reading
 
 verdicts = st.sampled_from(list(Verdict))
 
@@ -20,7 +22,9 @@ def _check(verdict: Verdict) -> Check:
 
 
 def _segment(champion: float, challenger: float, low: float, high: float, rows: int = 5000) -> SegmentReading:
-    return SegmentReading("market", "EU", rows, rows // 10, champion, challenger, low, high)
+    outcomes = (np.arange(rows) < rows // 10).astype(float)
+    read = Reading("auc", "AUC", champion, challenger, champion - challenger, low, high)
+    return SegmentReading("market", "EU", rows, BINARY.support(outcomes), read)
 
 
 @given(st.lists(verdicts))
@@ -47,7 +51,8 @@ def test_required_metrics() -> None:
     [(999, 100, "inconclusive"), (1000, 19, "inconclusive"), (1000, 990, "inconclusive"), (1000, 20, "passed")],
 )
 def test_too_few_rows_are_inconclusive(rows: int, positives: int, verdict: str) -> None:
-    assert gate.enough_rows(rows, positives, 1000).verdict == verdict
+    outcomes = (np.arange(rows) < positives).astype(float)
+    assert gate.enough_rows(rows, BINARY.support(outcomes), 1000).verdict == verdict
 
 
 def test_the_promised_improvement_is_absolute() -> None:

@@ -116,7 +116,7 @@ def test_a_users_recipe_is_tuned_and_its_model_needs_no_file_of_theirs(home: Pat
     assert len(records) == 3
     assert set(made.parameters) == {"recipe.strength"}
     assert "bank_recipes" not in sys.modules
-    assert recipe.score(made.model, some_rows(5, 50, 1, 0).frame).shape == (50,)
+    assert recipe.predict(made.model, some_rows(5, 50, 1, 0).frame).scores.shape == (50,)
 
 
 def test_more_memory_than_declared_is_refused(home: Path) -> None:
@@ -140,7 +140,7 @@ def test_at_the_time_limit_the_best_trial_so_far_is_kept_and_the_process_ends(ho
     assert took < 20
     assert "max_training_hours" in (made.stopped or "")
     assert [record.state for record in records] == ["complete"]
-    assert recipe.score(made.model, some_rows(5, 50, 1, 0).frame).shape == (50,)
+    assert recipe.predict(made.model, some_rows(5, 50, 1, 0).frame).scores.shape == (50,)
     assert _gone(pid)
 
 

@@ -24,7 +24,7 @@ def _fitted(rows: Rows, cap: int) -> Any:
 def test_missing_and_unseen_values_are_scored() -> None:
     pipeline = _fitted(some_rows(0, 2000, 9, 0), 2000)
     strange = pd.DataFrame({"x": [np.nan, 1.0, 2.0], "z": [1, np.nan, 3], "kind": [None, "never seen", np.nan]})
-    scores = recipe.score(pipeline, recipe.feature_frame(strange, MIXED))
+    scores = recipe.predict(pipeline, recipe.feature_frame(strange, MIXED)).scores
     assert np.all((scores > 0) & (scores < 1))
 
 
@@ -32,7 +32,9 @@ def test_columns_are_taken_by_name_not_by_place() -> None:
     pipeline = _fitted(some_rows(0, 2000, 9, 0), 2000)
     found, _ = table(5, 50)
     frame = recipe.feature_frame(found, MIXED)
-    assert recipe.score(pipeline, frame) == pytest.approx(recipe.score(pipeline, frame[frame.columns[::-1]]))
+    assert recipe.predict(pipeline, frame).scores == pytest.approx(
+        recipe.predict(pipeline, frame[frame.columns[::-1]]).scores
+    )
 
 
 def test_numbers_alone_and_categories_alone() -> None:
@@ -40,12 +42,12 @@ def test_numbers_alone_and_categories_alone() -> None:
     for features in (Features(numeric=["x", "z"]), Features(categorical=["kind"])):
         frame = recipe.feature_frame(found, features)
         pipeline = recipe.fit(recipe.build(features, Hyperparameters(min_leaf_rows=20), 1), frame, outcomes)
-        assert auc_roc(Scored(outcomes, recipe.score(pipeline, frame))) > 0.57
+        assert auc_roc(Scored(outcomes, recipe.predict(pipeline, frame).scores)) > 0.57
 
 
 def test_a_table_of_few_rows_can_be_learned() -> None:
     few = some_rows(2, 80, 9, 0)
-    scores = recipe.score(_fitted(few, 200_000), few.frame)
+    scores = recipe.predict(_fitted(few, 200_000), few.frame).scores
     assert len(np.unique(np.round(scores, 6))) > 3
 
 

@@ -99,7 +99,7 @@ def test_an_mlflow_project_trains_and_leaves_nothing_outside_its_scratch(
     finally:
         mlflow.set_tracking_uri(outer)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-    scores = recipe.score(model, some_rows(2, 40, 1, 0).frame)
+    scores = recipe.predict(model, some_rows(2, 40, 1, 0).frame).scores
     assert ((scores > 0) & (scores < 1)).all()
     assert {each.name for each in tmp_path.iterdir()} == {"bank", "scratch"}
 

@@ -47,7 +47,7 @@ def test_after_a_change_the_search_learns_to_forget() -> None:
 def test_the_same_rows_and_seed_give_the_same_search() -> None:
     def result() -> tuple[dict[str, Any], list[float]]:
         found = search(_small(), Threads(), trials=6, max_seconds=600)
-        return found.parameters, found.attempt.scores.tolist()
+        return found.parameters, found.attempt.said.scores.tolist()
 
     assert result() == result()
 
@@ -64,7 +64,7 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(ended: int) -> None:
     found = search(_small(), OneAtATime(), trials=8, max_seconds=600, earlier=tuple(kept), on_trials=kept.extend)
     assert kept == whole
     assert (found.number, found.parameters) == (expected.number, expected.parameters)
-    assert found.attempt.scores.tolist() == expected.attempt.scores.tolist()
+    assert found.attempt.said.scores.tolist() == expected.attempt.said.scores.tolist()
 
 
 def test_time_that_runs_out_keeps_the_best_so_far() -> None:
@@ -110,7 +110,7 @@ def test_f1_tells_trials_apart_where_nobody_reaches_one_half() -> None:
     task = replace(built_in(*rare, iterations=3, learning_rate=0.04), objective="f1")
     records: list[TrialRecord] = []
     found = search(task, Threads(), trials=4, max_seconds=600, on_trials=records.extend)
-    assert found.attempt.scores.max() < 0.5
+    assert found.attempt.said.scores.max() < 0.5
     assert all(record.value is not None and record.value > 0 for record in records)
     assert len({record.value for record in records}) > 1
 
@@ -122,6 +122,15 @@ class _Fragile(BuiltIn):
         if parameters["half_life_days"] != 30.0:
             raise ZeroDivisionError("no half-life of that kind")
         return super().fit(parameters, rows, cap, seed)
+
+
+class _Endless(BuiltIn):
+    """Its models' probabilities are not numbers."""
+
+    def fit(self, parameters: Any, rows: Any, cap: int, seed: int) -> Any:
+        fitted = super().fit(parameters, rows, cap, seed)
+        fitted[-1]._baseline_prediction = np.full_like(fitted[-1]._baseline_prediction, np.nan)
+        return fitted
 
 
 class _Hopeless(BuiltIn):
@@ -142,3 +151,11 @@ def test_a_trial_that_fails_is_one_trial_the_fewer() -> None:
     hopeless = replace(small, recipe=_Hopeless(small.recipe.features, small.recipe.base))
     with pytest.raises(InputError, match="ZeroDivisionError: never"):
         search(hopeless, Threads(), trials=4, max_seconds=600)
+
+
+def test_a_model_whose_scores_are_not_numbers_is_not_chosen() -> None:
+    small = _small()
+    assert isinstance(small.recipe, BuiltIn)
+    endless = replace(small, recipe=_Endless(small.recipe.features, small.recipe.base))
+    with pytest.raises(InputError, match="its scores of the validation rows are not all numbers"):
+        search(endless, Threads(), trials=2, max_seconds=600)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.check_drift.counting import Floats
-from tools.check_drift.predicted import Names, Predicted
-from tools.evaluate.metrics import Scored
+from tools.evaluate.metrics import Floats, Scored
 from tools.evaluate.metrics import auc_roc as binary_auc
+from tools.tasks.predicted import Names, Predicted
 
 _FLOOR = 1e-15
 
@@ -25,6 +25,15 @@ class Classified:
     labels: NDArray[np.int64]
     probabilities: Floats | None
     classes: int
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    @cached_property
+    def against_rest(self) -> list[Scored]:
+        """Of each class its probabilities beside whether it came true. Raises InputError without probabilities."""
+        probabilities = _probabilities(self)
+        return [Scored((self.outcomes == k).astype(np.float64), probabilities[:, k]) for k in range(self.classes)]
 
 
 ClassMetric = Callable[[Classified, Floats], float]
@@ -69,11 +78,7 @@ def log_loss(rows: Classified, weights: Floats) -> float:
 
 def auc_roc(rows: Classified, weights: Floats) -> float:
     """Mean over the classes of the area under the curve of that class against the rest (Provost & Domingos 2000)."""
-    probabilities = _probabilities(rows)
-    areas = [
-        binary_auc(Scored((rows.outcomes == k).astype(np.float64), probabilities[:, k]), weights)
-        for k in range(rows.classes)
-    ]
+    areas = [binary_auc(each, weights) for each in rows.against_rest]
     defined = [area for area in areas if np.isfinite(area)]
     return float(np.mean(defined)) if defined else float("nan")
 

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.errors import InputError
-from tools.check_drift.counting import Floats
-
+Floats = NDArray[np.float64]
 SCORE = "score"
 LABEL = "label"
 
@@ -61,54 +59,11 @@ class Predicted:
 
     @staticmethod
     def load(path: Path) -> Predicted:
-        """Reads what `save` wrote. Raises one of `profiles.UNREADABLE`."""
+        """Reads what `save` wrote. Raises one of `tools.check_drift.profiles.UNREADABLE`."""
         with np.load(path, allow_pickle=False) as stored:
             return Predicted(
                 stored["scores"], stored.get("labels"), stored.get("probabilities"), tuple(stored["classes"].tolist())
             )
-
-
-def predict(model: Any, task: str, rows: Any) -> Predicted:
-    """What a fitted scikit-learn model says of a frame of its features. Raises InputError for one of another task."""
-    if task == "regression":
-        return Predicted(np.asarray(model.predict(rows), dtype=np.float64).reshape(-1))
-    if not hasattr(model, "predict_proba"):
-        raise InputError(f"the champion gives no probabilities, which a {task} model must", where="model registry")
-    probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    if task == "binary":
-        if probabilities.ndim != 2 or probabilities.shape[1] != 2:
-            seen = f"gives probabilities of shape {probabilities.shape}"
-            raise InputError(f"the champion {seen}, a binary model two a row", where="model registry")
-        return Predicted(probabilities[:, 1])
-    classes = class_names(model.classes_)
-    best = probabilities.argmax(axis=1)
-    scores = probabilities[np.arange(len(best)), best]
-    return Predicted(scores, classes[best], probabilities, tuple(classes.tolist()))
-
-
-def outcomes_of(values: Any, task: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Outcomes as numbers (or of several classes as names), and which of a column's values are null.
-
-    Raises InputError for outcomes of another kind than the task's.
-    """
-    import pandas as pd
-
-    series = pd.Series(values)
-    if task == "multiclass":
-        missing = series.isna().to_numpy(dtype=bool)
-        return class_names(series[~missing].to_numpy()), missing
-    try:
-        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise InputError(f"holds values that are no numbers, say {series.iloc[0]!r}", where="labels") from None
-    missing = np.isnan(numbers)
-    numbers = numbers[~missing]
-    if np.isinf(numbers).any():
-        raise InputError("holds infinite values; an outcome is a finite number", where="labels")
-    if task == "binary" and not np.isin(numbers, (0.0, 1.0)).all():
-        odd = float(numbers[~np.isin(numbers, (0.0, 1.0))][0])
-        raise InputError(f"holds {odd:g}; the outcomes of a binary model are 0 and 1", where="labels")
-    return numbers, missing
 
 
 def class_names(values: Any) -> Names:
