@@ -94,10 +94,6 @@ OUTLIVE: Mapping[tuple[str, str], str] = {
         "_objections",
         "', '.join(binding.outcomes) or 'none are declared' → ', '.join(binding.outcomes) and 'none are declared'",
     ): "only the words of a refusal",
-    (
-        "_of_canary",
-        "'auc_degradation' in stage.measures → 'auc_degradation' not in stage.measures",
-    ): "a model of which no label ever arrived has no champion in the shop",
 }
 """Mutants that no scenario can tell from the rule, by function and change, and why; unit tests kill them."""
 
