@@ -137,9 +137,19 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
         from tools.systems.spark import SparkWarehouse
 
         return SparkWarehouse(url, home)
+    if url.startswith("snowflake://"):
+        try:
+            import snowflake.connector
+            import sqlglot  # noqa: F401
+        except ImportError as error:
+            wanted = "pip install 'mlops-guardian[snowflake]'"
+            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        from tools.systems.snowflake import SnowflakeWarehouse
+
+        return SnowflakeWarehouse(url)
     path = url.removeprefix("file://")
     if "://" in path:
         kind = path.partition("://")[0]
-        allowed = "a folder of Parquet files, postgresql://…, spark:MASTER or sc://…"
+        allowed = "a folder of Parquet files, postgresql://…, snowflake://…, spark:MASTER or sc://…"
         raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
     return Warehouse(home / path)
