@@ -25,7 +25,7 @@ CONNECTOR = (
 INSTALLED = CONNECTOR and FAKESNOW is not None
 NEEDS_SNOWFLAKE = [
     pytest.mark.skipif(not INSTALLED, reason="the extra snowflake, or fakesnow, is not installed"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(120),
 ]
 
 

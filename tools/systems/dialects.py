@@ -178,13 +178,16 @@ def _for_snowflake(node: exp.Expr) -> exp.Expr:
         micros = exp.cast(exp.Anonymous(this="DATEDIFF", expressions=parts), "double")
         return exp.paren(exp.Div(this=micros, expression=exp.Literal.number("1000000")))
     if isinstance(node, (exp.Div, exp.Avg)):
-        node.set("this", exp.cast(node.this, "double"))
+        node.set("this", exp.cast(exp.paren(node.this), "double"))
     if isinstance(node, exp.PercentileCont) and not node.find_ancestor(exp.WithinGroup):
         value = exp.cast(node.this.transform(_for_snowflake), "double")
         shares = node.expression.expressions if isinstance(node.expression, exp.Array) else None
         each = [exp.PercentileCont(this=value.copy(), expression=share) for share in shares or [node.expression]]
-        listed = exp.Anonymous(this="ARRAY_CONSTRUCT", expressions=each)
-        return each[0] if shares is None else exp.cast(listed, "variant", dialect="snowflake")
+        if shares is None:
+            return each[0]
+        listed = exp.cast(exp.Anonymous(this="ARRAY_CONSTRUCT", expressions=each), "variant", dialect="snowflake")
+        some = exp.GT(this=exp.Count(this=value.copy()), expression=exp.Literal.number("0"))
+        return exp.Case().when(some, listed)  # of no values there are no quantiles, and no list of them
     if isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.DOUBLE and isinstance(node.this, exp.Column):
         # A boolean is cast to no double there, but a variant of one is.
         node.set("this", exp.Anonymous(this="TO_VARIANT", expressions=[node.this.copy()]))

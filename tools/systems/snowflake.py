@@ -116,7 +116,9 @@ class SnowflakeWarehouse:
         try:
             with self._connect() as connection, connection.cursor() as cursor:
                 if not there:
-                    declared = [f"{quote(column)} {kind}" for column, kind in zip(data.column_names, kinds, strict=True)]
+                    declared = [
+                        f"{quote(column)} {kind}" for column, kind in zip(data.column_names, kinds, strict=True)
+                    ]
                     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {place.rpartition('.')[0]}")
                     cursor.execute(f"CREATE TABLE IF NOT EXISTS {place} ({', '.join(declared)}, {quote(LOAD)} VARCHAR)")
                 cursor.execute("BEGIN")  # what ends before the COMMIT is rolled back with its session
@@ -177,7 +179,7 @@ class SnowflakeWarehouse:
         """What changes with the table's rows: their number and a sum of their hashes."""
         columns = ", ".join(map(quote, self.columns(table)))
         sql = f"SELECT count(*) AS n, CAST(sum(hash({columns})) AS VARCHAR) AS f FROM {table}"
-        return list(self.query(sql).to_pylist()[0].values())
+        return list(self.query(sql, dialect="snowflake").to_pylist()[0].values())
 
     def close(self) -> None:
         """Closes the connection; the next query opens another."""
@@ -325,6 +327,8 @@ def _plain(cursor: SnowflakeCursor) -> pa.Table:
             arrays.append(pa.array([None if each is None else json.loads(each) for each in column.to_pylist()]))
         elif pa.types.is_timestamp(kind):
             arrays.append(column.cast(pa.timestamp("us"), safe=False))
+        elif pa.types.is_date(kind):
+            arrays.append(column.cast(pa.date32()))
         elif pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and not described.scale):
             arrays.append(column.cast(pa.int64()))
         elif pa.types.is_decimal(kind):
