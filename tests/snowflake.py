@@ -1,7 +1,7 @@
 """fakesnow, a fake of Snowflake on DuckDB, as a server on this machine; tests are skipped where it is not installed.
 
-The connector is the real one and speaks to it over HTTP. fakesnow needs other versions of our libraries: it is a command
-of an environment of its own, on the path or in GUARDIAN_FAKESNOW.
+The connector is the real one and speaks to it over HTTP. fakesnow needs other versions of our libraries: it is a
+command of an environment of its own, on the path or in GUARDIAN_FAKESNOW.
 """
 
 from __future__ import annotations

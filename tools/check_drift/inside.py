@@ -1,7 +1,7 @@
 """Profiles computed inside an engine: a scan counts the histogram keys of all columns, and only counts travel.
 
 A value's key is that of `numeric`: the upper 19 bits of the float32 of its distance from the centre, which
-PostgreSQL, Spark and Snowflake can give too. So bins, edges and counts are those that Python computes from the same rows. A
+PostgreSQL, Spark and Snowflake give too. So bins, edges and counts are those that Python computes from the same rows. A
 baseline takes three scans (quartiles, keys, deciles), what is compared with it one, categories one more.
 """
 

@@ -48,7 +48,7 @@ class SnowflakeSource:
         return int(self._asked(f"SELECT count(*) AS n FROM {self._from}")[0]["n"])
 
     def _number(self, name: str) -> str:
-        """A column as a double; times as seconds since 1970. A bare column might be a boolean, and is cast by detours."""
+        """A column as a double (a bare one would be taken for a boolean); times as seconds since 1970."""
         return f"epoch({quote(name)})" if is_time(self._types[name]) else f"CAST(({quote(name)}) AS DOUBLE)"
 
     def _unfolded(self, values: Sequence[str]) -> str:
@@ -81,7 +81,8 @@ class SnowflakeSource:
                 SELECT i, key, count(*) AS n, {_TOTAL} AS total, {_SQUARES} AS squares,
                        min(x) AS low, max(x) AS high, min(CASE WHEN x = floor(x) THEN 1 ELSE 0 END) AS whole
                 FROM {self._keyed(names, centres)} GROUP BY i, key)
-            SELECT i, string_agg(CAST(key AS VARCHAR) || ':' || CAST(n AS VARCHAR), ',') FILTER (WHERE key >= 0) AS bins,
+            SELECT i, string_agg(CAST(key AS VARCHAR) || ':' || CAST(n AS VARCHAR), ',')
+                       FILTER (WHERE key >= 0) AS bins,
                    sum(n) FILTER (WHERE key = -1) AS nulls, sum(n) FILTER (WHERE key = -2) AS above,
                    sum(n) FILTER (WHERE key = -3) AS below,
                    sum(total) FILTER (WHERE key >= 0) AS total, sum(squares) FILTER (WHERE key >= 0) AS squares,

@@ -173,7 +173,7 @@ class SnowflakeWarehouse:
         """Whether there is a table or view of that name."""
         sql = "SELECT 1 AS there FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = $schema AND TABLE_NAME = $short"
         schema, short = self._parts(table)
-        return self.query(sql, {"schema": schema, "short": short}).num_rows > 0
+        return bool(self.query(sql, {"schema": schema, "short": short}).num_rows)
 
     def fingerprint(self, table: str) -> object:
         """What changes with the table's rows: their number and a sum of their hashes."""
@@ -242,11 +242,10 @@ class SnowflakeWarehouse:
             raise SystemDown(f"cannot be reached: {_line(error)}", where="warehouse") from error
 
 
-def _errors() -> type[Exception]:
+def _errors() -> Any:
     from snowflake.connector.errors import Error
 
-    found: type[Exception] = Error
-    return found
+    return Error
 
 
 def _named(error: Any, *, limited: bool) -> GuardianError:

@@ -130,7 +130,7 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
     if url.startswith(("spark:", "sc://")):
         try:
             import pyspark  # noqa: F401
-            import sqlglot  # noqa: F401
+            import sqlglot
         except ImportError as error:
             wanted = "pip install 'mlops-guardian[spark]'"
             raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
@@ -139,7 +139,7 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
         return SparkWarehouse(url, home)
     if url.startswith("snowflake://"):
         try:
-            import snowflake.connector
+            import snowflake.connector  # noqa: F401
             import sqlglot  # noqa: F401
         except ImportError as error:
             wanted = "pip install 'mlops-guardian[snowflake]'"

@@ -189,7 +189,7 @@ def test_a_wrong_address_and_a_silent_server_are_told_in_a_line(
 
 
 def test_bigquery_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="bigquery:// is no kind of warehouse here; allowed: .*snowflake://"):
+    with pytest.raises(InputError, match=r"bigquery:// is no kind of warehouse here; allowed: .*snowflake://"):
         warehouse_at(tmp_path, "bigquery://project/dataset")
 
 
