@@ -170,7 +170,7 @@ class TestOnTheFake:
 
 
 @pytest.mark.skipif(not CONNECTOR, reason="the extra snowflake is not installed")
-def test_a_wrong_address_and_a_silent_server_are_told_in_a_line(
+def test_a_wrong_address_and_a_server_that_is_not_there_are_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wrong, told in (
@@ -181,10 +181,10 @@ def test_a_wrong_address_and_a_silent_server_are_told_in_a_line(
         with pytest.raises(InputError, match=told):
             warehouse_at(tmp_path, wrong)
     monkeypatch.setattr("tools.systems.snowflake._CONNECT_SECONDS", 2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = snowflake_url(silent.getsockname()[1])
-        with pytest.raises(SystemDown, match="cannot be reached") as found:
-            warehouse_at(tmp_path, url).tables()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = snowflake_url(server.getsockname()[1])
+    with pytest.raises(SystemDown, match="cannot be reached") as found:
+        warehouse_at(tmp_path, url).tables()
     assert "secret" not in str(found.value) and "\n" not in str(found.value)
 
 
