@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-ray test-spark lint bench lock clean
+.PHONY: demo test test-ray test-spark test-snowflake lint bench lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/guardian demo --dir simshop-demo $(ARGS)
@@ -23,6 +23,14 @@ test-spark: $(INSTALLED)
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[spark]"
 	.venv-spark/bin/pytest tests/tools/systems/test_spark.py tests/tools/check_drift/test_inside.py tests/tools/serving/test_batch_cluster.py $(ARGS)
+
+# The tests that need the extra `snowflake`, in an environment of their own, and fakesnow in another.
+test-snowflake: $(INSTALLED)
+	$(PYTHON) -m venv .venv-fakesnow
+	.venv-fakesnow/bin/pip install --quiet --disable-pip-version-check "fakesnow[server]>=0.12.1,<0.13" "snowflake-connector-python>=4,<5"
+	$(PYTHON) -m venv .venv-snowflake
+	.venv-snowflake/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[snowflake]"
+	GUARDIAN_FAKESNOW=.venv-fakesnow/bin/fakesnow .venv-snowflake/bin/pytest tests/tools/systems/test_snowflake.py tests/tools/check_drift/test_inside.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -46,4 +54,4 @@ lock:
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-ray .venv-spark simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray .venv-spark .venv-snowflake .venv-fakesnow simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

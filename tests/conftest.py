@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import database_url, running_postgres
+from tests.snowflake import running_fakesnow
 
 settings.register_profile("long")
 """`--hypothesis-profile=long`: tests over sequences of calls run more and longer ones."""
@@ -19,6 +20,13 @@ def postgres() -> Iterator[Path]:
     """The socket folder of a PostgreSQL server; see `tests.postgres.database_url`."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def fakesnow() -> Iterator[int]:
+    """The port of a fake of Snowflake; see `tests.snowflake.snowflake_url`."""
+    with running_fakesnow() as port:
+        yield port
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

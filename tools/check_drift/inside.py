@@ -1,7 +1,7 @@
 """Profiles computed inside an engine: a scan counts the histogram keys of all columns, and only counts travel.
 
 A value's key is that of `numeric`: the upper 19 bits of the float32 of its distance from the centre, which
-PostgreSQL and Spark can give too. So bins, edges and counts are those that Python computes from the same rows. A
+PostgreSQL, Spark and Snowflake give too. So bins, edges and counts are those that Python computes from the same rows. A
 baseline takes three scans (quartiles, keys, deciles), what is compared with it one, categories one more.
 """
 
@@ -14,12 +14,17 @@ from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.inside_counts import is_number, is_time
 from tools.check_drift.inside_postgres import PostgresSource
+from tools.check_drift.inside_snowflake import SnowflakeSource
 from tools.check_drift.inside_spark import SparkSource
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, of_kind
 from tools.systems.warehouse import AnyWarehouse
 
-_SOURCES: dict[str, type[PostgresSource] | type[SparkSource]] = {"postgres": PostgresSource, "spark": SparkSource}
+_SOURCES: dict[str, type[PostgresSource] | type[SparkSource] | type[SnowflakeSource]] = {
+    "postgres": PostgresSource,
+    "spark": SparkSource,
+    "snowflake": SnowflakeSource,
+}
 
 
 def computes_inside(warehouse: AnyWarehouse) -> bool:

@@ -14,9 +14,12 @@ from tools.check_drift.columns import category_name
 from tools.check_drift.counting import SIGN, sum_by_rank
 from tools.check_drift.numeric import NumericSummary, ranks_of
 
-INTEGERS = ("smallint", "integer", "bigint", "tinyint", "int")  # PostgreSQL's names, and Spark's
+INTEGERS = ("smallint", "integer", "bigint", "tinyint", "int")  # PostgreSQL's names, Spark's and ours of Snowflake's
 NUMBERS = (*INTEGERS, "real", "double precision", "numeric", "float", "double", "decimal")
-TIMES = ("timestamp without time zone", "timestamp with time zone", "date", "timestamp", "timestamp_ntz")
+TIMES = (
+    "timestamp without time zone", "timestamp with time zone", "date", "timestamp", "timestamp_ntz", "timestamp_ltz",
+    "timestamp_tz",
+)  # fmt: skip
 EMPTY = np.empty(0)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 DIALECTS = ("duckdb", "postgres", "spark", "databricks", "snowflake", "bigquery")
-_BOUND = {"postgres": "%({})s", "snowflake": "%({})s", "bigquery": "@{}", "spark": ":{}", "databricks": ":{}"}
+_BOUND = {"postgres": "%({})s", "snowflake": ":{}", "bigquery": "@{}", "spark": ":{}", "databricks": ":{}"}
 _SPARKS = ("spark", "databricks")
 _MARK = "\ufdd0"
 
@@ -38,6 +38,8 @@ def translated(
         raise InputError(f"the query's parameter ${missing[0]} has no value here", where="query")
     if dialect == "spark":
         bound = _timed(tree, bound)
+    if dialect == "snowflake":
+        bound = _numbered(tree, bound)
     return written(tree, dialect, adapted=dialect != written_for), bound
 
 
@@ -69,10 +71,14 @@ def written(tree: exp.Expr, dialect: str, *, pretty: bool = False, adapted: bool
         tree = tree.transform(_for_postgres)
     if dialect in _SPARKS and adapted:
         tree = tree.transform(_for_spark)
+    if dialect == "snowflake":
+        _rename(tree, str.upper)
+        if adapted:
+            tree = tree.transform(_for_snowflake)
     for each in list(_parameters(tree)):
         each.replace(exp.Var(this=f"{_MARK}{each.this if each.this else each.name}{_MARK}"))
     try:
-        text = tree.sql(dialect=dialect, pretty=pretty)
+        text = tree.sql(dialect=dialect, pretty=pretty, identify=dialect == "snowflake")
     except (SqlglotError, UnsupportedError) as error:
         raise InputError(f"cannot be written for {dialect}: {str(error).splitlines()[0]}", where="query") from error
     style = _BOUND.get(dialect, "${}")
@@ -157,6 +163,67 @@ def _for_spark(node: exp.Expr) -> exp.Expr:
         wide = exp.cast(hashed, "decimal(20, 0)")
         return exp.paren(exp.Add(this=wide, expression=exp.Literal.number("9223372036854775808")))
     return node
+
+
+def _for_snowflake(node: exp.Expr) -> exp.Expr:
+    """What sqlglot writes otherwise than Snowflake reads it, or less exactly: quotients and means of its numbers have
+    six decimals."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.TimeToUnix):
+        later, earlier = node.this, exp.Literal.string("1970-01-01")
+        if isinstance(later, exp.Sub):  # of an interval
+            later, earlier = later.this, later.expression
+        parts = [exp.Var(this="MICROSECOND"), _in_utc(earlier), _in_utc(later)]
+        micros = exp.cast(exp.Anonymous(this="DATEDIFF", expressions=parts), "double")
+        return exp.paren(exp.Div(this=micros, expression=exp.Literal.number("1000000")))
+    if isinstance(node, (exp.Div, exp.Avg)):
+        node.set("this", exp.cast(exp.paren(node.this), "double"))
+    if isinstance(node, exp.PercentileCont) and not node.find_ancestor(exp.WithinGroup):
+        value = exp.cast(node.this.transform(_for_snowflake), "double")
+        shares = node.expression.expressions if isinstance(node.expression, exp.Array) else None
+        each = [exp.PercentileCont(this=value.copy(), expression=share) for share in shares or [node.expression]]
+        if shares is None:
+            return each[0]
+        listed = exp.cast(exp.Anonymous(this="ARRAY_CONSTRUCT", expressions=each), "variant", dialect="snowflake")
+        some = exp.GT(this=exp.Count(this=value.copy()), expression=exp.Literal.number("0"))
+        return exp.Case().when(some, listed)  # of no values there are no quantiles, and no list of them
+    if isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.DOUBLE and isinstance(node.this, exp.Column):
+        # A boolean is cast to no double there, but a variant of one is.
+        node.set("this", exp.Anonymous(this="TO_VARIANT", expressions=[node.this.copy()]))
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "hash":
+        return exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number("9223372036854775808")))
+    return node
+
+
+def _in_utc(time: exp.Expr) -> exp.Expr:
+    """A time as one without a zone, whether it has one or not: the session's zone is UTC."""
+    from sqlglot import exp
+
+    return exp.cast(exp.cast(time.copy(), "timestampltz"), "timestampntz", dialect="snowflake")
+
+
+def _numbered(tree: exp.Expr, bound: dict[str, object]) -> dict[str, object]:
+    """Parameters are numbered, from 1. Lists are bound one by one, times and floats as texts that the query reads."""
+    from sqlglot import exp
+
+    numbered: dict[str, object] = {}
+
+    def placed(value: object) -> exp.Expr:
+        numbered[str(len(numbered) + 1)] = value if isinstance(value, (bool, int)) or value is None else str(value)
+        place = exp.Placeholder(this=str(len(numbered)))
+        kind = "timestamp_ntz" if isinstance(value, datetime) else "double" if isinstance(value, float) else None
+        return place if kind is None else exp.cast(place, kind, dialect="snowflake")
+
+    for each in list(_parameters(tree)):
+        value = bound[str(each.this if each.this else each.name)]
+        if not isinstance(value, list):
+            each.replace(placed(value))
+        elif isinstance(each.parent, exp.ArrayContains):
+            each.parent.replace(exp.In(this=each.parent.expression.copy(), expressions=[placed(one) for one in value]))
+        else:
+            raise InputError("a list can only be a parameter of list_contains", where="query")
+    return numbered
 
 
 def _seconds(time: exp.Expr) -> exp.Expr:

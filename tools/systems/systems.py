@@ -130,16 +130,26 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
     if url.startswith(("spark:", "sc://")):
         try:
             import pyspark  # noqa: F401
-            import sqlglot  # noqa: F401
+            import sqlglot
         except ImportError as error:
             wanted = "pip install 'mlops-guardian[spark]'"
             raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
         from tools.systems.spark import SparkWarehouse
 
         return SparkWarehouse(url, home)
+    if url.startswith("snowflake://"):
+        try:
+            import snowflake.connector  # noqa: F401
+            import sqlglot  # noqa: F401
+        except ImportError as error:
+            wanted = "pip install 'mlops-guardian[snowflake]'"
+            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        from tools.systems.snowflake import SnowflakeWarehouse
+
+        return SnowflakeWarehouse(url)
     path = url.removeprefix("file://")
     if "://" in path:
         kind = path.partition("://")[0]
-        allowed = "a folder of Parquet files, postgresql://…, spark:MASTER or sc://…"
+        allowed = "a folder of Parquet files, postgresql://…, snowflake://…, spark:MASTER or sc://…"
         raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
     return Warehouse(home / path)

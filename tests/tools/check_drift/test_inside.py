@@ -1,4 +1,4 @@
-"""Profiles computed inside PostgreSQL and Spark are those that Python computes from the same rows."""
+"""Profiles computed inside PostgreSQL, Spark and Snowflake are those that Python computes from the same rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from policies.declarations.drift import Schema
 from tests.postgres import database_url
+from tests.snowflake import NEEDS_SNOWFLAKE, snowflake_url
 from tests.spark import NEEDS_SPARK, spark_warehouse
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
@@ -22,13 +23,22 @@ from tools.check_drift.inside import profile_inside
 from tools.check_drift.numeric import NumericSummary, exact_centre
 from tools.check_drift.profiles import Profile, profile
 from tools.systems.postgres import PostgresWarehouse
+from tools.systems.systems import warehouse_at
 from tools.systems.warehouse import AnyWarehouse
 
 
-@pytest.fixture(params=["postgres", pytest.param("spark", marks=NEEDS_SPARK)])
+@pytest.fixture(
+    params=[
+        "postgres",
+        pytest.param("spark", marks=NEEDS_SPARK),
+        pytest.param("snowflake", marks=NEEDS_SNOWFLAKE),
+    ]
+)
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyWarehouse]:
     if request.param == "postgres":
         made: AnyWarehouse = PostgresWarehouse(database_url(request.getfixturevalue("postgres")))
+    elif request.param == "snowflake":
+        made = warehouse_at(tmp_path, snowflake_url(request.getfixturevalue("fakesnow")))
     else:
         made = spark_warehouse(tmp_path)
     yield made

@@ -152,7 +152,7 @@ def test_the_same_check_finds_the_same_on_both_engines(
     monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", "warehouse")
     arguments = ["check-drift", "OrdersDrift", "--at", "2026-03-01", "--explain", "--dialect", "snowflake"]
     said = guardian(capsys, *arguments)
-    assert said.code == 0 and "%(start)s" in said.out
+    assert said.code == 0 and ":start" in said.out
     assert guardian(capsys, *arguments[:-1], "oracle").code == 2
 
 
