@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from agent import night
 from agent.approvals import decide
 from agent.planners.protocol import Planner
 from agent.triage import continue_waiting, triage
@@ -43,9 +45,9 @@ class Stage:
     def play(self) -> None:
         """The quiet weeks, then every night with the day after it, then what people write."""
         self._live_to(self._scenario.world.at, since=DAY_OF_DEPLOYMENT)
-        for night in range(1, self._scenario.world.nights + 1):
-            self._night(night)
-            last = night == self._scenario.world.nights
+        for number in range(1, self._scenario.world.nights + 1):
+            self._night(number)
+            last = number == self._scenario.world.nights
             begun = self._now
             self._day(self._now + (LONGEST_ROLLOUT if last else DAY), until_idle=last)
         for each in self._scenario.asked:
@@ -127,6 +129,16 @@ def _hours(rollout: Evidence, now: datetime) -> int:
     return 1 if rollout.body["traffic_pct"] <= 10 and now - rollout.created_at < YOUNG else 6
 
 
+@contextmanager
+def _one_model_at_a_time() -> Iterator[None]:
+    """Rows get their ids in one order, whichever model is measured sooner: a replay must ask the recorded bytes."""
+    before, night.WORKERS = night.WORKERS, 1
+    try:
+        yield
+    finally:
+        night.WORKERS = before
+
+
 def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:
     """Plays a scenario in a copy of the `shop` made in `home`, with the planner that `choose` makes for its systems.
 
@@ -134,7 +146,8 @@ def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:
     """
     systems = base.copy(shop, home, scenario)
     try:
-        Stage(scenario, systems, choose(systems)).play()
+        with _one_model_at_a_time():
+            Stage(scenario, systems, choose(systems)).play()
     except BaseException:
         systems.close()
         raise
