@@ -46,6 +46,13 @@ TOUCHED: Mapping[str, Sequence[Play]] = {
         ("ab_inconclusive", "runbook"),
     ],
     "_of_canary": [("canary_fails", "runbook"), ("canary_unguarded", "runbook")],
+    "parse_bound": [("canary_fails", "runbook")],
+    "_parse_comparison": [("canary_fails", "runbook")],
+    "_in_unit": [("canary_fails", "runbook")],
+    "direction_of": [("challenger_loses", "runbook")],
+    "metric_problem": [("nothing_wrong", "runbook")],
+    "degradation_problem": [("nothing_wrong", "runbook")],
+    "shadow_problem": [("shadow_slower", "runbook")],
 }
 """What plays against which rule; the cheapest that can tell."""
 
@@ -94,6 +101,31 @@ OUTLIVE: Mapping[tuple[str, str], str] = {
         "_objections",
         "', '.join(binding.outcomes) or 'none are declared' → ', '.join(binding.outcomes) and 'none are declared'",
     ): "only the words of a refusal",
+    (
+        "_in_unit",
+        "unit == 's' and name.endswith('_ms') → unit == 's' or name.endswith('_ms')",
+    ): "no scenario has a limit in seconds",
+    (
+        "_in_unit",
+        "unit == 's' → unit != 's'",
+    ): "no scenario has a limit in seconds",
+    (
+        "metric_problem",
+        "task == 'binary' → task != 'binary'",
+    ): "the shop's models are binary",
+    (
+        "metric_problem",
+        "None if name in allowed else f\"{name!r} is no metric of a {task} model; allowed: {', '.join(allowed)}\" → "
+        "f\"{name!r} is no metric of a {task} model; allowed: {', '.join(allowed)}\" if name in allowed else None",
+    ): "the shop's models are binary",
+    (
+        "metric_problem",
+        "name in allowed → name not in allowed",
+    ): "the shop's models are binary",
+    (
+        "shadow_problem",
+        "name in (SHADOWED[task], 'latency_p99') → name not in (SHADOWED[task], 'latency_p99')",
+    ): "the shop's models are binary",
 }
 """Mutants that no scenario can tell from the rule, by function and change, and why; unit tests kill them."""
 

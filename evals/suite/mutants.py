@@ -15,8 +15,12 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 
 MODULES = tuple(
-    f"policies.{name}" for name in ("promotion", "retraining", "approval", "monitoring", "alerting", "strategies")
-)
+    f"policies.{name}"
+    for name in (
+        "promotion", "retraining", "approval", "monitoring", "alerting", "strategies", "conditions", "metrics", "tasks",
+        "sla", "routing",
+    )
+)  # fmt: skip
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
