@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from tests.snowflake import running_fakesnow
 
 settings.register_profile("long")
 """`--hypothesis-profile=long`: tests over sequences of calls run more and longer ones."""
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_left_alone() -> Iterator[None]:
+    """A test that leaves MLflow's URI in the environment would rule the systems that the next one opens."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before, "this test left MLFLOW_TRACKING_URI in the environment"
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from agent.untrusted import clean
 from evals.suite.grade import GRADERS
 from evals.suite.results import EvalResult, ScenarioResult
 from policies.errors import InputError
+from tools.systems.pointing import point_mlflow
 
 EXPERIMENT = "guardian-scenarios"
 
@@ -41,13 +42,12 @@ def _experiment(tracking_uri: str) -> Iterator[None]:
     import mlflow
 
     outer = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(tracking_uri)
+    point_mlflow(tracking_uri)
     try:
         mlflow.set_experiment(EXPERIMENT)
         yield
     finally:
-        mlflow.set_tracking_uri(outer)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        point_mlflow(outer)
 
 
 def _run(how: tuple[str, ...], played: Sequence[ScenarioResult]) -> str:

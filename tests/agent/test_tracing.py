@@ -12,13 +12,14 @@ from agent.deciding import answer
 from agent.triage import triage
 from tests.agent.world import World, declare_approvals
 from tests.fakes.openai_server import follow_the_book, serve
+from tools.systems.pointing import point_mlflow
 from tools.systems.traces import Traces
 
 
 def traces(uri: str) -> list[Any]:
     import mlflow
 
-    mlflow.set_tracking_uri(uri)
+    point_mlflow(uri)
     experiment = mlflow.get_experiment_by_name("guardian")
     assert experiment is not None
     return list(mlflow.search_traces(locations=[experiment.experiment_id], return_type="list"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from policies.errors import InputError
 from tools.retrain import provenance
 from tools.retrain.sampling import Rows
+from tools.systems.pointing import point_mlflow
 
 if TYPE_CHECKING:
     import optuna
@@ -62,7 +63,7 @@ class Project:
         data = self.scratch / f"rows-{len(part)}.parquet"
         part.frame.assign(**{self.target: part.outcomes}).to_parquet(data)
         given = {"data": str(data), "target": self.target, "seed": str(seed)}
-        mlflow.set_tracking_uri(f"sqlite:///{self.scratch / 'project.db'}")
+        point_mlflow(f"sqlite:///{self.scratch / 'project.db'}")
         # `python` in its command must be this one.
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         if mlflow.get_experiment_by_name("project") is None:

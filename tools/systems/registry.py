@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InputError, SystemDown
+from tools.systems.pointing import point_mlflow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,18 +90,6 @@ class Registry:
             logging.getLogger(noisy).setLevel(logging.ERROR)
         return MlflowClient(self.tracking_uri, self.tracking_uri)
 
-    def _use(self) -> None:
-        """Points MLflow's module-level functions here: they keep one URI for the whole process.
-
-        They also leave it in the environment, where it would rule the next systems that are opened.
-        """
-        import mlflow
-
-        outer = os.environ.get("MLFLOW_TRACKING_URI")
-        mlflow.set_tracking_uri(self.tracking_uri)
-        if outer is None:
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
-
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions, newest first; empty where the model is not registered."""
         found = self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)
@@ -168,7 +157,7 @@ class Registry:
         `example`: a few rows of the model's input; the signature is taken from them. `artifacts`: file name → content.
         """
         client = self.client
-        self._use()
+        point_mlflow(self.tracking_uri)
         import mlflow
         import sklearn
         from mlflow.models import infer_signature
@@ -281,8 +270,7 @@ class Registry:
     def _download(self, uri: str) -> Path:
         import mlflow
 
-        self._use()
-
+        point_mlflow(self.tracking_uri)
         target = tempfile.mkdtemp(prefix="guardian-model-")
         try:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))

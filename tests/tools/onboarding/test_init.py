@@ -15,6 +15,7 @@ import pytest
 from policies.declarations import load
 from tests.postgres import database_url
 from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems.pointing import point_mlflow
 from tools.systems.systems import warehouse_at
 
 Capture = pytest.CaptureFixture[str]
@@ -81,7 +82,7 @@ def test_a_model_that_is_in_mlflow_already(tmp_path: Path, capsys: Capture, monk
     registry = Registry(uri, tmp_path / "cache")
     fitted = HistGradientBoostingClassifier(max_iter=20).fit(frame[["x", "y"]], frame["late"] == "yes")
     experiment = registry._experiment("theirs")
-    registry._use()
+    point_mlflow(uri)
     with mlflow.start_run(experiment_id=experiment):
         signature = mlflow.models.infer_signature(frame[["x", "y"]], fitted.predict_proba(frame[["x", "y"]]))
         mlflow.sklearn.log_model(

@@ -15,6 +15,7 @@ from tools.retrain import recipe
 from tools.retrain.project import Project
 from tools.retrain.recipe import Hyperparameters
 from tools.retrain.recipes import BuiltIn, Recipe, UserFunction, resolve
+from tools.systems.pointing import point_mlflow
 
 PROJECT = """
 name: bank
@@ -97,8 +98,8 @@ def test_an_mlflow_project_trains_and_leaves_nothing_outside_its_scratch(
     try:
         model = project.fit({}, some_rows(1, 900, 9, 0), 300, 3)
     finally:
-        mlflow.set_tracking_uri(outer)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        point_mlflow(outer)
+    assert "MLFLOW_TRACKING_URI" not in os.environ
     scores = recipe.predict(model, some_rows(2, 40, 1, 0).frame).scores
     assert ((scores > 0) & (scores < 1)).all()
     assert {each.name for each in tmp_path.iterdir()} == {"bank", "scratch"}

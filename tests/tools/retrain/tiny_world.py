@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -122,8 +121,6 @@ class TinyWorld:
     def __init__(self, home: Path, change_on: int | None) -> None:
         (home / "operations.yaml").write_text(DECLARATIONS)
         (home / "warehouse").mkdir()
-        # MLflow puts the URI it was last given there, and an environment's URL wins over the declared one.
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
         self.systems = Systems.open(home / "operations.yaml")
         self.change_on = change_on
         self.today = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -130,7 +129,6 @@ class TaskWorld:
 
         (home / "operations.yaml").write_text(yaml.safe_dump(declarations(task), sort_keys=False))
         (home / "warehouse").mkdir()
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
         self.task, self.change_on, self.today = task, change_on, 0
         self.systems = Systems.open(home / "operations.yaml")
 
