@@ -33,63 +33,76 @@ class Finding(BaseModel):
 def findings_of(systems: Systems, measured: Mapping[str, list[Any]]) -> Iterator[Finding]:
     """The findings in compact facts: `drift` reports, `kpis`, and `failures` to measure. Warnings and worse.
 
-    A report that had too little to judge is one too, and a KPI that could not be read, `unknown`: nobody is woken, and
-    nobody is told that all is well.
+    What had too little to judge is one too, a report or a type of drift, and a KPI that could not be read, `unknown`:
+    nobody is woken, and nobody is told that all is well.
     """
     for facts in measured["drift"]:
-        for check in full_report(systems, facts).get("checks", ()):
-            if Severity(check["severity"]).rank >= Severity.warning.rank:
-                yield Finding(
-                    kind=str(check["type"]),
-                    subject=clean(check["subject"]),
-                    severity=check["severity"],
-                    value=check.get("value"),
-                    threshold=check.get("threshold"),
-                    detail=clean(check.get("detail") or ""),
-                    evidence=facts.get("report_id"),
-                )
-        if facts.get("status") == "failed":
-            yield Finding(kind="failure", subject=str(facts.get("monitor")), severity=Severity.warning)
-        if facts.get("status") == "insufficient_data":
-            yield _unjudged(str(facts.get("monitor")), full_report(systems, facts))
+        yield from _of_drift(facts, full_report(systems, facts).get("checks", ()))
     for facts in measured["kpis"]:
-        for reading in full_report(systems, facts).get("readings", ()):
-            if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
-                yield Finding(
-                    kind="kpi",
-                    subject=clean(reading["kpi"]),
-                    severity=reading["severity"],
-                    value=reading.get("value"),
-                    threshold=reading.get("target"),
-                    detail=clean(reading.get("detail") or _changed(reading.get("change_pct"))),
-                )
-            elif reading.get("value") is None:
-                yield Finding(
-                    kind=UNREAD,
-                    subject=clean(reading["kpi"]),
-                    severity=Severity.unknown,
-                    detail=clean(reading.get("detail") or "it could not be read", 300),
-                )
-        if facts.get("disconnect"):
-            yield Finding(
-                kind="disconnect",
-                subject=clean(facts.get("tracker")),
-                severity=Severity.warning,
-                detail=clean(facts.get("detail") or "", 600),
-                evidence=facts.get("kpi_id"),
-            )
+        yield from _of_kpis(facts, full_report(systems, facts).get("readings", ()))
     for failure in measured["failures"]:
         yield Finding(kind="failure", subject=failure.split(":")[0], severity=Severity.warning, detail=clean(failure))
+
+
+def _of_drift(facts: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for check in checks:
+        if Severity(check["severity"]).rank >= Severity.warning.rank:
+            yield Finding(
+                kind=str(check["type"]),
+                subject=clean(check["subject"]),
+                severity=check["severity"],
+                value=check.get("value"),
+                threshold=check.get("threshold"),
+                detail=clean(check.get("detail") or ""),
+                evidence=facts.get("report_id"),
+            )
+    if facts.get("status") == "failed":
+        yield Finding(kind="failure", subject=str(facts.get("monitor")), severity=Severity.warning)
+    elif facts.get("status") == "insufficient_data":
+        yield _unjudged(str(facts.get("monitor")), checks)
+    else:
+        for kind in dict.fromkeys(str(check["type"]) for check in checks):
+            of_kind = [check for check in checks if check["type"] == kind]
+            if all(check["severity"] == Severity.unknown for check in of_kind):
+                yield _unjudged(kind, of_kind)
+
+
+def _of_kpis(facts: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for reading in readings:
+        if Severity(reading.get("severity", "ok")).rank >= Severity.warning.rank:
+            yield Finding(
+                kind="kpi",
+                subject=clean(reading["kpi"]),
+                severity=reading["severity"],
+                value=reading.get("value"),
+                threshold=reading.get("target"),
+                detail=clean(reading.get("detail") or _changed(reading.get("change_pct"))),
+            )
+        elif reading.get("value") is None:
+            yield Finding(
+                kind=UNREAD,
+                subject=clean(reading["kpi"]),
+                severity=Severity.unknown,
+                detail=clean(reading.get("detail") or "it could not be read", 300),
+            )
+    if facts.get("disconnect"):
+        yield Finding(
+            kind="disconnect",
+            subject=clean(facts.get("tracker")),
+            severity=Severity.warning,
+            detail=clean(facts.get("detail") or "", 600),
+            evidence=facts.get("kpi_id"),
+        )
 
 
 def _changed(percent: float | None) -> str:
     return "" if percent is None else f"changed by {percent:+.1f}%"
 
 
-def _unjudged(monitor: str, report: Mapping[str, Any]) -> Finding:
-    why = next((each["detail"] for each in report.get("checks", ()) if each["severity"] == "unknown"), None)
+def _unjudged(subject: str, checks: Sequence[Mapping[str, Any]]) -> Finding:
+    why = next((each["detail"] for each in checks if each["severity"] == Severity.unknown), None)
     detail = clean(why or "too little data to judge")
-    return Finding(kind="insufficient_data", subject=monitor, severity=Severity.unknown, detail=detail)
+    return Finding(kind="insufficient_data", subject=subject, severity=Severity.unknown, detail=detail)
 
 
 def to_act_on(findings: Sequence[Finding]) -> bool:

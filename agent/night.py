@@ -14,7 +14,7 @@ from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
 from agent.checkpoints import prune
-from agent.findings import UNREAD, Finding, findings_of, in_words, to_act_on
+from agent.findings import Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
 from agent.incidents import all_known
 from agent.measuring import measure
@@ -237,7 +237,7 @@ class Night:
             actions=advanced,
             status="quiet",
             outcome="; ".join(f"{each.subject}: {each.detail or each.kind}" for each in findings) or "quiet",
-            account=f"{model}: {in_words(findings) or 'all is well'}",
+            account=f"{model}: {_found(findings)}",
         )
         if not to_act_on(findings):
             return part
@@ -258,8 +258,7 @@ class Night:
             return part.model_copy(update={"status": "finished", "outcome": said, "account": f"{part.account}; {said}"})
 
         def briefing() -> Briefing:
-            found = in_words([each for each in findings if each.kind != UNREAD])
-            because = f"nightly triage found {found}{self._shared.led_by(model)}"
+            because = f"nightly triage found {in_words(_judged(findings))}{self._shared.led_by(model)}"
             return brief(self._systems, model, because=because, **measured)
 
         ending = self._loop.run(self._run.id, self._thread(model), briefing)
@@ -282,7 +281,21 @@ class Night:
             for part in parts
             for switch in self._systems.operations.gate_off_by(part.model)
         ]
-        return "\n".join([head, *off, *(part.account for part in parts), f"Spent: {cost}."])
+        unjudged = [
+            f"{part.model}: {each.subject} could not be judged: {each.detail}"
+            for part in parts
+            for each in part.findings
+            if each.severity is Severity.unknown
+        ]
+        return "\n".join([head, *off, *(part.account for part in parts), *unjudged, f"Spent: {cost}."])
+
+
+def _judged(findings: list[Finding]) -> list[Finding]:
+    return [each for each in findings if each.severity is not Severity.unknown]
+
+
+def _found(findings: list[Finding]) -> str:
+    return in_words(_judged(findings)) or ("nothing in what could be judged" if findings else "all is well")
 
 
 def _actions(ending: Ending) -> list[Action]:

@@ -37,6 +37,13 @@ TOUCHED: Mapping[str, Sequence[Play]] = {
     "still_holds": [("approved", "runbook")],
     "observed": [("warehouse_down", "runbook"), ("reminded", "runbook")],
     "listed": [("three_models", "runbook")],
+    "addresses": [("reminded", "runbook"), ("approved", "runbook")],
+    "burn_rate": [("budget_burns", "runbook")],
+    "budget_left": [("budget_burns", "runbook")],
+    "burning": [("budget_burns", "runbook")],
+    "unroutable": [("routed_elsewhere", "runbook")],
+    "_by_name": [("routed_elsewhere", "runbook")],
+    "_by_kserve": [("routed_elsewhere", "runbook")],
     "may_use_strategy": [("high_risk", "runbook")],
     "_objections": [
         ("high_risk", "runbook"),

@@ -10,12 +10,14 @@ from sqlalchemy import func, select
 
 from agent.budget import Spent
 from agent.runs import RunRecord
+from agent.validation import validate
 from evals.suite.scenario import ModelEnd
 from policies.alerting import AlertStatus
+from policies.errors import DeclarationError
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
-from tools.systems.tables import AlertRow, AuditRow, SpendRow
+from tools.systems.tables import AlertRow, AuditRow, DeliveryRow, SpendRow
 
 
 class Message(BaseModel):
@@ -42,6 +44,8 @@ class EndState(BaseModel):
 
     models: dict[str, ModelEnd]
     messages: list[Message]
+    reached: dict[str, list[str]] = {}
+    problems: list[str] = []
     incidents: int = 0
     conversations: int = 0
     reports: list[str] = []
@@ -58,6 +62,8 @@ def read_end(systems: Systems) -> EndState:
     return EndState(
         models={model: _model_end(systems, model) for model in systems.operations.models},
         messages=_messages(systems),
+        reached=_reached(systems),
+        problems=_problems(systems),
         incidents=_incidents(systems),
         conversations=sum(len(run.conversations) for run in _runs(systems)),
         reports=[str(run.result["report"]) for run in _runs(systems) if run.result is not None],
@@ -94,6 +100,25 @@ def _messages(systems: Systems) -> list[Message]:
     with systems.store.reading() as session:
         told = session.scalars(select(AuditRow).where(AuditRow.action == "notify").order_by(AuditRow.number))
         return [Message.model_validate(json.loads(row.detail)) for row in told]
+
+
+def _reached(systems: Systems) -> dict[str, list[str]]:
+    """The channels by which each person is told, in the order of the alphabet."""
+    with systems.store.reading() as session:
+        rows = session.execute(select(DeliveryRow.person, DeliveryRow.channel).distinct())
+        found: dict[str, list[str]] = {}
+        for person, channel in sorted((row.person, row.channel) for row in rows):
+            found.setdefault(person, []).append(channel)
+    return found
+
+
+def _problems(systems: Systems) -> list[str]:
+    """What `guardian validate` says of the declarations."""
+    try:
+        validate(systems, systems.home / "operations.yaml")
+    except DeclarationError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _incidents(systems: Systems) -> int:

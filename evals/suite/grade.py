@@ -36,10 +36,18 @@ def end_state(scenario: Scenario, end: EndState) -> list[str]:
     told = {message.to for message in end.messages}
     found += [f"{person} was not told" for person in golden.told if person not in told]
     found += [f"{person} was told" for person in golden.not_told if person in told]
+    for person, channels in golden.reached.items():
+        was, should = end.reached.get(person, []), sorted(channels)
+        if was != should:
+            found.append(
+                f"{person} was reached by {', '.join(was) or 'nothing'}, wanted {', '.join(should) or 'nothing'}"
+            )
     everything = "\n".join(message.text for message in end.messages)
     found += [f"nobody was told of {words!r}" for words in golden.says if words not in everything]
     reports = "\n".join(end.reports)
     found += [f"no report says {words!r}" for words in golden.reported if words not in reports]
+    problems = "\n".join(end.problems)
+    found += [f"no problem of the declarations says {words!r}" for words in golden.problems if words not in problems]
     counted = {
         "incidents opened": (end.incidents, golden.incidents),
         "messages": (len(end.messages), golden.messages),

@@ -10,6 +10,7 @@ from pathlib import Path
 from agent import night
 from agent.approvals import decide
 from agent.planners.protocol import Planner
+from agent.reconcile import reconcile
 from agent.triage import continue_waiting, triage
 from evals.simshop import World as SimShop
 from evals.suite import base
@@ -19,7 +20,6 @@ from evals.suite.faults import FaultyWarehouse, replace_artifact
 from evals.suite.scenario import DAY_OF_DEPLOYMENT, LONGEST_ROLLOUT, Scenario
 from evals.suite.traffic import Traffic
 from policies.errors import GuardianError
-from tools.deploy.tool import advance
 from tools.serving.batch import score_window
 from tools.systems.store import Evidence, Kind
 from tools.systems.systems import Systems
@@ -38,7 +38,7 @@ class Stage:
         self._world: SimShop = base.shop().with_story(scenario.world.story)
         self._models = [m for m, each in systems.operations.models.items() if each.prediction_log is not None]
         self._traffic = {
-            model: Traffic(systems, model, scenario.broken.challenger, base.SEED + place, scenario.world.converts)
+            model: Traffic(systems, model, scenario.broken, base.SEED + place, scenario.world.converts)
             for place, model in enumerate(self._models)
         }
 
@@ -96,7 +96,7 @@ class Stage:
             base.set_time(self._systems, end)
             self._answer()
             if rollouts:
-                advance(self._systems, end)
+                reconcile(self._systems)
 
     def _running(self, model: str) -> Evidence | None:
         row = self._systems.store.latest(Kind.rollout, model)

@@ -26,6 +26,7 @@ def _says_something(text: str) -> str:
 Words = Annotated[str, AfterValidator(_says_something)]
 Hours = Annotated[float, Field(gt=0, le=LONGEST_ROLLOUT / timedelta(hours=1))]
 
+Channel = Literal["slack", "pagerduty", "email"]
 Variant = Literal["champion", "challenger"]
 ApprovalEnd = Literal["pending", "approved", "used", "denied", "expired", "superseded"]
 RunEnd = Literal["finished", "budget_exhausted", "stopped", "failed", "waiting_approval", "abandoned", "running"]
@@ -67,7 +68,7 @@ class Broken(Part):
     `warehouse_down` lists nights (from 1) on which the warehouse answers nobody; `labels_stop` is the day from which
     no label arrives, `rows_stop` that from which no row of features does; `scores_from` the day from which the scoring
     job writes the square root of every score. `replaced` is a version whose registered artifact is another one by the
-    time people answer.
+    time people answer. `answers_fail` is the share of the champion's answers that are errors.
     """
 
     columns: list[Column] = []
@@ -79,6 +80,7 @@ class Broken(Part):
     replaced: str | None = None
     provider: Literal["down"] | None = None
     challenger: ServingFault | None = None
+    answers_fail: float = Field(default=0.0, ge=0, le=1)
 
 
 class World(Part):
@@ -145,13 +147,16 @@ class ModelEnd(Part):
 
 
 class End(Part):
-    """The golden end. `told` and `not_told` are people; `says` are words that a message to people contains, `reported`
-    those that a run's report does. `incidents` is how many alerts were opened, `messages` how often anybody was called,
-    `conversations` how often the planner was woken."""
+    """The golden end. `told` and `not_told` are people, `reached` the channels a person was told by; `says` are words
+    that a message to people contains, `reported` those that a run's report does, `problems` those that
+    `guardian validate` says of the declarations. `incidents` is how many alerts were opened, `messages` how often
+    anybody was called, `conversations` how often the planner was woken."""
 
     models: dict[str, ModelEnd] = {}
     told: list[str] = []
     not_told: list[str] = []
+    reached: dict[str, list[Channel]] = {}
+    problems: list[Words] = []
     says: list[Words] = []
     reported: list[Words] = []
     incidents: NonNegativeInt | None = None

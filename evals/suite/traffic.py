@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evals.suite.scenario import ServingFault, Variant
+from evals.suite.scenario import Broken, ServingFault, Variant
 from policies.declarations.binding import ModelBinding
 from tools.evaluate.metrics import Floats
 from tools.serving.buckets import BucketRouter, threshold
@@ -40,9 +40,10 @@ class Traffic:
     """
 
     def __init__(
-        self, systems: Systems, model: str, fault: ServingFault | None, seed: int, converts: Mapping[Variant, float]
+        self, systems: Systems, model: str, broken: Broken, seed: int, converts: Mapping[Variant, float]
     ) -> None:
-        self._systems, self._model, self._fault = systems, model, fault or ServingFault()
+        self._systems, self._model = systems, model
+        self._fault, self._answers_fail = broken.challenger or ServingFault(), broken.answers_fail
         self._rng = np.random.default_rng(seed)
         self._converts = converts
         self._day: tuple[date, np.ndarray, Scores] | None = None
@@ -76,7 +77,9 @@ class Traffic:
         if split.challenger is not None and challenged.any():
             scores = np.where(challenged, scores_of(split.challenger)[picked], champion)
         common = {"request_id": [f"{start:%Y%m%d%H}-{number}" for number in range(asked)], "id": ids, "at": at}
-        failed = fails & challenged
+        failed = rescued = fails & challenged
+        if self._answers_fail:
+            failed = rescued | (~challenged & (self._rng.random(asked) < self._answers_fail))
         log = _log(
             common,
             variant=np.where(challenged, "challenger", "champion"),
@@ -84,7 +87,7 @@ class Traffic:
             scores=scores,
             fails=failed,
             latency=took * np.where(challenged, slower, 1.0),
-            fallback=(split.champion, champion),
+            fallback=(split.champion, champion, rescued),
         )
         if split.mirrored and split.challenger is not None:
             copies = _log(
@@ -139,13 +142,14 @@ def _log(
     scores: Floats,
     fails: np.ndarray,
     latency: Floats,
-    fallback: tuple[str, Floats] | None = None,
+    fallback: tuple[str, Floats, np.ndarray] | None = None,
     timed: tuple[Floats, Floats] | None = None,
 ) -> pa.Table:
     """Rows of the prediction log as the gateway writes them; `timed` are both versions' own times on a copy."""
     sound, text = pa.array(~fails), pa.string()
     none = pa.nulls(len(scores), pa.float64())
-    instead, theirs = fallback if fallback is not None else (None, np.zeros(len(scores)))
+    instead, theirs, rescued = fallback if fallback is not None else (None, np.zeros(len(scores)), fails & False)
+    unaided = pa.array(~rescued)
     model_ms, champion_ms = timed if timed is not None else (none, none)
     return pa.table(
         {
@@ -158,8 +162,8 @@ def _log(
             "label": pa.array((scores >= 0.5).astype(np.int64), mask=fails),
             "latency_ms": latency,
             "error": pc.if_else(sound, pa.scalar(None, text), "ValueError: cannot score"),
-            "fallback_version": pc.if_else(sound, pa.scalar(None, text), pa.scalar(instead, text)),
-            "fallback_score": pa.array(theirs, mask=~fails) if fallback is not None else none,
+            "fallback_version": pc.if_else(unaided, pa.scalar(None, text), pa.scalar(instead, text)),
+            "fallback_score": pa.array(theirs, mask=~rescued) if fallback is not None else none,
             "model_ms": model_ms,
             "champion_ms": champion_ms,
         }

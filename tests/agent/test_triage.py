@@ -26,6 +26,24 @@ def test_a_quiet_night_does_nothing_and_costs_nothing(world: World) -> None:
     assert world.calls == ["check_drift", "track_kpis"]
 
 
+def test_what_could_not_be_judged_is_reported_and_wakes_nobody(world: World) -> None:
+    world.drift, world.unlabelled = False, True
+    result = run(world)
+    (part,) = result.models
+    assert (part.status, part.severity, part.actions) == ("quiet", "unknown", [])
+    assert [(each.kind, each.subject) for each in part.findings] == [("insufficient_data", "concept_drift")]
+    assert f"{MODEL}: nothing in what could be judged" in result.report
+    assert f"{MODEL}: concept_drift could not be judged: not enough labels yet: 0 of 200" in result.report
+    assert world.systems.notifications.open(MODEL) == []
+
+
+def test_what_could_not_be_judged_is_reported_beside_what_was_found(world: World) -> None:
+    world.unlabelled = True
+    result = run(world)
+    assert [action.tool for action in result.models[0].actions] == ["retrain", "evaluate", "deploy", "track_kpis"]
+    assert "concept_drift could not be judged" in result.report
+
+
 def test_drift_is_followed_to_a_started_canary(world: World) -> None:
     result = run(world)
     part = result.models[0]

@@ -125,6 +125,7 @@ class World:
     systems: Systems
     drift: bool = True
     broken: bool = False
+    unlabelled: bool = False
     skipped: str | None = None
     verdict: str = "challenger_wins"
     gate: str = "passed"
@@ -165,6 +166,9 @@ class World:
         if self.broken:
             late = _check("schema_drift", "crm_loaded_at", 48.0, 24.0, "critical")
             checks.append({**late, "detail": "loaded 48 h after the rows, at most 24 h is allowed"})
+        if self.unlabelled:
+            late = _check("concept_drift", "auc_roc", 0.0, 0.05, "unknown")
+            checks.append({**late, "detail": "not enough labels yet: 0 of 200"})
         crm = {"source": "crm", "owner": "data-team", "features": [], "signs": ["crm_loaded_at: loaded 48 h late"]}
         kind = "pipeline" if self.broken else "world" if self.drift else "none"
         body = {

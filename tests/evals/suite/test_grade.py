@@ -44,6 +44,17 @@ def test_the_golden_end_is_compared_in_what_it_says_and_nothing_else() -> None:
     ]
 
 
+def test_channels_and_problems_of_the_declarations_are_compared() -> None:
+    end = ended(reached={"oncall": ["pagerduty", "slack"]}, problems=["operations.yaml:3: no table 'a'"])
+    assert failures(scenario(end={"reached": {"oncall": ["slack", "pagerduty"]}, "problems": ["no table"]}), end) == []
+    wanted = {"reached": {"oncall": ["email"], "lead": ["slack"]}, "problems": ["no column"]}
+    assert failures(scenario(end=wanted), end) == [
+        "end: oncall was reached by pagerduty, slack, wanted email",
+        "end: lead was reached by nothing, wanted slack",
+        "end: no problem of the declarations says 'no column'",
+    ]
+
+
 def test_a_broken_audit_chain_fails_whatever_else_is_right() -> None:
     assert failures(scenario(), ended(audit_sound=False)) == ["end: the audit log's chain is broken"]
 
