@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
@@ -37,9 +36,6 @@ from tools.systems.tool import Tool
 _log = logging.getLogger(__name__)
 
 NOTHING_NEW = "no monitor is due, and what the last reports found is told and acted on already"
-
-WORKERS = max(2, os.cpu_count() or 1)
-"""Models at work at a time: measuring keeps a core busy each, an agent run mostly waits."""
 
 ENDED_EARLY = ("budget_exhausted", "stopped", "failed")
 
@@ -102,7 +98,7 @@ class Night:
                 self._unmeasured[model] = error
 
         if models:
-            with ThreadPoolExecutor(min(WORKERS, len(models)), "measure") as pool:
+            with ThreadPoolExecutor(min(self._systems.workers, len(models)), "measure") as pool:
                 list(pool.map(measured, models))
 
     def _in_parallel(
@@ -111,7 +107,7 @@ class Night:
         """The parts of each unit's models as they end, several units at work at a time; what ends for good is saved
         at once."""
         of, ended = sum(map(len, units)), 0
-        with ThreadPoolExecutor(min(WORKERS, len(units)) or 1, "triage") as pool:
+        with ThreadPoolExecutor(min(self._systems.workers, len(units)) or 1, "triage") as pool:
             working = [pool.submit(work, unit) for unit in units]
             try:
                 for future in as_completed(working):

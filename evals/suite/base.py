@@ -127,6 +127,7 @@ def open_systems(declarations: Path, base: Path) -> Systems:
     ticks = iter(range(1, 10**9))
     systems = Systems.open(declarations)
     systems.timer = lambda: next(ticks) / 50
+    systems.workers = 1  # else rows get their ids as models happen to be measured, and a replay asks other bytes
     memory = Remembered(base / "remembered")
     systems.trainer, systems.replayer = memory.trainer, memory.replayer
     return systems

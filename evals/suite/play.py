@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from agent import night
 from agent.approvals import decide
 from agent.planners.protocol import Planner
 from agent.reconcile import reconcile
@@ -129,16 +127,6 @@ def _hours(rollout: Evidence, now: datetime) -> int:
     return 1 if rollout.body["traffic_pct"] <= 10 and now - rollout.created_at < YOUNG else 6
 
 
-@contextmanager
-def _one_model_at_a_time() -> Iterator[None]:
-    """Rows get their ids in one order, whichever model is measured sooner: a replay must ask the recorded bytes."""
-    before, night.WORKERS = night.WORKERS, 1
-    try:
-        yield
-    finally:
-        night.WORKERS = before
-
-
 def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:
     """Plays a scenario in a copy of the `shop` made in `home`, with the planner that `choose` makes for its systems.
 
@@ -146,8 +134,7 @@ def play(scenario: Scenario, shop: Path, home: Path, choose: Choose) -> Systems:
     """
     systems = base.copy(shop, home, scenario)
     try:
-        with _one_model_at_a_time():
-            Stage(scenario, systems, choose(systems)).play()
+        Stage(scenario, systems, choose(systems)).play()
     except BaseException:
         systems.close()
         raise

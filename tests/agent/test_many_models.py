@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agent import night
 from agent.runs import claimed
 from agent.triage import TriageResult, triage
 from policies.alerting import AlertStatus
@@ -46,7 +45,7 @@ def run(world: World, check_drift: Callable[..., BaseModel] | None = None, **opt
 def test_models_are_at_work_at_once_and_reported_in_their_order(world: World) -> None:
     with_more_models(world)
     world.drift = False
-    meeting, said = threading.Barrier(night.WORKERS, timeout=20), []
+    meeting, said = threading.Barrier(world.systems.workers, timeout=20), []
 
     def check_drift(systems: Any, arguments: Any) -> BaseModel:
         if not said:

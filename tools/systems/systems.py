@@ -50,7 +50,8 @@ class Replayer(Protocol):
 class Systems:
     """What every tool is given. `home` is the folder of the declarations file, `timer` takes latencies (seconds).
 
-    In place of a process of its own, `trainer` opens what a training runs in, and `replayer` scores rows with a stored
+    `workers` are the models at work at a time: measuring keeps a core busy each, an agent run mostly waits. In place of
+    a process of its own, `trainer` opens what a training runs in, and `replayer` scores rows with a stored
     artifact.
     """
 
@@ -64,6 +65,7 @@ class Systems:
     notifications: Notifications
     traces: Traces | None = None
     timer: Callable[[], float] = time.perf_counter
+    workers: int = max(2, os.cpu_count() or 1)
     trainer: Callable[[], AbstractContextManager[Trainer]] | None = None
     replayer: Replayer | None = None
 
