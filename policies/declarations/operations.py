@@ -19,7 +19,7 @@ from policies.declarations.drift import (
 from policies.declarations.evaluation import ChampionChallenger, QualityGate
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
-from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline
+from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, Training
 from policies.errors import InputError
 from policies.metrics import MEASURED, direction_of
 from policies.tasks import METRICS_BY_TASK, degradation_problem, metric_problem, shadow_problem
@@ -80,6 +80,13 @@ class Operations(Declared):
     def pipeline_of(self, model: str) -> str | None:
         """The retraining pipeline of a model."""
         return next((name for name, p in self.retraining_pipelines.items() if p.model == model), None)
+
+    def memory_gb_of(self, model: str) -> float:
+        """What a process with the model's artifact may hold: as much as its training, in 10^9 bytes."""
+        name = self.pipeline_of(model)
+        if name is None:
+            return float(Training.model_fields["memory_limit_gb"].default)
+        return self.retraining_pipelines[name].training.memory_limit_gb
 
     def serving_of(self, model: str) -> ServingInfra | None:
         """The serving infrastructure of a model: the one that names it, else the only one."""

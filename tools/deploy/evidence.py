@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policies.declarations.binding import ModelBinding
+from policies.errors import GuardianError
 from tools import tasks
 from tools.deploy.comparison import Slices
 from tools.deploy.gates import Evidence
 from tools.deploy.ranking import UNLABELLED, Flags, Floats, Replayed, Served
+from tools.deploy.replaying import REPLAYS, NotReplayed
 from tools.systems.labels import known
 from tools.systems.warehouse import quote
 from tools.tasks import Outcomes, Task
@@ -87,12 +88,15 @@ def with_labels(systems: Systems, model: str, period: Period, evidence: Evidence
     task = tasks.of(binding.task)
     asked = _labelled_requests(systems, binding, task, period)
     told = _newly_labelled(systems, binding, task, period)
-    return replace(
+    evidence = replace(
         evidence,
         challenger=_served(asked[asked["asked_variant"] == "challenger"], task, period),
         champion=_served(asked[asked["asked_variant"] == "champion"], task, period),
-        replayed=_replay(systems, binding, task, period, told, asked),
     )
+    try:
+        return replace(evidence, replayed=_replay(systems, model, task, period, told, asked))
+    except (NotReplayed, GuardianError) as error:
+        return replace(evidence, unreplayed=str(error))
 
 
 _OF_BOTH = """
@@ -227,50 +231,35 @@ def _served(rows: pd.DataFrame, task: Task, period: Period) -> Served:
 
 
 def _replay(
-    systems: Systems, binding: ModelBinding, task: Task, period: Period, rows: pd.DataFrame, asked: pd.DataFrame
-) -> Replayed | None:
+    systems: Systems, model: str, task: Task, period: Period, rows: pd.DataFrame, asked: pd.DataFrame
+) -> Replayed:
     """Both versions' scores (or losses) of the rows: those of the answer given where there is one, else computed now.
 
-    None where that cannot be done in time: what serves badly may replay badly, and must not hold up its own rollback.
+    Raises NotReplayed where that cannot be done in time, and GuardianError where the artifact cannot be fetched: what
+    serves badly may replay badly, and must not hold up its own rollback.
     """
     import pandas as pd
 
-    from tools.retrain.recipe import feature_frame, predict
-
+    binding, memory_gb = systems.operations.model(model), systems.operations.memory_gb_of(model)
     outcomes = rows["told_outcome"].to_numpy()
     label = flags(task, outcomes)
     if not task.support(outcomes).enough:
         unscored = np.zeros(len(label))
         return Replayed(champion=unscored, challenger=unscored, label=label)
-    features = feature_frame(rows, binding.features)
+    until = time.monotonic() + REPLAY_SECONDS
 
     def scores(variant: str, version: str) -> Floats:
-        said = predict(systems.registry.load(binding.registry_name, version), features, task)
-        if not tasks.sound(said):
-            raise ValueError(f"version {version} gives scores that are not numbers")
-        again = task.weighed(outcomes, said)
+        folder = systems.registry.fetch(binding.registry_name, version).path
+        left = max(until - time.monotonic(), 0.0)
+        try:
+            again = REPLAYS.weighed(folder, rows, binding.features, binding.task, memory_gb, left)
+        except NotReplayed as error:
+            raise NotReplayed(f"version {version} cannot be replayed: {error}") from error
         answers = asked[asked["asked_variant"] == variant].set_index(["asked_id", "feature_time"])["answered"]
         answered = _floats(answers.reindex(pd.MultiIndex.from_frame(rows[["row_id", "row_time"]])))
         return np.where(np.isnan(answered), again, answered)
 
-    def replay() -> Replayed:
-        return Replayed(scores("champion", period.champion), scores("challenger", period.challenger), label)
-
-    return _within(REPLAY_SECONDS, replay)
-
-
-def _within(seconds: float, work: Callable[[], Replayed]) -> Replayed | None:
-    """The result of `work`, None where it raises or takes longer (its thread is then left behind)."""
-    done: list[Replayed] = []
-
-    def attempt() -> None:
-        with suppress(Exception):
-            done.append(work())
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return done[0] if done else None
+    return Replayed(scores("champion", period.champion), scores("challenger", period.challenger), label)
 
 
 def _floats(column: pd.Series[Any]) -> Floats:

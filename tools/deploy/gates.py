@@ -38,7 +38,8 @@ LOWEST_LOG = -700.0
 class Evidence:
     """What was seen of both variants since the rollout began.
 
-    `slow` holds, for each latency limit in ms, answers slower than it among those timed.
+    `slow` holds, for each latency limit in ms, answers slower than it among those timed. `unreplayed` says why nothing
+    is `replayed` where something should be.
     """
 
     errors: Slices
@@ -49,6 +50,7 @@ class Evidence:
     challenger: Served = UNLABELLED
     champion: Served = UNLABELLED
     replayed: Replayed | None = None
+    unreplayed: str = ""
 
 
 def limits(
@@ -176,6 +178,8 @@ def _degradation(name: str, limit: float, found: RankingEvidence, evidence: Evid
         parts.append(f"as served {found.served.challenger:{digits}} against {found.served.champion:{digits}}")
     if not parts:
         parts.append(f"{rows:,} labelled rows, fewer than {short}")
+    left = wanting(verdict, needs, "labelled rows") if best else _unranked(title, needs)
+    unreplayed = f"; {evidence.unreplayed}" if evidence.unreplayed else ""
     return Measurement(
         name=name,
         verdict=verdict,
@@ -189,7 +193,7 @@ def _degradation(name: str, limit: float, found: RankingEvidence, evidence: Evid
         interval=(-found.interval[1], -found.interval[0]) if found.interval else None,
         needs=needs,
         needs_what="labelled rows",
-        detail="; ".join(parts) + (wanting(verdict, needs, "labelled rows") if best else _unranked(title, needs)),
+        detail="; ".join(parts) + left + unreplayed,
     )
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from policies.declarations.drift import SchemaDrift
 from policies.declarations.evaluation import QualityGate
-from policies.declarations.training import Training
 from tools.evaluate import gate
 from tools.evaluate.contenders import HoldoutRows, Judged, replay, shared_rows, trained_until
 from tools.evaluate.gate import Check, SegmentReading
@@ -60,7 +59,7 @@ def checks(
             found.append(gate.ceiling(name, theirs.get(measured, nan), limit))
     shared = shared_rows(systems, challenger.version, systems.operations.model(model), holdout)
     found.append(gate.no_overlap(trained_until(challenger.version), about.start, shared))
-    again = replay(systems, challenger.version, systems.operations.model(model), _memory_gb(systems, model))
+    again = replay(systems, challenger.version, systems.operations.model(model), systems.operations.memory_gb_of(model))
     found.append(gate.artifact_replays(again.logged, again.replayed, again.digest_matches, again.error))
     return found
 
@@ -98,14 +97,6 @@ def _improvement(
     before, after = (each.get(promotion.metric, float("nan")) for each in (ours, theirs))
     higher = metric(promotion.metric).direction is Direction.HIGHER
     yield gate.improvement(promotion.metric, before, after, promotion.min_improvement, higher=higher)
-
-
-def _memory_gb(systems: Systems, model: str) -> float:
-    """What a process with the model's artifact may hold: as much as its training, in 10^9 bytes."""
-    name = systems.operations.pipeline_of(model)
-    if name is None:
-        return float(Training.model_fields["memory_limit_gb"].default)
-    return systems.operations.retraining_pipelines[name].training.memory_limit_gb
 
 
 def _data_quality(systems: Systems, model: str, declared: QualityGate, holdout: HoldoutRows) -> Check:

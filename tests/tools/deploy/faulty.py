@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
 
@@ -36,3 +38,35 @@ class Failing(Dragging):
         """Fails."""
         if np.max(a) >= TROUBLE:
             raise ValueError("a is out of range")
+
+
+class Raising(Dragging):
+    """Raises for every row."""
+
+    def misbehave(self, a: Any) -> None:
+        """Raises."""
+        raise ValueError("nothing is right")
+
+
+class Crashing(Dragging):
+    """Ends its process as a fault in native code does."""
+
+    def misbehave(self, a: Any) -> None:
+        """Crashes."""
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Hanging(Dragging):
+    """Never answers."""
+
+    def misbehave(self, a: Any) -> None:
+        """Hangs."""
+        time.sleep(600)
+
+
+class Hungry(Dragging):
+    """Wants more memory than any process of it may hold."""
+
+    def misbehave(self, a: Any) -> None:
+        """Takes it."""
+        np.ones(1 << 40)
