@@ -77,7 +77,13 @@ def settle(systems: Systems, rollout_id: str, now: datetime) -> Rollout:
             if systems.store.get(rollout_id).revision == row.revision:
                 return state
             continue
-        _set_aliases(systems, state)
+        try:
+            _set_aliases(systems, state)
+        except (
+            InputError
+        ) as error:  # a version that is served is gone from the registry: it has nothing to hold an alias
+            said = f"{state.model}: the registry's aliases do not say that {state.champion} serves: {error}"
+            tell(systems, state.model, (Notice(severity=Severity.warning, text=said),))
         settled = state.model_copy(update={"settled": True})
         if _save_first(systems, row, settled):
             return settled

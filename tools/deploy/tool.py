@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.declarations import Severity
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, Shadow
-from policies.errors import GuardianError, InputError
+from policies.errors import GuardianError, InputError, SystemDown
 from policies.promotion import may_start_rollout
 from policies.routing import unroutable
 from tools.deploy.permission import require_promotable, require_suitable, serving_version, unfinished
@@ -105,7 +106,7 @@ def rollback(systems: Systems, model: str, why: str) -> RolloutResult:
     """Gives the champion all traffic, now; with no rollout running, the champion before this one.
 
     Needs no approval, no budget and, until the traffic has moved, no registry. Raises InputError where there is no
-    earlier champion to go back to.
+    earlier champion to go back to, or its artifact is gone.
     """
     systems.operations.model(model)
     while (row := unfinished(systems, model)) is not None:
@@ -128,6 +129,12 @@ def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:
         previous = systems.registry.alias(systems.operations.model(model).registry_name, PREVIOUS)
     if previous is None or previous == split.champion:
         raise InputError(f"version {split.champion} serves and no champion before it is known", where=model)
+    try:
+        with suppress(SystemDown):  # the gateway may hold what cannot be fetched now
+            systems.registry.fetch(systems.operations.model(model).registry_name, previous)
+    except InputError as error:
+        gone = f"version {previous}, the champion before version {split.champion}, cannot serve: {error}"
+        raise InputError(gone, where=model) from error
     told = Event(at=now, event=Status.ROLLED_BACK.value, stage=0, traffic_pct=0.0, detail=why)
     state = Rollout(
         strategy=ROLLBACK,

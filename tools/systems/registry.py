@@ -10,7 +10,8 @@ import pickle
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,17 +130,20 @@ class Registry:
             raise SystemDown(error.message.splitlines()[0], where="model registry") from error
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Gives an alias to a version, taking it from whichever had it."""
-        self.client.set_registered_model_alias(_safe(name), alias, str(version))
+        """Gives an alias to a version, taking it from whichever had it. Raises InputError where there is no such."""
+        with _writing(name, version):
+            self.client.set_registered_model_alias(_safe(name), alias, str(version))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Takes an alias away; nothing happens where nobody has it."""
         if self.alias(name, alias) is not None:
-            self.client.delete_registered_model_alias(_safe(name), alias)
+            with _writing(name):
+                self.client.delete_registered_model_alias(_safe(name), alias)
 
     def tag(self, name: str, version: str, key: str, value: str) -> None:
-        """Sets a tag on a version."""
-        self.client.set_model_version_tag(_safe(name), str(version), key, value)
+        """Sets a tag on a version. Raises InputError where there is no such."""
+        with _writing(name, version):
+            self.client.set_model_version_tag(_safe(name), str(version), key, value)
 
     def register(
         self,
@@ -305,6 +309,19 @@ def digest_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _writing(name: str, version: str = "") -> Iterator[None]:
+    """Turns MLflow's refusals into InputError for what it does not have, SystemDown for the rest."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
+        raise SystemDown(error.message.splitlines()[0], where="model registry") from error
 
 
 def load_local(folder: Path) -> Any:
