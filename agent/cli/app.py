@@ -35,7 +35,7 @@ _INTERRUPTED = 130
 
 _TOLD = (
     "interrupted: what was done so far is left as it is; run the same command again: "
-    "triage goes on where it was, demo begins anew"
+    "triage goes on where it was, demo and eval begin anew"
 )
 
 

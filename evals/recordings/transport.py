@@ -44,10 +44,10 @@ class Recorder(httpx2.BaseTransport):
         self.exchanges.append(
             Exchange(
                 method=request.method,
-                path=request.url.path,
+                path=redact(_api(request.url.path)),
                 request=redact(body),
                 status=status,
-                headers=headers,
+                headers={name: redact(value) for name, value in headers.items()},
                 response=redact(response),
             )
         )

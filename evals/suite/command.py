@@ -49,7 +49,8 @@ def evaluate(
     ] = False,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; one a core.")] = None,
 ) -> None:
-    """Replays scenarios and grades them by their end state. The grades do not change the exit code."""
+    """Replays scenarios and grades them by their end state. The grades do not change the exit code: in a
+    pipeline, read `failed` of --json."""
     from agent.planners.choice import default_planner
     from evals.suite.planners import PLANNERS
     from evals.suite.reading import load_all
@@ -78,6 +79,8 @@ def evaluate(
 
         must_answer(mlflow)
     session.say(f"planner {', '.join(planners)}: {len(chosen)} scenarios")
+    if record and (there := [each.name for each in chosen if each.recording.exists()]):
+        session.say(f"whatever the grades, the recordings of these are replaced: {', '.join(there)}")
     result = run_suite(
         chosen, planners, repeat=repeat or 1, record=record, scripted=scripted, workers=workers, say=session.say
     )

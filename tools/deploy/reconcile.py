@@ -79,9 +79,7 @@ def settle(systems: Systems, rollout_id: str, now: datetime) -> Rollout:
             continue
         try:
             _set_aliases(systems, state)
-        except (
-            InputError
-        ) as error:  # a version that is served is gone from the registry: it has nothing to hold an alias
+        except InputError as error:  # what is served is gone from the registry: nothing there to hold an alias
             said = f"{state.model}: the registry's aliases do not say that {state.champion} serves: {error}"
             tell(systems, state.model, (Notice(severity=Severity.warning, text=said),))
         settled = state.model_copy(update={"settled": True})

@@ -55,6 +55,19 @@ def test_a_replay_answers_as_the_server_did(recorded: Path) -> None:
     assert replay.faults == []
 
 
+def test_no_key_is_written_that_an_endpoint_repeats_or_has_in_its_address() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"x-request-id": f"for {KEY}"}, text=f'{{"said": "{KEY}"}}')
+
+    recorder = Recorder(httpx2.MockTransport(answer))
+    with httpx2.Client(transport=recorder) as asking:
+        for path in (f"/{KEY}/v1/chat/completions", "/a-token-of-no-known-form/v1/responses", f"/{KEY}/else"):
+            asking.post(f"http://elsewhere.invalid{path}", json={"key": KEY})
+    kept = [each.model_dump_json() for each in recorder.exchanges]
+    assert [each.path for each in recorder.exchanges] == ["/chat/completions", "/responses", "/[secret]/else"]
+    assert not [each for each in kept if KEY in each or "a-token" in each]
+
+
 def test_no_key_is_written(recorded: Path) -> None:
     text = recorded.read_text()
     assert KEY not in text
