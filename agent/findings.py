@@ -13,11 +13,13 @@ from policies.errors import InputError
 from tools.systems.systems import Systems
 
 UNREAD = "unread_kpi"
+UNJUDGED = "unjudged"
 
 
 class Finding(BaseModel):
     """Something that is not as it should be. `kind` is a type of drift, `kpi`, `disconnect` (the model is sound and
-    its KPIs worsen), `unread_kpi` (its query failed or gave no number), or `failure` (not measurable)."""
+    its KPIs worsen), `unread_kpi` (its query failed or gave no number), `insufficient_data` (a monitor could judge
+    nothing), `unjudged` (one type of its checks could not, say for want of labels), or `failure` (not measurable)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,12 +61,12 @@ def _of_drift(facts: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> 
     if facts.get("status") == "failed":
         yield Finding(kind="failure", subject=str(facts.get("monitor")), severity=Severity.warning)
     elif facts.get("status") == "insufficient_data":
-        yield _unjudged(str(facts.get("monitor")), checks)
+        yield _unjudged("insufficient_data", str(facts.get("monitor")), checks)
     else:
         for kind in dict.fromkeys(str(check["type"]) for check in checks):
             of_kind = [check for check in checks if check["type"] == kind]
             if all(check["severity"] == Severity.unknown for check in of_kind):
-                yield _unjudged(kind, of_kind)
+                yield _unjudged(UNJUDGED, kind, of_kind)
 
 
 def _of_kpis(facts: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -99,17 +101,17 @@ def _changed(percent: float | None) -> str:
     return "" if percent is None else f"changed by {percent:+.1f}%"
 
 
-def _unjudged(subject: str, checks: Sequence[Mapping[str, Any]]) -> Finding:
+def _unjudged(kind: str, subject: str, checks: Sequence[Mapping[str, Any]]) -> Finding:
     why = next((each["detail"] for each in checks if each["severity"] == Severity.unknown), None)
     detail = clean(why or "too little data to judge")
-    return Finding(kind="insufficient_data", subject=subject, severity=Severity.unknown, detail=detail)
+    return Finding(kind=kind, subject=subject, severity=Severity.unknown, detail=detail)
 
 
 def to_act_on(findings: Sequence[Finding]) -> bool:
     """Whether the planner is woken: not for what could only not be measured or judged, nor for KPIs that worsen while
     the model is sound, which is for people."""
     apart = any(each.kind == "disconnect" for each in findings)
-    idle = ("failure", "insufficient_data", UNREAD, *(("disconnect", "kpi") if apart else ()))
+    idle = ("failure", "insufficient_data", UNJUDGED, UNREAD, *(("disconnect", "kpi") if apart else ()))
     return any(each.kind not in idle for each in findings)
 
 

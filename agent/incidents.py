@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.findings import UNREAD, Finding
+from agent.findings import UNJUDGED, UNREAD, Finding
 from policies.alerting import of_source
 from policies.declarations import Severity, worst
 from tools.systems.notify import Alert
@@ -79,7 +79,7 @@ def all_known(findings: Sequence[Finding], known: Sequence[Alert]) -> bool:
     """Whether `findings` are those of reports that open alerts told of already: no monitor has looked since."""
     reports = {report for alert in known for report in alert.facts.get("reports", ())}
     subjects = {subject for alert in known for subject in alert.facts.get("subjects", ())}
-    findings = [each for each in findings if each.kind not in ("insufficient_data", UNREAD)]
+    findings = [each for each in findings if each.kind not in ("insufficient_data", UNJUDGED, UNREAD)]
     reported = [each for each in findings if each.evidence is not None]
     others = [each for each in findings if each.evidence is None]
     told = all(each.evidence in reports for each in reported) and all(each.subject in subjects for each in others)

@@ -13,7 +13,7 @@ from agent.approvals import open_of, read
 from agent.briefing import brief
 from agent.budget import spent_by_run
 from agent.checkpoints import prune
-from agent.findings import Finding, findings_of, in_words, to_act_on
+from agent.findings import UNJUDGED, Finding, findings_of, in_words, to_act_on
 from agent.graph import Loop, Progress
 from agent.incidents import all_known
 from agent.measuring import measure
@@ -228,7 +228,7 @@ class Night:
         rollout = unfinished(self._systems, model)
         part = ModelTriage(
             model=model,
-            severity=worst([each.severity for each in findings]),
+            severity=worst([each.severity for each in findings if each.kind != UNJUDGED]),
             findings=findings,
             actions=advanced,
             status="quiet",

@@ -30,8 +30,8 @@ def test_what_could_not_be_judged_is_reported_and_wakes_nobody(world: World) -> 
     world.drift, world.unlabelled = False, True
     result = run(world)
     (part,) = result.models
-    assert (part.status, part.severity, part.actions) == ("quiet", "unknown", [])
-    assert [(each.kind, each.subject) for each in part.findings] == [("insufficient_data", "concept_drift")]
+    assert (part.status, part.severity, part.actions) == ("quiet", "ok", [])
+    assert [(each.kind, each.subject) for each in part.findings] == [("unjudged", "concept_drift")]
     assert f"{MODEL}: nothing in what could be judged" in result.report
     assert f"{MODEL}: concept_drift could not be judged: not enough labels yet: 0 of 200" in result.report
     assert world.systems.notifications.open(MODEL) == []
