@@ -7,7 +7,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -15,7 +23,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 class Declared(BaseModel):
     """A block of `operations.yaml`: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Severity(StrEnum):
@@ -32,6 +40,9 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+_LONGEST = timedelta(days=36_500)
+
+
 def worst(severities: list[Severity]) -> Severity:
     """The highest severity, `ok` for none."""
     return max(severities, key=lambda each: each.rank, default=Severity.ok)
@@ -44,7 +55,10 @@ def parse_duration(value: object) -> timedelta:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration: write a number and s, m, h, d or w, for example '12h'")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"{value!r} is too long: at most {show_duration(_LONGEST)}")
+    return timedelta(seconds=seconds)
 
 
 def show_duration(value: timedelta) -> str:
@@ -64,6 +78,15 @@ Duration = Annotated[
 ]
 
 
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number; yes, no, true and false are none")
+    return value
+
+
+Positive = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
+
+
 def _check_cron(text: str) -> str:
     from croniter import CroniterError, croniter
 
@@ -79,6 +102,10 @@ def _check_cron(text: str) -> str:
             raise ValueError(
                 f"{text!r} is not a cron expression: {name} is {alone[number]!r}; allowed: {allowed}"
             ) from None
+    try:
+        croniter(text).get_next()
+    except CroniterError:
+        raise ValueError(f"{text!r} never comes: no month has such a day") from None
     return text
 
 

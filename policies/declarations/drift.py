@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from policies.declarations.base import Declared, Duration, Frequency
+from policies.declarations.base import Declared, Duration, Frequency, Positive
 
 
 class DriftType(StrEnum):
@@ -35,9 +35,25 @@ class Baseline(Declared):
     period: Literal["same_weekday", "same_week_last_year"] | None = None
 
 
+def _some(features: object) -> object:
+    if features == []:
+        raise ValueError("names no feature: write all, or the names of some")
+    return features
+
+
+def _not_empty(window: timedelta) -> timedelta:
+    if not window:
+        raise ValueError("is no window: write a duration of more than nothing, for example '7d'")
+    return window
+
+
+Features = Annotated[Literal["all"] | list[str], BeforeValidator(_some)]
+Window = Annotated[Duration, AfterValidator(_not_empty)]
+
+
 class _Check(Declared):
     frequency: Frequency
-    window: Duration | None = None
+    window: Window | None = None
     critical_multiple: float = Field(default=2.0, gt=1)
 
 
@@ -50,8 +66,8 @@ class DataDrift(_Check):
 
     type: Literal["data_drift"]
     method: Literal["psi", "ks", "js", "kl_divergence", "hellinger", "wasserstein"]
-    threshold: float = Field(gt=0)
-    features: Literal["all"] | list[str] = "all"
+    threshold: Positive
+    features: Features = "all"
     verdict: Literal["any", "share", "mean"] = "any"
     min_share: float | None = Field(default=None, gt=0, le=1)
 
@@ -69,8 +85,8 @@ class FeatureDrift(_Check):
 
     type: Literal["feature_drift"]
     method: Literal["psi", "ks", "js", "hellinger", "wasserstein", "correlation"]
-    threshold: float = Field(gt=0)
-    features: Literal["all"] | list[str] = "all"
+    threshold: Positive
+    features: Features = "all"
 
 
 class PredictionDrift(_Check):
@@ -78,7 +94,7 @@ class PredictionDrift(_Check):
 
     type: Literal["prediction_drift"]
     method: Literal["kl_divergence", "psi", "ks", "js", "hellinger", "wasserstein"]
-    threshold: float = Field(gt=0)
+    threshold: Positive
 
 
 class LabelDrift(_Check):
@@ -86,7 +102,7 @@ class LabelDrift(_Check):
 
     type: Literal["label_drift"]
     method: Literal["class_balance", "psi", "ks", "js", "hellinger", "wasserstein"]
-    threshold: float = Field(gt=0)
+    threshold: Positive
 
 
 class ConceptDrift(_Check):
@@ -101,7 +117,7 @@ class ConceptDrift(_Check):
     type: Literal["concept_drift"]
     method: Literal["performance_decay", "estimated_performance", "adwin", "page_hinkley"]
     metric: str | None = None
-    threshold: float = Field(gt=0)
+    threshold: Positive
 
     @model_validator(mode="after")
     def _metric_where_it_counts(self) -> ConceptDrift:

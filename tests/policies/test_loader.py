@@ -53,6 +53,12 @@ def _line(text: str) -> int:
         ("metric: auc_roc, threshold: 0.80", "metric: latency_p99, threshold: 9", "triggers[1]", "not computed"),
         ("rolling_12_months", "rolling_0_months", "training.data_window", "rolling_"),
         ("rolling_12_months", "rolling_99999_months", "training.data_window", "rolling_"),
+        ("threshold: 0.2, features: all", "threshold: .inf, features: all", "monitors[0].threshold", "finite number"),
+        ("threshold: 0.2, features: all", "threshold: yes, features: all", "monitors[0].threshold", "must be a number"),
+        ("threshold: 0.2, features: all", "threshold: 0.2, features: []", "monitors[0].features", "names no feature"),
+        ("threshold: 0.05, window: 7d", "threshold: 0.05, window: 0d", "monitors[1].window", "is no window"),
+        ("threshold: 0.05, window: 7d", "threshold: 0.05, window: 99999999d", "monitors[1].window", "at most 36500d"),
+        ("0 2 * * 0", "0 2 30 2 *", "triggers[2].cron", "never comes"),
         ("budget: MLOpsBudget", "budget: Money", "agents.ChurnMLOps.budget", "allowed: MLOpsBudget"),
     ],
 )

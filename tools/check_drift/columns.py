@@ -70,7 +70,10 @@ def of_array(array: NDArray[Any], *, coded: bool | None = None) -> Column:
     if kind == "b":
         return Categories(array.view(np.int8), ["false", "true"])
     if kind in "mM":
-        seconds = array.astype(f"{kind}8[us]").astype(np.int64).astype(np.float64) / 1e6
+        unit, of = np.datetime_data(array.dtype)
+        if unit not in _A_SECOND or of != 1:
+            unit = "s" if unit in ("Y", "M", "W", "D", "h", "m", "s") else "us"
+        seconds = array.astype(f"{kind}8[{unit}]").astype(np.int64).astype(np.float64) / _A_SECOND[unit]
         return _numbers(np.where(np.isnat(array), np.nan, seconds), coded=coded)
     return _of_objects(array.tolist(), coded=coded)
 
@@ -108,10 +111,10 @@ def of_arrow(column: Any, *, coded: bool | None = None) -> Column:
         return of_arrow(array.dictionary_decode()) if number and coded is False else _categories(array)
     if pa.types.is_null(kind):
         return np.full(len(array), np.nan)
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _numbers(_seconds(pc.cast(array, pa.timestamp("us"), safe=False)), coded=coded)
-    if pa.types.is_duration(kind):
-        return _numbers(_seconds(pc.cast(array, pa.duration("us"), safe=False)), coded=coded)
+    if pa.types.is_date(kind):
+        array = pc.cast(array, pa.timestamp("ms"))
+    if pa.types.is_temporal(array.type) and hasattr(array.type, "unit") and not pa.types.is_time(kind):
+        return _numbers(_seconds(array), coded=coded)
     if pa.types.is_integer(kind) and coded:
         return _categories(pc.dictionary_encode(array))
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
@@ -185,5 +188,10 @@ def _as_text(array: Any) -> Any:
 def _seconds(array: Any) -> NDArray[np.float64]:
     import pyarrow.compute as pc
 
-    values = pc.cast(array, "int64").to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float64) / 1e6
+    unit, values = array.type.unit, pc.cast(array, "int64")
+    if unit == "ns":  # which float64 cannot tell apart today
+        unit, values = "us", pc.divide(values, 1000)
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64) / _A_SECOND[unit]
+
+
+_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6}

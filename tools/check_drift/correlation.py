@@ -19,6 +19,7 @@ from tools.check_drift.counting import Floats, Ints
 from tools.check_drift.frames import batches
 from tools.check_drift.numeric import NumericSummary, rank_of_value
 from tools.check_drift.profiles import Profile
+from tools.systems import files
 
 THRESHOLD = 0.2
 """Change of a correlation that counts, where no threshold is declared."""
@@ -47,10 +48,8 @@ class Correlations:
 
     def save(self, path: Path) -> None:
         """Writes one NPZ file, replacing it atomically."""
-        temporary = path.with_name(f".{path.name}.partial")
-        with temporary.open("wb") as file:
-            np.savez(file, names=np.array(self.names), matrix=self.matrix, rows=self.rows, noise=self.noise)
-        temporary.replace(path)
+        parts: dict[str, Any] = {"matrix": self.matrix, "rows": self.rows, "noise": self.noise}
+        files.replace(path, lambda file: np.savez(file, names=np.array(self.names), **parts))
 
     @staticmethod
     def load(path: Path) -> Correlations:

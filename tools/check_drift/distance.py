@@ -59,6 +59,8 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
     if not one[3] or not two[3]:
         return Distances(_NAN, _NAN, _NAN)
     first, after = _WHOLE if baseline.integral and current.integral else _ZERO
+    if _tiny(baseline) or _tiny(current):
+        first = after = 0
     if len(baseline.cuts) and np.array_equal(current.cuts, baseline.points):
         points = _Points(current.cuts, baseline.centre, (baseline.point_counts, current.cut_counts))
         gap, within, area = _walk(one, two, first, after, points)
@@ -68,6 +70,12 @@ def distances(baseline: NumericSummary, current: NumericSummary) -> Distances:
         gap, within, area = _walk(one, two, first, after)
     ks = max(gap, abs(one[2] / one[3] - two[2] / two[3]))
     return Distances(ks, max(within - ks, 0.0), area if baseline.finite and current.finite else _NAN)
+
+
+def _tiny(summary: NumericSummary) -> bool:
+    """Whether values are known that count as on the centre and are not."""
+    reach = (abs(each - summary.centre) for each in (summary.minimum, summary.maximum))
+    return any(0.0 < each < _TINY for each in reach)
 
 
 _Side = tuple[Ints, Ints, float, float, float]

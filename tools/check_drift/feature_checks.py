@@ -15,7 +15,7 @@ from tools.check_drift.profiles import Profile
 from tools.check_drift.result import Check, graded
 
 FEWEST_ROWS = 50
-"""Rows below which a window says nothing about a distribution."""
+"""Rows below which a window or a baseline says nothing about a distribution."""
 
 
 def check_features(
@@ -25,8 +25,8 @@ def check_features(
     names = material.binding.features.names if declared.features == "all" else declared.features
     baseline, current = material.baseline(), material.current(start)
     kind = DriftType(declared.type)
-    if current.rows < FEWEST_ROWS:
-        return [too_few(kind, declared.method, "features", declared.threshold, current.rows)]
+    if min(baseline.rows, current.rows) < FEWEST_ROWS:
+        return [too_few(kind, declared.method, "features", declared.threshold, current.rows, baseline.rows)]
     checks = []
     if declared.method != "correlation":
         checks = _per_feature(declared, names, baseline, current, alpha)
@@ -82,8 +82,9 @@ def of_column(
     )
 
 
-def too_few(kind: DriftType, method: str, subject: str, threshold: float, rows: int) -> Check:
-    """A check that could not be judged for want of rows."""
+def too_few(kind: DriftType, method: str, subject: str, threshold: float, rows: int, baseline_rows: int) -> Check:
+    """A check that could not be judged for want of rows, in the window or in the baseline."""
+    where, few = ("window", rows) if rows < FEWEST_ROWS else ("baseline", baseline_rows)
     return Check(
         type=kind,
         method=method,
@@ -92,7 +93,7 @@ def too_few(kind: DriftType, method: str, subject: str, threshold: float, rows: 
         threshold=threshold,
         p_value=None,
         severity=Severity.unknown,
-        detail=f"only {rows:,} rows in the window, fewer than {FEWEST_ROWS}" if rows else "no rows in the window",
+        detail=f"only {few:,} rows in the {where}, fewer than {FEWEST_ROWS}" if few else f"no rows in the {where}",
     )
 
 

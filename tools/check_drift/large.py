@@ -27,13 +27,15 @@ def sampled(
 ) -> tuple[str | None, dict[str, object]]:
     """The condition for about `MOST_ROWS` of the rows that `where` lets through, the same each time; all of fewer.
 
-    Rows are taken by a hash of the first of `keys` that the table has: whole ids. Where it has none all are.
+    Rows are taken by a hash of the first of `keys` that the table has and the row holds: whole ids. Where it has none
+    all are.
     """
     rows = count(warehouse, table, where, params)
-    key = next((each for each in keys if each in warehouse.columns(table)), None)
-    if key is None or rows <= MOST_ROWS:
+    there = warehouse.columns(table)
+    texts = [f"CAST({quote(each)} AS VARCHAR)" for each in keys if each in there]
+    if not texts or rows <= MOST_ROWS:
         return where, dict(params)
-    chosen = f"md5(CAST({quote(key)} AS VARCHAR)) < $sampled_below"
+    chosen = f"md5(coalesce({', '.join(texts)}, '')) < $sampled_below"
     below = f"{int(MOST_ROWS / rows * 16**8):08x}"
     return (f"({where}) AND {chosen}" if where else chosen), {**params, "sampled_below": below}
 

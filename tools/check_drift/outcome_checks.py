@@ -43,9 +43,10 @@ def check_predictions(declared: PredictionDrift, material: Material, start: date
         origin = f"recorded for {len(said):,} of {rows:,} rows"
     elif len(said) < max(COVERED * rows, FEWEST_ROWS):
         said, origin = material.predict(material.rows(start).to_pandas()), "scored now"
-    if len(said) < FEWEST_ROWS:
-        return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, len(said))]
     baseline = material.baseline_scores()
+    if min(len(said), baseline.rows) < FEWEST_ROWS:
+        few = len(said), baseline.rows
+        return [too_few(DriftType.prediction_drift, declared.method, SCORE, declared.threshold, *few)]
     current = profile(said.columns(), like=baseline)
     about = f"version {material.champion()}, {origin}: "
     return _distributions(DriftType.prediction_drift, declared, baseline, current, alpha, about)

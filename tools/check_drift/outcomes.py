@@ -53,12 +53,21 @@ def arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
 
 def _arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
     systems, labels = material.systems, material.binding.labels
-    datasets.require(systems, labels.table)
-    sql = f"SELECT {quote(labels.value)} FROM {known(labels, '$end', _made(labels))}"
+    datasets.require(systems, labels.table, material.binding.table)
+    binding = material.binding
+    key, at = quote(binding.id), quote(binding.time)
+    sql = f"""
+        SELECT l.{quote(labels.value)}, f.{key} IS NOT NULL AS of_a_row FROM {known(labels, "$end", _made(labels))}
+        LEFT JOIN (SELECT DISTINCT {key}, {at} FROM {binding.table} WHERE {at} >= $start AND {at} < $end) AS f
+        ON f.{key} = l.{quote(labels.id)} AND f.{at} = l.{quote(labels.time)}
+    """
     found = systems.warehouse.query(sql, {"start": start, "end": material.at})
-    outcomes, _ = tasks.known_outcomes(tasks.of(material.binding.task), found.column(0).to_pandas())
-    delay = label_delay(systems, material.monitor.model, start, material.at, len(outcomes))
-    return outcomes, str(delay)
+    told = found.filter(found["of_a_row"])
+    outcomes, _ = tasks.known_outcomes(tasks.of(binding.task), told.column(0).to_pandas())
+    delay = str(label_delay(systems, material.monitor.model, start, material.at, len(outcomes)))
+    if strays := found.num_rows - told.num_rows:
+        delay += f"; {strays:,} labels belong to no row of {binding.table}"
+    return outcomes, delay
 
 
 def judged(material: Material, start: datetime, metric: str) -> tuple[Judged, str]:

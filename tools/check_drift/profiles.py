@@ -22,6 +22,7 @@ from tools.check_drift.categorical import CategorySummary, bounded, count_codes
 from tools.check_drift.columns import Categories, Column
 from tools.check_drift.frames import Part, parts
 from tools.check_drift.numeric import NumericSummary, counted_at, summarise, with_deciles
+from tools.systems import files
 
 _VERSION = 2
 _MOST_THREADS = 4
@@ -60,12 +61,7 @@ class Profile:
     def save(self, path: str | Path) -> None:
         """Writes the profile as one compressed NPZ file (no pickle), replacing it atomically."""
         header, arrays = self._parts()
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.partial")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, header=np.array(header), **arrays)
-        temporary.replace(target)
+        files.replace(Path(path), lambda file: np.savez_compressed(file, header=np.array(header), **arrays))
 
     @staticmethod
     def load(path: str | Path) -> Profile:

@@ -71,15 +71,14 @@ def table(systems: Systems, name: str) -> pd.DataFrame:
 def label_coverage(systems: Systems, model: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
     """Per day of [start, end): `day`, `rows`, and how many of them are `labelled` by `as_of`."""
     binding = systems.operations.model(model)
-    labels = binding.labels
+    labels, at = binding.labels, quote(binding.time)
     require(systems, binding.table, labels.table)
     sql = f"""
-        WITH f AS (SELECT date_trunc('day', {quote(binding.time)}) AS day, count(*) AS n FROM {binding.table}
-                   WHERE {quote(binding.time)} >= $start AND {quote(binding.time)} < $end GROUP BY 1),
-             l AS (SELECT date_trunc('day', {quote(labels.time)}) AS day, count(*) AS n
-                   FROM {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
-                   GROUP BY 1)
-        SELECT f.day, f.n AS rows, coalesce(l.n, 0) AS labelled FROM f LEFT JOIN l USING (day) ORDER BY f.day
+        SELECT date_trunc('day', f.{at}) AS day, count(*) AS rows, count(l.{quote(labels.id)}) AS labelled
+        FROM {binding.table} AS f
+        LEFT JOIN {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} < $end")}
+        ON f.{quote(binding.id)} = l.{quote(labels.id)} AND f.{at} = l.{quote(labels.time)}
+        WHERE f.{at} >= $start AND f.{at} < $end GROUP BY 1 ORDER BY 1
     """
     return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
 

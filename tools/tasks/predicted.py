@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.systems import files
+
 Floats = NDArray[np.float64]
 SCORE = "score"
 LABEL = "label"
@@ -52,10 +54,7 @@ class Predicted:
             parts["labels"] = self.labels
         if self.probabilities is not None:
             parts["probabilities"] = self.probabilities
-        temporary = path.with_name(f".{path.name}.partial")
-        with temporary.open("wb") as file:
-            np.savez(file, **parts)
-        temporary.replace(path)
+        files.replace(path, lambda file: np.savez(file, **parts))
 
     @staticmethod
     def load(path: Path) -> Predicted:

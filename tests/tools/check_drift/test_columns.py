@@ -61,6 +61,23 @@ def test_numbers_beyond_every_width_are_numbers() -> None:
     assert numeric([Decimal("Infinity"), Decimal("1.5")]).pos_inf == 1
 
 
+def test_times_beyond_every_calendar_are_numbers() -> None:
+    """No unit is turned into another, in which it would wrap around."""
+    far = [0, 2**62]
+    tables: list[Any] = [{"a": pa.array(far, pa.timestamp("s"))}, {"a": np.array(far, dtype="datetime64[s]")}]
+    tables += [{"a": pa.array(far, pa.duration("s"))}, pa.table({"a": pa.array(far, pa.timestamp("s"))})]
+    for table in tables:
+        column = profile(table).columns["a"]
+        assert isinstance(column, NumericSummary)
+        assert (column.minimum, column.maximum) == (0.0, 2.0**62)
+    units = [pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns")]
+    second = [pa.array([1_700_000_000], units[0]).cast(unit) for unit in units]
+    second += [np.array(["2023-11-14T22:13:20"], dtype=f"datetime64[{unit}]") for unit in ("s", "10s", "m", "ns")][:2]
+    assert {profile({"a": each}).columns["a"].maximum for each in second} == {1.7e9}  # type: ignore[union-attr]
+    day = profile({"a": pa.array([19_675], pa.date32())}).columns["a"]
+    assert isinstance(day, NumericSummary) and day.maximum == 19_675 * 86_400.0
+
+
 def test_odd_text_is_text() -> None:
     assert named(["\ud800", "b"]) == ({"\\ud800": 1, "b": 1}, 0)
     assert named(pd.Series(["\ud800", None], dtype=object)) == ({"\\ud800": 1}, 1)

@@ -56,6 +56,16 @@ def test_a_constant_that_changes_is_told_in_deviations_and_not_in_its_unit() -> 
 def test_what_is_too_coarse_to_tell_is_unknown() -> None:
     huge = RANDOM.lognormal(size=2000) * 1e200
     assert check("psi", huge, huge * 3).found and check("ks", huge, huge * 3).found
+    positive, tiny = np.abs(NORMAL), 10 ** RANDOM.normal(-60, 5, 2000)
+    for method in ("psi", "ks", "wasserstein"):
+        assert check(method, tiny, tiny * 1e3).severity is not Severity.ok
+        assert (
+            check(method, profile({"x": tiny[:1000]}) + profile({"x": tiny[1000:]}), tiny * 1e3).severity
+            is not Severity.ok
+        )
+        assert check(method, np.append(tiny, positive), np.append(tiny * 1e3, positive)).severity is Severity.unknown
+    zeros = np.where(RANDOM.random(2000) < 0.5, 0.0, np.abs(NORMAL))
+    assert check("ks", zeros, zeros[::-1]).severity is Severity.ok
     far = np.where(RANDOM.random(2000) < 0.5, NORMAL, 1e6 + NORMAL)
     unlike = profile({"x": far[:1000]}) + profile({"x": far[1000:]})
     for method in ("psi", "ks"):

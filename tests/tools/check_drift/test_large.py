@@ -21,6 +21,19 @@ MORE: list[dict[str, Any]] = [
 ]
 
 
+def test_rows_without_an_id_are_sampled_by_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "MOST_ROWS", 1_000)
+    world = World(tmp_path, CHECKS)
+    rows = world.rows(BASE)
+    world.write("features.live", rows.assign(id=rows["id"].where(rows["id"] % 2 == 0).astype("Int64")))
+    where, params = large.sampled(world.systems.warehouse, "features.live", ["id", "at"], None, {})
+    taken = world.systems.warehouse.read("features.live", where=where, params=params)
+    share = 1_000 / len(rows)
+    held = taken["id"].null_count / taken.num_rows
+    assert taken.num_rows / len(rows) == pytest.approx(share, rel=0.15)
+    assert held == pytest.approx(0.5, abs=0.06)
+
+
 def report(home: Path, drifted: bool) -> DriftReport:
     home.mkdir()
     world = World(home, MORE, schema=SCHEMA)

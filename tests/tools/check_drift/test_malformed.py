@@ -225,3 +225,35 @@ def test_unreadable_files_are_input_errors(tmp_path: Path, case: str) -> None:
     with pytest.raises(InputError) as caught:
         profile(path, columns=["y"] if case == "column" else None)
     assert str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 49])
+def test_a_baseline_of_a_few_rows_says_nothing(tmp_path: Path, rows: int) -> None:
+    world = World(tmp_path, CHECKS[:3])
+    live = world.live(shift=9.0)
+    world.write("features.live", live)
+    world.write("features.baseline", world.rows(BASE).head(rows))
+    report = world.check()
+    assert report.severity is not Severity.ok
+    assert not report.drift_detected
+    for kind in ("data_drift", "feature_drift"):
+        (check,) = [each for each in report.checks if each.type == kind]
+        few = (
+            f"only {rows} rows in the baseline, fewer than 50"
+            if rows
+            else "failed: features.baseline: the baseline has no rows"
+        )
+        assert (check.severity, check.value, check.detail) == (Severity.unknown, None, few)
+
+
+def test_labels_of_no_row_are_named_and_not_counted(tmp_path: Path) -> None:
+    world = World(tmp_path, [CHECKS[3]])
+    world.settle()
+    live = world.live()
+    world.write("features.live", live.head(200))
+    labels = world.labels(live)
+    world.write("labels.y", labels.assign(y=np.arange(len(labels)) < 200), "live")
+    (check,) = world.check().checks
+    assert "200 of 200 rows labelled, by age " in check.detail
+    assert f"; {len(live) - 200:,} labels belong to no row of features.live" in check.detail
+    assert check.severity is Severity.critical  # of the labels that have a row all are true
