@@ -139,9 +139,8 @@ def show(made: Onboarded) -> str:
         f"Next: cd {made.directory}; guardian validate; guardian start-monitor {made.monitor}; guardian triage",
     ]
     if made.time is not None:
-        lines.append(
-            f"A try, on the baseline's own last rows: guardian check-drift {made.monitor} --at {made.end:%Y-%m-%dT%H:%M:%S}"
-        )
+        check = f"guardian check-drift {made.monitor} --at {made.end:%Y-%m-%dT%H:%M:%S}"
+        lines.append(f"A try, on the baseline's own last rows: {check}")
     else:
         lines.append("Without a time column the first load is the baseline; add one to see the past too.")
     return "\n".join(lines)
