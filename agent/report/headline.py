@@ -69,7 +69,8 @@ def _rolled(content: ReportContent, model: str) -> tuple[str, str, Severity]:
             said = f"{model}: {version} was rolled back{why}; the champion serves again."
             return said, "Rolled back", Severity.warning
         case "paused" | "waiting_approval":
-            return f"{model}: the rollout of {version} waits for a person.", "Waiting", Severity.warning
+            why = f": {rollout.reason}" if rollout.reason else ""
+            return f"{model}: the rollout of {version} is paused{why}.", "Waiting", Severity.warning
         case _:
             share = f", at {rollout.traffic[-1].pct:g}% of the requests" if rollout.traffic else ""
             said = f"{_because(content, model)} {version} won, passed its gate and is going live{share}."

@@ -12,6 +12,7 @@ from agent.cli import render
 from agent.reconcile import reconcile
 from agent.status import status
 from tests.agent.world import MODEL, World
+from tools.serving.sla import read_sla
 from tools.systems.clock import VirtualClock
 
 
@@ -59,6 +60,23 @@ def loaded(world: World, seconds: int, answered: int, refused: bool, name: str) 
         "latency_ms": np.full(len(rows), 12.0),
     }
     world.systems.warehouse.append(world.systems.operations.model(MODEL).prediction_log or "", pa.table(log), name)
+
+
+def test_a_request_of_many_instances_is_one_request_of_the_budget(world: World) -> None:
+    served(world, 1_000, 0, "fine")
+    now = world.systems.clock.now()
+    log = {
+        "request_id": ["large"] * 200,
+        "at": pa.array([now] * 200, pa.timestamp("us")),
+        "variant": ["champion"] * 200,
+        "error": ["boom"] + [None] * 199,
+        "latency_ms": np.full(200, 1e6),
+    }
+    world.systems.warehouse.append(world.systems.operations.model(MODEL).prediction_log or "", pa.table(log), "large")
+    reading = read_sla(world.systems, MODEL, now)
+    assert reading is not None
+    assert (reading.requests, reading.failed) == (1_001, 1)
+    assert reading.latency_p99_ms == 12.0, "one of a thousand was slow"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tools.deploy.comparison import Slices
 from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period, flags
 from tools.deploy.ranking import Flags, Floats
 from tools.systems.labels import known
+from tools.systems.requests import by_request
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -128,10 +129,8 @@ def agreement(systems: Systems, log: str, period: Period) -> Agreement | None:
 
 def times(systems: Systems, log: str, period: Period, allowed: float) -> Times:
     """What the copies say of the two versions' own times; `allowed` times the champion's p99 is the limit."""
-    timed = f"""
-        FROM {log} WHERE {_PERIOD} AND variant = 'shadow' AND version = $challenger
-        AND model_ms > 0 AND champion_ms > 0
-    """
+    copies = f"{_PERIOD} AND variant = 'shadow' AND version = $challenger AND model_ms > 0 AND champion_ms > 0"
+    timed = f"FROM {by_request(log, copies, greatest=('model_ms', 'champion_ms'))}"
     sql = f"""
         SELECT count(*) AS n, quantile_cont(model_ms, {_P}) AS p99, quantile_cont(champion_ms, {_P}) AS champion {timed}
     """

@@ -18,6 +18,7 @@ from tools.deploy.gates import Evidence
 from tools.deploy.ranking import UNLABELLED, Flags, Floats, Replayed, Served
 from tools.deploy.replaying import REPLAYS, NotReplayed
 from tools.systems.labels import known
+from tools.systems.requests import by_request
 from tools.systems.warehouse import quote
 from tools.tasks import Outcomes, Task
 
@@ -75,7 +76,7 @@ def of_requests(systems: Systems, model: str, period: Period, latency_limits: Se
         slow={limit: _slices(counts, "timed", f"slow{i}") for i, limit in enumerate(latency_limits)},
         p99_ms=p99.get("challenger"),
         champion_p99_ms=p99.get("champion"),
-        requests_in_stage=_in_stage(systems, log, period),
+        requests_in_stage=int(counts.loc[counts["side"] == "challenger", "in_stage"].sum()),
     )
 
 
@@ -107,27 +108,25 @@ _SIDE = "CASE variant WHEN 'champion' THEN 'champion' ELSE 'challenger' END"
 
 
 def _counts(systems: Systems, log: str, period: Period, latency_limits: Sequence[float]) -> pd.DataFrame:
+    """Requests of both sides by slice of time; `in_stage` those since the current stage began."""
     slow = "".join(f", count(*) FILTER (latency_ms > $limit{i}) AS slow{i}" for i in range(len(latency_limits)))
     sql = f"""
         SELECT {_SIDE} AS side, CAST(floor(epoch("at" - $since) / $seconds) AS BIGINT) AS slice, count(*) AS n,
-               count(error) AS errors, count(latency_ms) AS timed{slow}
-        FROM {log} WHERE {_OF_BOTH} GROUP BY ALL ORDER BY slice
+               count(*) FILTER (errors > 0) AS errors, count(latency_ms) AS timed,
+               count(*) FILTER ("at" >= $stage) AS in_stage{slow}
+        FROM {by_request(log, _OF_BOTH, apart=("variant",))} GROUP BY ALL ORDER BY slice
     """
-    params = {**period.params, "seconds": SLICE.total_seconds()}
+    params = {**period.params, "seconds": SLICE.total_seconds(), "stage": period.stages[-1]}
     params |= {f"limit{i}": limit for i, limit in enumerate(latency_limits)}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
     return frame
 
 
 def _p99(systems: Systems, log: str, period: Period) -> dict[str, float]:
-    sql = f"SELECT {_SIDE} AS side, quantile_cont(latency_ms, 0.99) AS p99 FROM {log} WHERE {_OF_BOTH} GROUP BY side"
+    requests = by_request(log, _OF_BOTH, apart=("variant",))
+    sql = f"SELECT {_SIDE} AS side, quantile_cont(latency_ms, 0.99) AS p99 FROM {requests} GROUP BY side"
     rows = systems.warehouse.query(sql, period.params).to_pylist()
     return {row["side"]: float(row["p99"]) for row in rows if row["p99"] is not None}
-
-
-def _in_stage(systems: Systems, log: str, period: Period) -> int:
-    sql = f'SELECT count(*) AS n FROM {log} WHERE {_OF_BOTH} AND variant = $variant AND "at" >= $stage'
-    return int(systems.warehouse.query(sql, {**period.params, "stage": period.stages[-1]})["n"][0].as_py())
 
 
 def _slices(counts: pd.DataFrame, n: str, k: str) -> Slices:

@@ -9,9 +9,10 @@
     aborted ◄──────┤                  the comparison itself is broken
                    └──► rolled_back   a condition holds, the challenger lost, or a person says so (from paused too)
 
-A stage ends only when its duration has passed *and* its gate passed; a stage that is `early` as soon as it passed. The
-traffic that a state asks for follows from the state alone (`wanted`), so that a reconcile step after a crash brings
-both together again.
+A stage ends only when its duration has passed *and* its gate passed; a stage that is `early` as soon as it passed. A
+rollout that waited too long goes on from its stage once the gate passes; one that people are to decide on does not, for
+no later evidence undoes a proof. The traffic that a state asks for follows from the state alone (`wanted`), so that a
+reconcile step after a crash brings both together again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def transition(state: Rollout, now: datetime, gate: GateVerdict | None) -> Step:
         return Step(state=_end(state, Status.ABORTED, now, gate.invalid, gate), notices=(notice,))
     if gate.breached or gate.verdict is Verdict.FAIL:
         return _breach(state, now, gate)
-    if state.status is Status.PAUSED:
+    if _left_to_people(state):
         return Step(state=state)
     stage = state.current
     assert stage.started_at is not None
@@ -51,12 +52,12 @@ def transition(state: Rollout, now: datetime, gate: GateVerdict | None) -> Step:
     over = not isinstance(stage.duration, timedelta) or elapsed >= stage.duration
     if gate.verdict is Verdict.PASS and (over or stage.early):
         return _next(state, now, gate)
-    if not over:
+    if not over or state.status is Status.PAUSED:
         return Step(state=state)
     if elapsed >= stage.max_wait and stage.undecided == "keep_champion":
         return _keep_champion(state, now, gate)
     if elapsed >= stage.max_wait:
-        return _pause(state, now, gate, f"stage {state.stage + 1} found no conclusive evidence in {stage.max_wait}")
+        return _undecided(state, now, gate)
     if not any(each.event == "prolonged" and each.stage == state.stage for each in state.events):
         state = _told(state, now, "prolonged", f"not conclusive yet: {_open(gate)}", gate)
     return Step(state=state)
@@ -102,15 +103,22 @@ def _enter(state: Rollout, stage: int, now: datetime, event: str, gate: GateVerd
 
 
 def _next(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
-    passed = _told(state, now, "gate_passed", f"gate {gate.name} passed", gate)
+    notices: tuple[Notice, ...] = ()
+    said = f"gate {gate.name} passed"
+    if state.status is Status.PAUSED:
+        text = f"the rollout of version {state.version}, paused at {state.traffic_pct:g}%, goes on: {said}"
+        notices = (Notice(severity=Severity.warning, text=f"{state.model}: {text}"),)
+        resumed = state.model_copy(update={"status": Status.RUNNING, "reason": ""})
+        state = _told(resumed, now, "resumed", f"it was paused: {state.reason}", gate)
+    passed = _told(state, now, "gate_passed", said, gate)
     if state.stage + 1 < len(state.stages):
         passed = _enter(passed, state.stage + 1, now, "stage")
         if not passed.current.needs_no_time or passed.stage + 1 < len(passed.stages):
-            return Step(state=passed)
+            return Step(state=passed, notices=notices)
     done = passed.model_copy(update={"status": Status.PROMOTED, "traffic_pct": 100.0, "settled": False})
     done = _told(done, now, "promoted", f"version {state.version} is the champion, {state.champion} stays at hand")
     text = f"{state.model}: version {state.version} was promoted by {state.strategy} in place of {state.champion}"
-    return Step(state=done, notices=(Notice(severity=Severity.ok, text=text),))
+    return Step(state=done, notices=(*notices, Notice(severity=Severity.ok, text=text)))
 
 
 def _breach(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
@@ -122,9 +130,9 @@ def _breach(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
     )
     why = f"{' and '.join(gate.breached) or gate.name}: {numbers}"
     if not state.auto_rollback:
-        if state.status is Status.PAUSED:
+        if _left_to_people(state):
             return Step(state=state)
-        return _pause(state, now, gate, why)
+        return _pause(state, now, gate, why, "It stays there until a person rolls it back.")
     said = f"version {state.version} was rolled back, {state.champion} serves all traffic"
     if state.current.mirrored:
         said = f"version {state.version} is not taken, nobody got its answers; {state.champion} stays"
@@ -142,12 +150,29 @@ def _keep_champion(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
     return Step(state=roll_back(state, now, why, gate), notices=(notice,))
 
 
-def _pause(state: Rollout, now: datetime, gate: GateVerdict, why: str) -> Step:
+def _undecided(state: Rollout, now: datetime, gate: GateVerdict) -> Step:
+    assert isinstance(state.current.max_wait, timedelta)
+    why = f"stage {state.stage + 1} found no conclusive evidence in {show_duration(state.current.max_wait)}"
+    back = ", and goes back once it fails" if state.auto_rollback else ""
+    return _pause(
+        state, now, gate, why, f"It goes on by itself once its gate passes{back}; a person can roll it back before."
+    )
+
+
+def _left_to_people(state: Rollout) -> bool:
+    """Whether it was paused because a condition held."""
+    if state.status is not Status.PAUSED:
+        return False
+    gate = next(each.gate for each in reversed(state.events) if each.event == "paused")
+    return gate is not None and (bool(gate.breached) or gate.verdict is Verdict.FAIL)
+
+
+def _pause(state: Rollout, now: datetime, gate: GateVerdict, why: str, then: str) -> Step:
     paused = state.model_copy(update={"status": Status.PAUSED, "reason": why})
     paused = _told(paused, now, "paused", f"{why}; {_open(gate)}" if _open(gate) else why, gate)
     text = (
         f"{state.model}: the rollout of version {state.version} is paused at {state.traffic_pct:g}%: {why}. "
-        f"It waits for a person: roll it back, or mend what keeps it. {_open(gate)}"
+        f"{then} {_open(gate)}"
     )
     return Step(state=paused, notices=(Notice(severity=Severity.warning, text=text.strip()),))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.sla import WINDOWS, Burn, Seen, budget_left, burning
+from tools.systems.requests import by_request
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -35,7 +36,7 @@ class SlaReading(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    requests: int = Field(description="answered instances in 30 days")
+    requests: int = Field(description="answered requests in 30 days")
     failed: int = Field(description="of them, those whose callers got an error")
     availability: float | None = Field(description="share that did not fail; None without requests")
     availability_promised: float
@@ -56,16 +57,17 @@ def read_sla(systems: Systems, model: str, now: datetime) -> SlaReading | None:
     sla = infra.real_time.sla if infra is not None and infra.real_time is not None else None
     if sla is None or log is None or not systems.warehouse.exists(log):
         return None
-    # A challenger's failure was answered by the champion; a request failed only where the champion did too.
     counts = ", ".join(
         f"""count(*) FILTER ("at" > $since{i}) AS n{i},
-        count(*) FILTER ("at" > $since{i} AND variant = 'champion' AND error IS NOT NULL) AS failed{i},
+        count(*) FILTER ("at" > $since{i} AND errors > 0) AS failed{i},
         count(*) FILTER ("at" > $since{i} AND latency_ms > $promised_ms) AS slow{i}"""
         for i in range(len(WINDOWS))
     )
+    period = f""""at" > $since{len(WINDOWS) - 1} AND "at" <= $now AND variant IN ('champion', 'challenger')"""
+    # A challenger's failure was answered by the champion; a request failed only where the champion did too.
+    requests = by_request(log, period, failed="variant = 'champion' AND error IS NOT NULL")
     sql = f"""
-        SELECT {counts}, quantile_cont(CASE WHEN "at" > $day THEN latency_ms END, 0.99) AS p99
-        FROM {log} WHERE "at" > $since{len(WINDOWS) - 1} AND "at" <= $now AND variant IN ('champion', 'challenger')
+        SELECT {counts}, quantile_cont(CASE WHEN "at" > $day THEN latency_ms END, 0.99) AS p99 FROM {requests}
     """
     asked = {f"since{i}": now - window for i, window in enumerate(WINDOWS)}
     asked |= {"day": now - LATENCY_WINDOW, "now": now}

@@ -304,6 +304,35 @@ def test_no_evidence_prolongs_then_pauses_and_tells_people(shop: Shop) -> None:
     assert step(shop).status == "rolled_back"
 
 
+def test_a_paused_rollout_goes_on_once_the_evidence_has_come(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop, strategy="ErrorsOnly")
+    shop.set(START + 25 * HOUR)
+    paused = step(shop)
+    assert (paused.status, share(shop)) == (Status.PAUSED, ("1", "2", 50.0))
+    shop.live(1, 6_000)
+    done = step(shop)
+    assert (done.status, done.reason) == (Status.PROMOTED, "")
+    assert [e.event for e in done.events[-4:]] == ["resumed", "gate_passed", "stage", "promoted"]
+    assert share(shop) == ("2", None, 0.0)
+    assert any("data-team" in each and "paused at 50%, goes on" in each for each in told(shop))
+    row = shop.systems.store.get(done.rollout_id)
+    assert (row.status, row.body["reason"]) == ("promoted", "")
+
+
+def test_a_paused_rollout_goes_on_no_further_than_its_quality_gate_allows(shop: Shop) -> None:
+    shop.gate("2")
+    deploy(shop)
+    shop.set(START + 25 * HOUR)
+    assert step(shop).status is Status.PAUSED
+    shop.live(8 * 24, 8_000)
+    held = step(shop)
+    assert (held.status, held.events[-1].event, share(shop)) == (Status.PAUSED, "held", ("1", "2", 5.0))
+    assert not any("goes on" in each for each in told(shop) if "by itself" not in each)
+    shop.gate("2")
+    assert (step(shop).status, share(shop)) == (Status.RUNNING, ("1", "2", 10.0))
+
+
 def test_a_late_call_advances_one_stage_on_its_own_evidence(shop: Shop) -> None:
     shop.gate("2")
     deploy(shop)
