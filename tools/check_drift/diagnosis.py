@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ from tools.check_drift.bins import Summary
 from tools.check_drift.material import Material
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.result import Check, Diagnosis, DriftedFeature, SourceFinding
-from tools.check_drift.signs import likely_name, pipeline_sign
+from tools.check_drift.signs import likely_name, pipeline_sign, unit_sign
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,13 +40,19 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     current = material.current(start)
     signs = {name: pipeline_sign(material.baseline().columns[name], current.columns.get(name)) for name in drifted}
     renamed = _renamed({*(name for name in drifted if signs[name] == "missing"), *contract}, material, start, current)
+    dated: dict[str, str] = {}
+    while True:
+        signs |= dated
+        sound = [name for name in drifted if not signs[name] and name not in contract]
+        first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
+        dated = _units_since(first, sound, material, start)
+        if not dated:
+            break
     sources = _by_source(binding, list(drifted), signs, contract, renamed)
-    sound = [name for name in drifted if not signs[name] and name not in contract]
     changed = bool(types & {DriftType.concept_drift, DriftType.label_drift})
     broken = bool(contract) or any(signs.values())
     world = bool(sound) or changed or ((DriftType.prediction_drift in types or bool(related)) and not broken)
     kind: Literal["pipeline", "world", "both"] = "both" if broken and world else "pipeline" if broken else "world"
-    first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
     features = _weighed(drifted, material, start)
     told = [each.explains for each in features if each.explains is not None]
     explained = sum(told) if told else None
@@ -61,6 +67,23 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
         features=features,
         explained=explained,
     )
+
+
+def _units_since(first: date | None, names: Sequence[str], material: Material, start: datetime) -> dict[str, str]:
+    """Signs of units changed within the window, by feature: from the day first seen, or else the day after, which no
+    longer holds rows from before the change.
+    """
+    signs: dict[str, str] = {}
+    if first is None:
+        return signs
+    for day in (first, first + timedelta(days=1)):
+        since = datetime.combine(day, time(), start.tzinfo)
+        if not signs and start < since < material.at and material.row_count(since):
+            baseline, current = material.baseline().columns, material.current(since).columns
+            for name in names:
+                if name in current and (sign := unit_sign(baseline[name], current[name])):
+                    signs[name] = sign
+    return signs
 
 
 def _drifted(found: Sequence[Check], binding: ModelBinding) -> dict[str, float]:

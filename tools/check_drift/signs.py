@@ -19,6 +19,10 @@ from tools.check_drift.numeric import NumericSummary
 FACTORS = (10.0, 100.0, 1000.0, 1e6, 12.0, 24.0, 60.0, 3600.0, 86400.0, 1024.0, 2.54, 1.609344, 2.20462)
 """Ratios between units: powers of ten, times, bytes, lengths, weights."""
 
+_BOTH_WAYS = (*FACTORS, *(1 / each for each in FACTORS))
+_MIDDLE = (0.2, 0.5, 0.8)
+_A_THIRD = math.log(4 / 3)
+_A_HALF = math.log(3 / 2)
 _NULLS = 0.05
 _CHANCE = 1e-3
 _NEVER = 1e-6
@@ -38,30 +42,90 @@ def pipeline_sign(baseline: Summary, current: Summary | None) -> str | None:
     if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
         if current.finite > 1 and current.minimum == current.maximum and not _usual(baseline, current):
             return f"constant {current.minimum:g}"
-        factor = unit_factor(baseline, current)
-        return f"unit changed by a factor of {factor:g}" if factor else None
+        return unit_sign(baseline, current)
     if isinstance(baseline, CategorySummary) and isinstance(current, CategorySummary):
         return _code_sign(baseline, current)
     return "type changed"
 
 
-def unit_factor(baseline: NumericSummary, current: NumericSummary) -> float | None:
-    """The factor between units by which all quartiles moved alike, None where they did not.
-
-    Alike: to within 5%, or for factors of ten and more twice the standard error of a quartile (about 1.25 σ/√n), at
-    most 25%: neighbours among smaller factors are too close to be told apart in a small window.
-    """
-    quartiles = [(baseline.quantile(q), current.quantile(q)) for q in (0.25, 0.5, 0.75)]
-    ratios = [after / before for before, after in quartiles if before and after and math.isfinite(after / before)]
-    if len(ratios) < 2 or min(ratios) <= 0:
+def unit_sign(baseline: Summary, current: Summary) -> str | None:
+    """That a numeric column came in another unit, None where it did not."""
+    if not isinstance(baseline, NumericSummary) or not isinstance(current, NumericSummary):
         return None
+    factor = unit_factor(baseline, current)
+    return f"unit changed by a factor of {factor:g}" if factor else None
+
+
+def unit_factor(baseline: NumericSummary, current: NumericSummary) -> float | None:
+    """The factor between units by which the whole distribution was scaled, None for none.
+
+    Either all quartiles moved by it alike: to within 5%, or for factors of ten and more twice the standard error of a
+    quartile (about 1.25 σ/√n), at most 25%. Or the values moved besides, then the nearest factor of ten and more by
+    which they are `_rescaled`.
+    """
+    quartiles, middle = _quantiles(baseline, current, (0.25, 0.5, 0.75)), _quantiles(baseline, current, _MIDDLE)
+    before, after = middle[1]
+    sizes = sorted(_BOTH_WAYS, key=lambda factor: _off(before, after, factor)) if before * after > 0 else []
+    exact = (factor for factor in _BOTH_WAYS if _exactly_scaled(quartiles, factor, current.finite))
+    return next(exact, None) or next((factor for factor in sizes if _rescaled(middle, factor, current.finite)), None)
+
+
+def _exactly_scaled(quartiles: Sequence[tuple[float, float]], factor: float, rows: int) -> bool:
+    moved = [each for each in quartiles if any(each)]
+    if len(moved) < 2 or not all(before * after > 0 for before, after in moved):
+        return False
     sigma = (quartiles[2][0] - quartiles[0][0]) / 1.35 / (abs(quartiles[1][0]) or math.inf)
-    error = min(2 * 1.25 * sigma / math.sqrt(current.finite), 0.25)
-    for factor in (*FACTORS, *(1 / each for each in FACTORS)):
-        allowed = max(error, 0.05) if abs(math.log10(factor)) >= 1 else 0.05
-        if all(abs(ratio / factor - 1) < allowed for ratio in ratios):
-            return factor
-    return None
+    error = min(2 * 1.25 * sigma / math.sqrt(rows), 0.25) if _is_far(factor) else 0.0
+    return all(abs(after / before / factor - 1) < max(error, 0.05) for before, after in moved)
+
+
+def _rescaled(points: Sequence[tuple[float, float]], factor: float, rows: int) -> bool:
+    """Whether the values moved far beyond where they lay, by about this factor, and their spread with them.
+
+    Beyond: three fifths of them now lie farther from zero than three fifths did, or nearer. By about: the middle to
+    within a third (an eighth of the logarithm of ten), the outer points to within a half, besides twice the standard
+    error of such a quantile (about 1.4 σ/√n, at most 1/8); and the spread on either side of the middle is at least
+    three times as near to the factor as to what it was, as logarithms. What the world adds leaves the spread as it
+    is, and counts that grow spread by the square root.
+    """
+    if not _is_far(factor) or any(before * after <= 0 for before, after in points):
+        return False
+    (low, now_low), (middle, now), (high, now_high) = points
+    if low * high <= 0 or now_low * now_high <= 0:
+        return False
+    before, after = sorted((abs(low), abs(high))), sorted((abs(now_low), abs(now_high)))
+    apart = after[0] > before[1] if factor > 1 else after[1] < before[0]
+    widths = [(high - low, now_high - now_low), (middle - low, now - now_low), (high - middle, now_high - now)]
+    if not apart or min(widths[0]) <= 0:
+        return False
+    error = 2 * 1.4 * (high - low) / 1.68 / math.sqrt(rows)
+    return all(
+        _off(*each, factor) < allowed + min(error / abs(each[0]), 0.125)
+        for each, allowed in zip(points, (_A_HALF, _A_THIRD, _A_HALF), strict=True)
+    ) and all(_off(*each, factor) < abs(math.log(factor)) / 4 for each in widths if min(each) > 0)
+
+
+def _off(before: float, after: float, factor: float) -> float:
+    """How far from `factor` the ratio of two numbers of one sign is, as logarithms."""
+    return abs(math.log(abs(after)) - math.log(abs(before)) - math.log(factor))
+
+
+def _is_far(factor: float) -> bool:
+    """Neighbours among smaller factors are too close to be told apart, and the world may well move as much."""
+    return abs(math.log10(factor)) >= 1
+
+
+def _quantiles(
+    baseline: NumericSummary, current: NumericSummary, levels: tuple[float, float, float]
+) -> list[tuple[float, float]]:
+    """Both sides' quantiles; mean and mean ± σ where the current values are too close for the histogram to part them.
+
+    Bins are as wide as far from the centre, the baseline's: what was divided by 1000 may lie in one.
+    """
+    bin_width = abs(current.quantile(0.5) - current.centre) / 512
+    if current.std < 20 * bin_width:
+        return [(baseline.mean + k * baseline.std, current.mean + k * current.std) for k in (-1, 0, 1)]
+    return [(baseline.quantile(q), current.quantile(q)) for q in levels]
 
 
 def likely_name(missing: str, baseline: Summary, candidates: Mapping[str, Summary]) -> str | None:
