@@ -13,6 +13,7 @@ from policies.errors import GuardianError
 from tools.check_drift import attribution, history
 from tools.check_drift.bins import Summary
 from tools.check_drift.material import Material
+from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, profile
 from tools.check_drift.result import Check, Diagnosis, DriftedFeature, SourceFinding
 from tools.check_drift.signs import likely_name, pipeline_sign, unit_sign
@@ -39,16 +40,13 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     types = {check.type for check in found}
     current = material.current(start)
     signs = {name: pipeline_sign(material.baseline().columns[name], current.columns.get(name)) for name in drifted}
+    whole = [name for name in drifted if not signs[name]]
+    for name in whole[:_MOST_FEATURES]:
+        signs[name] = _unit_since_change(name, material, start, current)
     renamed = _renamed({*(name for name in drifted if signs[name] == "missing"), *contract}, material, start, current)
-    dated: dict[str, str] = {}
-    while True:
-        signs |= dated
-        sound = [name for name in drifted if not signs[name] and name not in contract]
-        first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
-        dated = _units_since(first, sound, material, start)
-        if not dated:
-            break
     sources = _by_source(binding, list(drifted), signs, contract, renamed)
+    sound = [name for name in drifted if not signs[name] and name not in contract]
+    first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
     changed = bool(types & {DriftType.concept_drift, DriftType.label_drift})
     broken = bool(contract) or any(signs.values())
     world = bool(sound) or changed or ((DriftType.prediction_drift in types or bool(related)) and not broken)
@@ -69,21 +67,21 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     )
 
 
-def _units_since(first: date | None, names: Sequence[str], material: Material, start: datetime) -> dict[str, str]:
-    """Signs of units changed within the window, by feature: from the day first seen, or else the day after, which no
-    longer holds rows from before the change.
+def _unit_since_change(name: str, material: Material, start: datetime, current: Profile) -> str | None:
+    """The sign of a unit changed within the window: on the rows from the day the feature's change was first seen, or
+    else the day after, which no longer holds rows from before it.
     """
-    signs: dict[str, str] = {}
-    if first is None:
-        return signs
-    for day in (first, first + timedelta(days=1)):
+    baseline = material.baseline().columns[name]
+    if not isinstance(baseline, NumericSummary):
+        return None
+    first, _ = history.since([partial(history.of_feature, name, material, current)])
+    for day in (first, first + timedelta(days=1)) if first else ():
         since = datetime.combine(day, time(), start.tzinfo)
-        if not signs and start < since < material.at and material.row_count(since):
-            baseline, current = material.baseline().columns, material.current(since).columns
-            for name in names:
-                if name in current and (sign := unit_sign(baseline[name], current[name])):
-                    signs[name] = sign
-    return signs
+        if start < since < material.at and material.row_count(since):
+            now = material.current(since).columns.get(name)
+            if now is not None and (sign := unit_sign(baseline, now)):
+                return sign
+    return None
 
 
 def _drifted(found: Sequence[Check], binding: ModelBinding) -> dict[str, float]:
