@@ -18,7 +18,7 @@ INTEGERS = ("smallint", "integer", "bigint", "tinyint", "int")  # PostgreSQL's n
 NUMBERS = (*INTEGERS, "real", "double precision", "numeric", "float", "double", "decimal")
 TIMES = (
     "timestamp without time zone", "timestamp with time zone", "date", "timestamp", "timestamp_ntz", "timestamp_ltz",
-    "timestamp_tz",
+    "timestamp_tz", "datetime",
 )  # fmt: skip
 EMPTY = np.empty(0)
 

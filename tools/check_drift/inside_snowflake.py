@@ -28,6 +28,8 @@ from tools.systems.warehouse import AnyWarehouse, quote
 class SnowflakeSource:
     """The rows of one profile, and the statements that count them."""
 
+    _quantile = "quantile_disc"
+
     def __init__(
         self,
         warehouse: AnyWarehouse,
@@ -69,7 +71,9 @@ class SnowflakeSource:
 
     def centres(self, names: Sequence[str]) -> dict[str, float]:
         """Each column's centre, by its quartiles."""
-        quartiles = ", ".join(f"quantile_disc(x, {share}) AS q{share:.0%}".rstrip("%") for share in (0.25, 0.5, 0.75))
+        quartiles = ", ".join(
+            f"{self._quantile}(x, {share}) AS q{share:.0%}".rstrip("%") for share in (0.25, 0.5, 0.75)
+        )
         asked = self._asked(f"SELECT i, {quartiles} FROM {self._values(names)} WHERE {_FINITE} GROUP BY i")
         found = dict.fromkeys(names, 0.0)
         return found | {names[row["i"]]: centre_of(row["q25"], row["q50"], row["q75"]) for row in asked}
@@ -106,11 +110,12 @@ class SnowflakeSource:
         bins = ", ".join(dict.fromkeys(f"({each.column}, {each.key})" for each in wanted))
         centres = {name: each.centre for name, each in filled.items()}
         sql = f"""
-            WITH b(i, key) AS (VALUES {bins}),
-                 w(i, key, place) AS (VALUES {listed}),
+            WITH b AS (SELECT * FROM (VALUES {bins}) AS b(i, key)),
+                 w AS (SELECT * FROM (VALUES {listed}) AS w(i, key, place)),
                  near AS (SELECT k.i, k.key, {_UNSIGNED} AS x, count(*) AS n FROM {self._keyed(names, centres)}
                           JOIN b ON b.i = k.i AND b.key = k.key GROUP BY k.i, k.key, {_UNSIGNED}),
-                 ordered AS (SELECT i, key, x, n, sum(n) OVER (PARTITION BY i, key ORDER BY x) AS upto FROM near)
+                 ordered AS (SELECT i, key, x, n, sum(n) OVER (PARTITION BY i, key ORDER BY x NULLS FIRST) AS upto
+                             FROM near)
             SELECT w.i, w.key, w.place, o.x, o.upto, o.upto - o.n AS below
             FROM w JOIN ordered AS o ON o.i = w.i AND o.key = w.key AND o.upto >= w.place AND o.upto - o.n < w.place
         """
