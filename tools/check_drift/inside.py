@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from policies.errors import InputError
 from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary
-from tools.check_drift.inside_bigquery import BigQuerySource
 from tools.check_drift.inside_counts import is_number, is_time
 from tools.check_drift.inside_postgres import PostgresSource
-from tools.check_drift.inside_snowflake import SnowflakeSource
+from tools.check_drift.inside_reckoned import BigQuerySource, SnowflakeSource
+from tools.check_drift.inside_source import Source
 from tools.check_drift.inside_spark import SparkSource
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, of_kind
 from tools.systems.warehouse import AnyWarehouse
 
-_SOURCES: dict[str, type[PostgresSource] | type[SparkSource] | type[SnowflakeSource]] = {
+_SOURCES: dict[str, type[Source]] = {
     "postgres": PostgresSource,
     "spark": SparkSource,
     "snowflake": SnowflakeSource,
