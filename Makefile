@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-ray test-spark test-snowflake lint bench lock clean
+.PHONY: demo test test-ray test-spark test-snowflake test-bigquery lint bench lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/guardian demo --dir simshop-demo $(ARGS)
@@ -32,6 +32,12 @@ test-snowflake: $(INSTALLED)
 	.venv-snowflake/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[snowflake]"
 	GUARDIAN_FAKESNOW=.venv-fakesnow/bin/fakesnow .venv-snowflake/bin/pytest tests/tools/systems/test_snowflake.py tests/tools/check_drift/test_inside.py $(ARGS)
 
+# The tests that need the extra `bigquery`, in an environment of their own; the fake they speak to is among them.
+test-bigquery: $(INSTALLED)
+	$(PYTHON) -m venv .venv-bigquery
+	.venv-bigquery/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[bigquery]"
+	.venv-bigquery/bin/pytest tests/tools/systems/test_bigquery.py tests/tools/check_drift/test_inside.py $(ARGS)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +60,4 @@ lock:
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-ray .venv-spark .venv-snowflake .venv-fakesnow simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray .venv-spark .venv-snowflake .venv-fakesnow .venv-bigquery simshop-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

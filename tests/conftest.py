@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.fakes.bigquery_server import BigQueryServer, running_bigquery
 from tests.postgres import database_url, running_postgres
 from tests.snowflake import running_fakesnow
 
@@ -36,6 +37,14 @@ def fakesnow() -> Iterator[int]:
     """The port of a fake of Snowflake; see `tests.snowflake.snowflake_url`."""
     with running_fakesnow() as port:
         yield port
+
+
+@pytest.fixture
+def bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryServer]:
+    """A fake of BigQuery, to which Google's client speaks meanwhile; see `tests.bigquery.bigquery_url`."""
+    with running_bigquery() as service:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", service.url)
+        yield service
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -19,6 +19,7 @@ _KINDS = {
     "tinyint": "integer", "int": "integer", "float": "number", "double": "number", "decimal": "number",  # Spark's
     "string": "string", "timestamp": "timestamp", "timestamp_ntz": "timestamp",
     "timestamp_ltz": "timestamp", "timestamp_tz": "timestamp",  # Snowflake's
+    "datetime": "timestamp",  # BigQuery's
     "hugeint": "integer", "utinyint": "integer", "usmallint": "integer", "uinteger": "integer",  # DuckDB's
     "ubigint": "integer", "varchar": "string", "enum": "string", "timestamp_ns": "timestamp",
     "timestamp_ms": "timestamp", "timestamp_s": "timestamp",

@@ -1,8 +1,8 @@
 """Profiles computed inside an engine: a scan counts the histogram keys of all columns, and only counts travel.
 
 A value's key is that of `numeric`: the upper 19 bits of the float32 of its distance from the centre, which
-PostgreSQL, Spark and Snowflake give too. So bins, edges and counts are those that Python computes from the same rows. A
-baseline takes three scans (quartiles, keys, deciles), what is compared with it one, categories one more.
+PostgreSQL, Spark, Snowflake and BigQuery give too. So bins, edges and counts are those that Python computes from the
+same rows. A baseline takes three scans (quartiles, keys, deciles), what is compared with it one, categories one more.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from tools.check_drift.bins import Summary, looks_again
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.inside_counts import is_number, is_time
 from tools.check_drift.inside_postgres import PostgresSource
-from tools.check_drift.inside_snowflake import SnowflakeSource
+from tools.check_drift.inside_reckoned import BigQuerySource, SnowflakeSource
+from tools.check_drift.inside_source import Source
 from tools.check_drift.inside_spark import SparkSource
 from tools.check_drift.numeric import NumericSummary
 from tools.check_drift.profiles import Profile, of_kind
 from tools.systems.warehouse import AnyWarehouse
 
-_SOURCES: dict[str, type[PostgresSource] | type[SparkSource] | type[SnowflakeSource]] = {
+_SOURCES: dict[str, type[Source]] = {
     "postgres": PostgresSource,
     "spark": SparkSource,
     "snowflake": SnowflakeSource,
+    "bigquery": BigQuerySource,
 }
 
 

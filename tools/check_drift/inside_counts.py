@@ -18,7 +18,7 @@ INTEGERS = ("smallint", "integer", "bigint", "tinyint", "int")  # PostgreSQL's n
 NUMBERS = (*INTEGERS, "real", "double precision", "numeric", "float", "double", "decimal")
 TIMES = (
     "timestamp without time zone", "timestamp with time zone", "date", "timestamp", "timestamp_ntz", "timestamp_ltz",
-    "timestamp_tz",
+    "timestamp_tz", "datetime",
 )  # fmt: skip
 EMPTY = np.empty(0)
 
@@ -94,15 +94,16 @@ def categories(
     counts: dict[int, dict[str, int]] = {}
     nulls, other = dict.fromkeys(range(len(names)), 0), dict.fromkeys(range(len(names)), 0)
     for row in rows:
+        n = int(row["n"])
         if row["missing"]:
-            nulls[row["i"]] += row["n"]
+            nulls[row["i"]] += n
         elif row["rest"]:
-            other[row["i"]] += row["n"]
+            other[row["i"]] += n
         else:
             of_column = counts.setdefault(row["i"], {})
             kind = types[names[row["i"]]]
             shown = category_name(float(row["v"])) if is_number(kind) and not is_integer(kind) else row["v"]
-            of_column[shown] = of_column.get(shown, 0) + row["n"]
+            of_column[shown] = of_column.get(shown, 0) + n
     return {name: bounded(counts.get(i, {}).items(), nulls[i], other[i]) for i, name in enumerate(names)}
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
+from tools.systems.dialect_bigquery import for_bigquery
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -40,6 +41,8 @@ def translated(
         bound = _timed(tree, bound)
     if dialect == "snowflake":
         bound = _numbered(tree, bound)
+    if dialect == "bigquery":
+        _compared(tree, bound)
     return written(tree, dialect, adapted=dialect != written_for), bound
 
 
@@ -75,10 +78,12 @@ def written(tree: exp.Expr, dialect: str, *, pretty: bool = False, adapted: bool
         _rename(tree, str.upper)
         if adapted:
             tree = tree.transform(_for_snowflake)
+    if dialect == "bigquery" and adapted:
+        tree = tree.transform(for_bigquery)
     for each in list(_parameters(tree)):
         each.replace(exp.Var(this=f"{_MARK}{each.this if each.this else each.name}{_MARK}"))
     try:
-        text = tree.sql(dialect=dialect, pretty=pretty, identify=dialect == "snowflake")
+        text = tree.sql(dialect=dialect, pretty=pretty, identify=dialect in ("snowflake", "bigquery"))
     except (SqlglotError, UnsupportedError) as error:
         raise InputError(f"cannot be written for {dialect}: {str(error).splitlines()[0]}", where="query") from error
     style = _BOUND.get(dialect, "${}")
@@ -243,6 +248,17 @@ def _timed(tree: exp.Expr, bound: dict[str, object]) -> dict[str, object]:
         if str(each.this if each.this else each.name) in times:
             each.replace(exp.Cast(this=each.copy(), to=exp.DataType.build("timestamp_ntz", dialect="spark")))
     return bound | {name: value.isoformat(" ") for name, value in times.items()}
+
+
+def _compared(tree: exp.Expr, bound: Mapping[str, object]) -> None:
+    """Times are bound as texts, which BigQuery compares with times of both its kinds; elsewhere they are cast."""
+    from sqlglot import exp
+
+    for each in list(_parameters(tree)):
+        if isinstance(bound[str(each.this if each.this else each.name)], datetime) and not isinstance(
+            each.parent, (exp.Predicate, exp.TimeToUnix)
+        ):
+            each.replace(exp.cast(each.copy(), "timestamptz"))
 
 
 def _rename(tree: exp.Expr, named: Callable[[str], str | None]) -> None:

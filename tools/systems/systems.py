@@ -142,16 +142,26 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
     if url.startswith("snowflake://"):
         try:
             import snowflake.connector  # noqa: F401
-            import sqlglot  # noqa: F401
+            import sqlglot
         except ImportError as error:
             wanted = "pip install 'mlops-guardian[snowflake]'"
             raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
         from tools.systems.snowflake import SnowflakeWarehouse
 
         return SnowflakeWarehouse(url)
+    if url.startswith("bigquery://"):
+        try:
+            import google.cloud.bigquery  # noqa: F401
+            import sqlglot  # noqa: F401
+        except ImportError as error:
+            wanted = "pip install 'mlops-guardian[bigquery]'"
+            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        from tools.systems.bigquery import BigQueryWarehouse
+
+        return BigQueryWarehouse(url)
     path = url.removeprefix("file://")
     if "://" in path:
         kind = path.partition("://")[0]
-        allowed = "a folder of Parquet files, postgresql://…, snowflake://…, spark:MASTER or sc://…"
+        allowed = "a folder of Parquet files, postgresql://…, snowflake://…, bigquery://…, spark:MASTER or sc://…"
         raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
     return Warehouse(home / path)

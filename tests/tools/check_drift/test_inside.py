@@ -1,4 +1,4 @@
-"""Profiles computed inside PostgreSQL, Spark and Snowflake are those that Python computes from the same rows."""
+"""Profiles computed inside an engine are those that Python computes from the same rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from policies.declarations.drift import Schema
+from tests.bigquery import NEEDS_BIGQUERY, bigquery_url
 from tests.postgres import database_url
 from tests.snowflake import NEEDS_SNOWFLAKE, snowflake_url
 from tests.spark import NEEDS_SPARK, spark_warehouse
@@ -32,6 +33,7 @@ from tools.systems.warehouse import AnyWarehouse
         "postgres",
         pytest.param("spark", marks=NEEDS_SPARK),
         pytest.param("snowflake", marks=NEEDS_SNOWFLAKE),
+        pytest.param("bigquery", marks=NEEDS_BIGQUERY),
     ]
 )
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyWarehouse]:
@@ -39,6 +41,9 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyWar
         made: AnyWarehouse = PostgresWarehouse(database_url(request.getfixturevalue("postgres")))
     elif request.param == "snowflake":
         made = warehouse_at(tmp_path, snowflake_url(request.getfixturevalue("fakesnow")))
+    elif request.param == "bigquery":
+        request.getfixturevalue("bigquery")
+        made = warehouse_at(tmp_path, bigquery_url())
     else:
         made = spark_warehouse(tmp_path)
     yield made

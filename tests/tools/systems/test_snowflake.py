@@ -188,11 +188,6 @@ def test_a_wrong_address_and_a_server_that_is_not_there_are_told_in_a_line(
     assert "secret" not in str(found.value) and "\n" not in str(found.value)
 
 
-def test_bigquery_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"bigquery:// is no kind of warehouse here; allowed: .*snowflake://"):
-        warehouse_at(tmp_path, "bigquery://project/dataset")
-
-
 def test_numbers_of_six_decimals_are_avoided() -> None:
     sql = "SELECT a / b AS q, avg(c) AS m, CAST(v AS DOUBLE) AS d, hash(id) AS h FROM ml.t WHERE list_contains($k, s)"
     text = " ".join(explained(sql, "snowflake").split()).replace("( ", "(").replace(" )", ")")
