@@ -73,10 +73,11 @@ class _Project:
 @dataclass
 class BigQueryServer:
     """A running service. `asked` are its calls, `queries` their texts, `refusals` answers to give first, and `page` the
-    most rows of a page."""
+    most rows of a page; where it is `patient` no job times out by itself."""
 
     url: str = ""
     page: int = 1000
+    patient: bool = False
     asked: list[str] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     refusals: deque[Refused] = field(default_factory=deque)
@@ -155,7 +156,8 @@ class BigQueryServer:
         job = project.jobs[reference["jobId"]] = _Job(cursor, asked)
 
         def run() -> None:
-            timer = threading.Timer(int(asked["jobTimeoutMs"]) / 1000, cursor.interrupt)
+            seconds = 60 if self.patient else int(asked["jobTimeoutMs"]) / 1000
+            timer = threading.Timer(seconds, cursor.interrupt)
             timer.start()
             try:
                 found = _run(cursor, sql, bound)
@@ -174,7 +176,7 @@ class BigQueryServer:
         """Rows of a query, some at a time; none where it does not end soon."""
         assert options.get("formatOptions.useInt64Timestamp", "True") == "True"
         try:
-            found = job.answer.result(int(options.get("timeoutMs", "10000")) / 1000)
+            found = job.answer.result(int(options.get("timeoutMs", "1000")) / 1000)
         except TooLate:
             return {"jobComplete": False, "jobReference": reference}
         start = int(options.get("pageToken", "0"))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -120,42 +121,22 @@ def warehouse_url(block: SystemsBlock) -> str:
 def warehouse_at(home: Path, url: str) -> AnyWarehouse:
     """The warehouse at a URL or in a folder, relative to `home`. Raises InputError for one of another kind."""
     if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-        try:
-            import psycopg  # noqa: F401
-            import sqlglot
-        except ImportError as error:
-            wanted = "pip install 'mlops-guardian[postgres]'"
-            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        _require("postgres", "psycopg")
         from tools.systems.postgres import PostgresWarehouse
 
         return PostgresWarehouse(url)
     if url.startswith(("spark:", "sc://")):
-        try:
-            import pyspark  # noqa: F401
-            import sqlglot
-        except ImportError as error:
-            wanted = "pip install 'mlops-guardian[spark]'"
-            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        _require("spark", "pyspark")
         from tools.systems.spark import SparkWarehouse
 
         return SparkWarehouse(url, home)
     if url.startswith("snowflake://"):
-        try:
-            import snowflake.connector  # noqa: F401
-            import sqlglot
-        except ImportError as error:
-            wanted = "pip install 'mlops-guardian[snowflake]'"
-            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        _require("snowflake", "snowflake.connector")
         from tools.systems.snowflake import SnowflakeWarehouse
 
         return SnowflakeWarehouse(url)
     if url.startswith("bigquery://"):
-        try:
-            import google.cloud.bigquery  # noqa: F401
-            import sqlglot  # noqa: F401
-        except ImportError as error:
-            wanted = "pip install 'mlops-guardian[bigquery]'"
-            raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error
+        _require("bigquery", "google.cloud.bigquery")
         from tools.systems.bigquery import BigQueryWarehouse
 
         return BigQueryWarehouse(url)
@@ -165,3 +146,13 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
         allowed = "a folder of Parquet files, postgresql://…, snowflake://…, bigquery://…, spark:MASTER or sc://…"
         raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
     return Warehouse(home / path)
+
+
+def _require(extra: str, driver: str) -> None:
+    """Raises InputError where the driver of an extra, or what translates for it, is not installed."""
+    try:
+        import_module(driver)
+        import_module("sqlglot")
+    except ImportError as error:
+        wanted = f"pip install 'mlops-guardian[{extra}]'"
+        raise InputError(f"{error.name} is not installed: {wanted}", where="systems.warehouse") from error

@@ -156,10 +156,22 @@ class TestOnTheFake:
         assert warehouse.query(long)["n"].to_pylist() == [3**19]
         assert time.monotonic() - before > 0.6
 
-    def test_a_query_that_takes_too_long_is_cancelled(self, warehouse: AnyWarehouse, bigquery: BigQueryServer) -> None:
-        long = "SELECT count(*) AS n FROM ml.t a, ml.t b" + "".join(f", ml.t t{i}" for i in range(22))
+    @pytest.mark.parametrize("patient", [False, True])
+    def test_a_query_that_takes_too_long_is_given_up(
+        self, warehouse: AnyWarehouse, bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch, patient: bool
+    ) -> None:
+        bigquery.patient = patient
+        long = "SELECT count(*) AS n FROM ml.t a, ml.t b" + "".join(f", ml.t t{i}" for i in range(26))
+        before = time.monotonic()
         with pytest.raises(InputError, match="took longer than it may"):
             warehouse.query(long, seconds=1)
+        monkeypatch.setattr("tools.systems.bigquery._STATEMENT_SECONDS", 1.0)
+        with pytest.raises(SystemDown, match="gave up a query"):
+            warehouse.query(long)
+        assert time.monotonic() - before < 20
+        assert sum(each.endswith("/cancel") for each in bigquery.asked) >= 2 * patient
+        bigquery.patient = True
+        monkeypatch.setattr("tools.systems.bigquery._STATEMENT_SECONDS", 60.0)
         assert warehouse.query("SELECT count(*) AS n FROM ml.t")["n"].to_pylist() == [3]
 
     @pytest.mark.parametrize(
