@@ -22,6 +22,7 @@ from tools.onboarding.source import Source
 from tools.retrain.once import fit_once
 from tools.retrain.tool import train_first_champion
 from tools.retrain.training import train
+from tools.systems.credentials import without_credentials
 from tools.systems.systems import Systems, warehouse_at
 from tools.systems.warehouse import Warehouse
 
@@ -159,19 +160,19 @@ def _clear(directory: Path) -> None:
 
 
 def _guarded(plan: Plan, wanted: Wanted, elsewhere: bool) -> Guarded:
-    tracking = os.environ.get("MLFLOW_TRACKING_URI", _TRACKING) if wanted.mlflow_model else _TRACKING
+    given = os.environ.get("MLFLOW_TRACKING_URI", _TRACKING) if wanted.mlflow_model else _TRACKING
     registry_name = snake(wanted.model)
     if wanted.mlflow_model:
         registry_name = _of_uri(wanted.mlflow_model)["name"]
-    warehouse = _without_password(wanted.warehouse) if wanted.warehouse else "warehouse"
-    return Guarded(wanted.model, registry_name, elsewhere, tracking, warehouse)
+    warehouse = _written(wanted.warehouse) if wanted.warehouse else "warehouse"
+    return Guarded(wanted.model, registry_name, elsewhere, without_credentials(given), warehouse)
 
 
-def _without_password(url: str) -> str:
-    """A URL as it may stand in a file; a folder's absolute path."""
-    if "://" not in url:
-        return str(Path(url).resolve())
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
+def _written(warehouse: str) -> str:
+    """A warehouse's URL as it may stand in a file; a folder's absolute path."""
+    if "://" not in warehouse and not warehouse.startswith("spark:"):
+        return str(Path(warehouse).resolve())
+    return without_credentials(warehouse)
 
 
 def _champion(

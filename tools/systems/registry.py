@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InputError, SystemDown
+from tools.systems.credentials import cleaned
 from tools.systems.pointing import point_mlflow
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -98,13 +100,9 @@ class Registry:
 
     def get(self, name: str, version: str) -> ModelVersion:
         """One version. Raises InputError where the registry has none such."""
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with self._asked(name, version):
             found = self.client.get_model_version(_safe(name), str(version))
             run = self.client.get_run(found.run_id)
-        except MlflowException as error:
-            raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
         return ModelVersion(
             name=name,
             version=str(found.version),
@@ -127,22 +125,37 @@ class Registry:
         except MlflowException as error:
             if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 return None
-            raise SystemDown(error.message.splitlines()[0], where="model registry") from error
+            raise self._down(error) from error
+
+    @contextmanager
+    def _asked(self, name: str, version: str = "") -> Iterator[None]:
+        """Turns MLflow's refusals into InputError for what it does not have, SystemDown for the rest."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
+            raise self._down(error) from error
+
+    def _down(self, error: MlflowException) -> SystemDown:
+        return SystemDown(cleaned(error.message.splitlines()[0], self.tracking_uri), where="model registry")
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Gives an alias to a version, taking it from whichever had it. Raises InputError where there is no such."""
-        with _writing(name, version):
+        with self._asked(name, version):
             self.client.set_registered_model_alias(_safe(name), alias, str(version))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Takes an alias away; nothing happens where nobody has it."""
         if self.alias(name, alias) is not None:
-            with _writing(name):
+            with self._asked(name):
                 self.client.delete_registered_model_alias(_safe(name), alias)
 
     def tag(self, name: str, version: str, key: str, value: str) -> None:
         """Sets a tag on a version. Raises InputError where there is no such."""
-        with _writing(name, version):
+        with self._asked(name, version):
             self.client.set_model_version_tag(_safe(name), str(version), key, value)
 
     def register(
@@ -280,7 +293,9 @@ class Registry:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
         except Exception as error:
             shutil.rmtree(target, ignore_errors=True)
-            raise SystemDown(f"{uri} cannot be fetched: {error}", where="model registry") from error
+            raise SystemDown(
+                f"{uri} cannot be fetched: {cleaned(error, self.tracking_uri)}", where="model registry"
+            ) from error
 
     def _numbers(self, name: str) -> list[str]:
         return [v.version for v in self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)]
@@ -309,19 +324,6 @@ def digest_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _writing(name: str, version: str = "") -> Iterator[None]:
-    """Turns MLflow's refusals into InputError for what it does not have, SystemDown for the rest."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
-        raise SystemDown(error.message.splitlines()[0], where="model registry") from error
 
 
 def load_local(folder: Path) -> Any:
