@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -138,9 +138,12 @@ def _new_folder(directory: Path) -> Iterator[Path]:
     created = not directory.exists()
     try:
         _clear(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / _DRAFT).touch()
-        (directory / "warehouse").mkdir()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / _DRAFT).touch()
+            (directory / "warehouse").mkdir()
+        except OSError as error:
+            raise InputError(f"cannot be made: {error.strerror}; choose another --dir", str(directory)) from error
         yield directory
     except BaseException:
         _clear(directory)
@@ -210,15 +213,18 @@ def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     version = parts["version"] or systems.registry.alias(parts["name"], parts["alias"] or "")
     if version is None:
         raise InputError(f"no version of {parts['name']!r} has the alias {parts['alias']!r}", where="--mlflow-model")
-    found = systems.registry.adopt(parts["name"], version)
     binding = systems.operations.model(wanted.model)
     rows = datasets.table(systems, binding.holdout).head(100)
-    try:
-        fitted = systems.registry.load(found.name, found.version)
-        tasks.of(plan.task).predict(fitted, feature_frame(rows, binding.features))
-    except Exception as error:  # whatever a model raises: it does not fit this table
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the model does not answer on this table's features: {reason}", "--mlflow-model") from error
+
+    def try_out(fitted: Any) -> None:
+        try:
+            tasks.of(plan.task).predict(fitted, feature_frame(rows, binding.features))
+        except Exception as error:  # whatever a model raises: it does not fit this table
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            told = f"the model does not answer on this table's features: {reason}"
+            raise InputError(told, "--mlflow-model") from error
+
+    found = systems.registry.adopt(parts["name"], version, try_out)
     _serve(systems, wanted.model, found.version, "adopted by guardian init", None)
     return found.version
 
