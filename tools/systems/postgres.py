@@ -196,6 +196,9 @@ class PostgresWarehouse:
             given = conninfo_to_dict(self.url)
         except psycopg.Error as error:
             raise InputError("is not the address of a PostgreSQL database", where="systems.warehouse") from error
+        if not all(each.isdecimal() for each in filter(None, str(given.get("port") or "").split(","))):
+            port = cleaned(given["port"], self.url)
+            raise InputError(f"the port is {port!r}, and must be a number, say 5432", where="systems.warehouse")
         settings = ["-c timezone=UTC", f"-c statement_timeout={_STATEMENT_SECONDS}s"]
         settings += ["-c default_transaction_read_only=on"] if reading else []
         options = " ".join([*settings, str(given.get("options") or "")]).strip()

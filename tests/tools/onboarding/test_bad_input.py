@@ -92,6 +92,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a prediction beyond 1": (_csv(lambda f: f.assign(p=f["x"] * 9)), ["--prediction", "p"], "probabilities"),
     "a prediction of names": (_csv(lambda f: f), ["--prediction", "kind"], "no number and no outcome"),
     "one column for two": (_csv(lambda f: f), ["--time", "late"], "named for two purposes"),
+    "an ignored target": (_csv(lambda f: f), ["--ignore", "late"], "'late' is named by --target too"),
+    "a folder that cannot be made": (_csv(lambda f: f), ["--dir", "/proc/foo"], "choose another --dir"),
     "no model address": (_csv(lambda f: f), ["--mlflow-model", "mymodel"], "write models:/NAME"),
     "no name for a model": (_csv(lambda f: f), ["--model", "a b'; --"], "is no model name"),
 }  # fmt: skip
