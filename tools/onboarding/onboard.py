@@ -23,6 +23,7 @@ from tools.retrain.once import fit_once
 from tools.retrain.tool import train_first_champion
 from tools.retrain.training import train
 from tools.systems.credentials import without_credentials
+from tools.systems.keywords import schema_name
 from tools.systems.systems import Systems, warehouse_at
 from tools.systems.warehouse import Warehouse
 
@@ -85,11 +86,12 @@ def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: 
         raise InputError("name a column of predictions or a model, not both", where="--mlflow-model")
     with _new_folder(wanted.directory) as home:
         warehouse = warehouse_at(Path.cwd(), wanted.warehouse) if wanted.warehouse else Warehouse(home / "warehouse")
+        schema = schema_name(snake(wanted.model))
         try:
             if source.table is not None:
-                layout = lay_out_table(plan, source, warehouse, snake(wanted.model))
+                layout = lay_out_table(plan, source, warehouse, schema)
             else:
-                layout = lay_out(plan, warehouse, snake(wanted.model), _now(), elsewhere=elsewhere)
+                layout = lay_out(plan, warehouse, schema, _now(), elsewhere=elsewhere)
         finally:
             warehouse.close()
         say(f"{layout.rows:,} rows; {layout.held_out:,} of them are the baseline, written to {layout.schema}.baseline")
@@ -107,6 +109,8 @@ def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: 
             systems.close()
         draft.write_text(text(plan, layout, guarded, metrics), encoding="utf-8")
         draft.replace(home / DECLARATIONS)
+    if schema != snake(wanted.model):
+        plan.notes.append(f"its tables are {schema}.…: {snake(wanted.model)!r} is a word of SQL")
     return _result(plan, layout, wanted, champion, metrics)
 
 
