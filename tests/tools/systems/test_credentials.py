@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from policies.errors import GuardianError
+from policies.errors import GuardianError, InputError
+from tools.onboarding.onboard import Wanted, _guarded
 from tools.systems.credentials import cleaned, without_credentials
+from tools.systems.postgres import PostgresWarehouse
 from tools.systems.registry import Registry
 from tools.systems.store import Store
 
@@ -46,3 +49,24 @@ def test_a_registry_that_is_down_does_not_tell_its_password(tmp_path: Path, monk
     with pytest.raises(GuardianError) as told:
         Registry("http://u:s3cretQQ@127.0.0.1:1", tmp_path).get("late", "3")
     assert "s3cretQQ" not in str(told.value) and told.value.exit_code == 1
+
+
+def test_a_port_that_is_no_number_is_bad_input() -> None:
+    with pytest.raises(InputError, match="the port is 'abc', and must be a number"):
+        PostgresWarehouse("postgresql://u:s3cretpw@127.0.0.1:abc/d").tables()
+    with pytest.raises(InputError, match="is no database URL"):
+        Store("postgresql+psycopg://u:s3cretpw@127.0.0.1:abc/d")
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@ssw0rdXYZ@127.0.0.1/d", "postgresql://127.0.0.1:1/d?password=XYZpw"])
+def test_a_warehouse_that_is_down_does_not_tell_its_password(url: str) -> None:
+    with pytest.raises(GuardianError) as told:
+        PostgresWarehouse(url).tables()
+    assert "XYZ" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_operations_yaml_holds_none(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    guarded = _guarded(SimpleNamespace(), Wanted(tmp_path, "Late", "models:/late/3", url), False)  # type: ignore[arg-type]
+    assert (guarded.warehouse, guarded.tracking) == (URLS[url], URLS[url])
