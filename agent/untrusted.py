@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from tools.systems.credentials import hidden
+
 SECRETS = (
     "OPENAI_API_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET",
     "GUARDIAN_DNS_KEY", "GUARDIAN_KUBERNETES_TOKEN",
@@ -20,7 +22,6 @@ SECRETS = (
 prompt, a report, a log or the state store."""
 
 _KEY = re.compile(r"\b(?:sk|xox[abprs]|xapp)-[A-Za-z0-9_-]{6,}")
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 
 
 def clean(text: object, limit: int = 200) -> str:
@@ -49,7 +50,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     for name, value in values.items():
         if name.startswith(SECRETS) and len(value) >= 6:
             text = text.replace(value, "[secret]")
-    return _URL_CREDENTIALS.sub("[secret]", _KEY.sub("[secret]", text))
+    return hidden(_KEY.sub("[secret]", text))
 
 
 def redacted(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from agent.cli import change, daemon, decisions, look, measure, onboard, talk
 from agent.cli.session import Session
-from agent.untrusted import printable
+from agent.untrusted import printable, redact
 from policies.errors import DeclarationError, GuardianError
 
 HELP = """Operates machine-learning models in production: watches for drift, retrains, judges, gates,
@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("GUARDIAN_DEBUG"):
             raise
-        text = f"{type(error).__name__}: {error}"
+        text = redact(f"{type(error).__name__}: {error}")
         return _fail("bug", f"{text} (set GUARDIAN_DEBUG=1 for the traceback)", "guardian", as_json, 1)
     if code == _INTERRUPTED:
         if as_json:

@@ -108,7 +108,7 @@ class SystemsBlock(Declared):
 
     warehouse: str = "warehouse"
     state: str = "sqlite:///.guardian/state.db"
-    mlflow: str = "sqlite:///.guardian/mlflow.db"
+    mlflow: str = Field("sqlite:///.guardian/mlflow.db", min_length=1)
     clock: Literal["wall", "virtual"] = "wall"
     people: dict[str, Person] = {}
     approvers: list[str] = []

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,8 @@ from tools.onboarding.source import Source
 from tools.retrain.once import fit_once
 from tools.retrain.tool import train_first_champion
 from tools.retrain.training import train
+from tools.systems.credentials import without_credentials
+from tools.systems.keywords import schema_name
 from tools.systems.systems import Systems, warehouse_at
 from tools.systems.warehouse import Warehouse
 
@@ -84,11 +86,12 @@ def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: 
         raise InputError("name a column of predictions or a model, not both", where="--mlflow-model")
     with _new_folder(wanted.directory) as home:
         warehouse = warehouse_at(Path.cwd(), wanted.warehouse) if wanted.warehouse else Warehouse(home / "warehouse")
+        schema = schema_name(snake(wanted.model))
         try:
             if source.table is not None:
-                layout = lay_out_table(plan, source, warehouse, snake(wanted.model))
+                layout = lay_out_table(plan, source, warehouse, schema)
             else:
-                layout = lay_out(plan, warehouse, snake(wanted.model), _now(), elsewhere=elsewhere)
+                layout = lay_out(plan, warehouse, schema, _now(), elsewhere=elsewhere)
         finally:
             warehouse.close()
         say(f"{layout.rows:,} rows; {layout.held_out:,} of them are the baseline, written to {layout.schema}.baseline")
@@ -106,6 +109,8 @@ def onboard(source: Source, plan: Plan, wanted: Wanted, say: Say = lambda line: 
             systems.close()
         draft.write_text(text(plan, layout, guarded, metrics), encoding="utf-8")
         draft.replace(home / DECLARATIONS)
+    if schema != snake(wanted.model):
+        plan.notes.append(f"its tables are {schema}.…: {snake(wanted.model)!r} is a word of SQL")
     return _result(plan, layout, wanted, champion, metrics)
 
 
@@ -137,9 +142,12 @@ def _new_folder(directory: Path) -> Iterator[Path]:
     created = not directory.exists()
     try:
         _clear(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / _DRAFT).touch()
-        (directory / "warehouse").mkdir()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / _DRAFT).touch()
+            (directory / "warehouse").mkdir()
+        except OSError as error:
+            raise InputError(f"cannot be made: {error.strerror}; choose another --dir", str(directory)) from error
         yield directory
     except BaseException:
         _clear(directory)
@@ -159,19 +167,19 @@ def _clear(directory: Path) -> None:
 
 
 def _guarded(plan: Plan, wanted: Wanted, elsewhere: bool) -> Guarded:
-    tracking = os.environ.get("MLFLOW_TRACKING_URI", _TRACKING) if wanted.mlflow_model else _TRACKING
+    given = os.environ.get("MLFLOW_TRACKING_URI", _TRACKING) if wanted.mlflow_model else _TRACKING
     registry_name = snake(wanted.model)
     if wanted.mlflow_model:
         registry_name = _of_uri(wanted.mlflow_model)["name"]
-    warehouse = _without_password(wanted.warehouse) if wanted.warehouse else "warehouse"
-    return Guarded(wanted.model, registry_name, elsewhere, tracking, warehouse)
+    warehouse = _written(wanted.warehouse) if wanted.warehouse else "warehouse"
+    return Guarded(wanted.model, registry_name, elsewhere, without_credentials(given), warehouse)
 
 
-def _without_password(url: str) -> str:
-    """A URL as it may stand in a file; a folder's absolute path."""
-    if "://" not in url:
-        return str(Path(url).resolve())
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
+def _written(warehouse: str) -> str:
+    """A warehouse's URL as it may stand in a file; a folder's absolute path."""
+    if "://" not in warehouse and not warehouse.startswith("spark:"):
+        return str(Path(warehouse).resolve())
+    return without_credentials(warehouse)
 
 
 def _champion(
@@ -209,15 +217,18 @@ def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     version = parts["version"] or systems.registry.alias(parts["name"], parts["alias"] or "")
     if version is None:
         raise InputError(f"no version of {parts['name']!r} has the alias {parts['alias']!r}", where="--mlflow-model")
-    found = systems.registry.adopt(parts["name"], version)
     binding = systems.operations.model(wanted.model)
     rows = datasets.table(systems, binding.holdout).head(100)
-    try:
-        fitted = systems.registry.load(found.name, found.version)
-        tasks.of(plan.task).predict(fitted, feature_frame(rows, binding.features))
-    except Exception as error:  # whatever a model raises: it does not fit this table
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the model does not answer on this table's features: {reason}", "--mlflow-model") from error
+
+    def try_out(fitted: Any) -> None:
+        try:
+            tasks.of(plan.task).predict(fitted, feature_frame(rows, binding.features))
+        except Exception as error:  # whatever a model raises: it does not fit this table
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            told = f"the model does not answer on this table's features: {reason}"
+            raise InputError(told, "--mlflow-model") from error
+
+    found = systems.registry.adopt(parts["name"], version, try_out)
     _serve(systems, wanted.model, found.version, "adopted by guardian init", None)
     return found.version
 

@@ -93,7 +93,7 @@ def plan(source: Source, choices: Choices) -> Plan:
     if source.rows.num_rows < FEWEST_ROWS:
         raise InputError(f"has {source.rows.num_rows:,} rows; {FEWEST_ROWS} are needed for a baseline", where="data")
     notes = list(source.notes)
-    target = choices.target or _target(names)
+    target = choices.target or _target([name for name in names if name not in choices.ignore])
     if choices.target is None:
         notes.append(f"{target!r} counts as the outcome because of its name; say otherwise with --target")
     columns = {name: typed(name, source.rows.column(name)) for name in names if name not in choices.ignore}
@@ -130,6 +130,9 @@ def _known(choices: Choices, names: Sequence[str]) -> None:
     for option, name in [*asked.items(), *several]:
         if name is not None and name not in names:
             raise InputError(f"there is no column {name!r}; there are: {_shown(names)}", where=f"--{option}")
+    for option, name in [*asked.items(), *[("features", each) for each in choices.features or ()]]:
+        if name in choices.ignore:
+            raise InputError(f"column {name!r} is named by --{option} too; leave it out of one", where="--ignore")
     given = [name for name in asked.values() if name is not None]
     if len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)

@@ -26,9 +26,10 @@ MODEL_NAME = "model"
 class Project:
     """An MLflow Project whose entry point `main` takes `data` (a Parquet file), `target` (its column) and `seed`.
 
-    It logs a fitted scikit-learn model of the task with `mlflow.sklearn.log_model(…, name="model")`. It runs in this
-    Python environment and against a tracking store of its own in `scratch`, which is thrown away: what is worth keeping
-    is registered with the run that asked for it, so that a project stopped half-way leaves nothing behind.
+    It logs a fitted scikit-learn model of the task with `mlflow.sklearn.log_model(…, name="model",
+    serialization_format="cloudpickle")`. It runs in this Python environment and against a tracking store of its own in
+    `scratch`, which is thrown away: what is worth keeping is registered with the run that asked for it, so that a
+    project stopped half-way leaves nothing behind.
     """
 
     uri: str

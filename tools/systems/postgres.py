@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from policies.errors import InputError, SystemDown
+from tools.systems.credentials import cleaned
 from tools.systems.dialects import translated
 from tools.systems.warehouse import quote, require_name, within
 
@@ -97,7 +98,7 @@ class PostgresWarehouse:
                         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                             copy.write_row([*row, name])
         except psycopg.Error as error:
-            raise SystemDown(f"{short} cannot be written: {_first_line(error)}", where="warehouse") from error
+            raise SystemDown(f"{short} cannot be written: {self._line(error)}", where="warehouse") from error
 
     def withdraw(self, table: str, name: str) -> None:
         """Takes the load `name` away again, and the table where nothing else is in it."""
@@ -112,7 +113,7 @@ class PostgresWarehouse:
                 if cursor.fetchone() is None:
                     _run(cursor, f"DROP TABLE {table}")
         except psycopg.Error as error:
-            raise SystemDown(f"{table} cannot be changed: {_first_line(error)}", where="warehouse") from error
+            raise SystemDown(f"{table} cannot be changed: {self._line(error)}", where="warehouse") from error
 
     def tables(self) -> list[str]:
         """Names of all tables and views that may be read."""
@@ -174,14 +175,18 @@ class PostgresWarehouse:
         except psycopg.errors.QueryCanceled as error:
             if seconds is not None:
                 raise InputError("took longer than it may, and was interrupted", where="query") from error
-            raise SystemDown(f"gave up a query: {_first_line(error)}", where="warehouse") from error
+            raise SystemDown(f"gave up a query: {self._line(error)}", where="warehouse") from error
         except psycopg.OperationalError as error:
             self._reading = None
             if again:
                 return self._fetch(text, bound, seconds)
-            raise SystemDown(_first_line(error), where="warehouse") from error
+            raise SystemDown(self._line(error), where="warehouse") from error
         except psycopg.Error as error:
-            raise InputError(_first_line(error), where="query") from error
+            raise InputError(self._line(error), where="query") from error
+
+    def _line(self, error: Exception) -> str:
+        """The first line of the driver's error, without what the URL holds in secret."""
+        return cleaned((str(error).strip().splitlines() or [type(error).__name__])[0], self.url)
 
     def _connect(self, *, reading: bool) -> psycopg.Connection[Any]:
         import psycopg
@@ -191,13 +196,16 @@ class PostgresWarehouse:
             given = conninfo_to_dict(self.url)
         except psycopg.Error as error:
             raise InputError("is not the address of a PostgreSQL database", where="systems.warehouse") from error
+        if not all(each.isdecimal() for each in filter(None, str(given.get("port") or "").split(","))):
+            port = cleaned(given["port"], self.url)
+            raise InputError(f"the port is {port!r}, and must be a number, say 5432", where="systems.warehouse")
         settings = ["-c timezone=UTC", f"-c statement_timeout={_STATEMENT_SECONDS}s"]
         settings += ["-c default_transaction_read_only=on"] if reading else []
         options = " ".join([*settings, str(given.get("options") or "")]).strip()
         try:
             return psycopg.connect(**{**_DEFAULTS, **given, "options": options}, autocommit=reading)  # type: ignore[arg-type]
         except psycopg.Error as error:
-            raise SystemDown(f"cannot be reached: {_first_line(error)}", where="warehouse") from error
+            raise SystemDown(f"cannot be reached: {self._line(error)}", where="warehouse") from error
 
 
 def _run(cursor: psycopg.Cursor[Any], text: str, bound: Mapping[str, object] | None = None) -> None:
@@ -244,7 +252,3 @@ def _array(values: Sequence[Any], kind: str) -> pa.Array:
     if wanted is not None:
         return pa.array(values, {"timestamp[us]": pa.timestamp("us"), "date32": pa.date32()}.get(wanted, wanted))
     return pa.array([None if value is None else str(value) for value in values], pa.string())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ import pickle
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InputError, SystemDown
+from tools.systems.credentials import cleaned, without_credentials
 from tools.systems.pointing import point_mlflow
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -84,27 +86,34 @@ class Registry:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         if self.tracking_uri.startswith("sqlite:///"):
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(self.tracking_uri.removeprefix("sqlite:///")).parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder} cannot be made: {error.strerror}", where="systems.mlflow") from error
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        return MlflowClient(self.tracking_uri, self.tracking_uri)
+        try:
+            return MlflowClient(self.tracking_uri, self.tracking_uri)
+        except MlflowException as error:
+            shown = without_credentials(self.tracking_uri)
+            allowed = "sqlite:///…, postgresql://… or http://…"
+            raise InputError(f"{shown!r} is no address of MLflow's; write {allowed}", where="systems.mlflow") from error
 
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions, newest first; empty where the model is not registered."""
-        found = self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)
+        with self._asked(name):
+            found = self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)
         return [self.get(name, each.version) for each in sorted(found, key=lambda v: -int(v.version))]
 
     def get(self, name: str, version: str) -> ModelVersion:
         """One version. Raises InputError where the registry has none such."""
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with self._asked(name, version):
             found = self.client.get_model_version(_safe(name), str(version))
             run = self.client.get_run(found.run_id)
-        except MlflowException as error:
-            raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
         return ModelVersion(
             name=name,
             version=str(found.version),
@@ -127,22 +136,37 @@ class Registry:
         except MlflowException as error:
             if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 return None
-            raise SystemDown(error.message.splitlines()[0], where="model registry") from error
+            raise self._down(error) from error
+
+    @contextmanager
+    def _asked(self, name: str, version: str = "") -> Iterator[None]:
+        """Turns MLflow's refusals into InputError for what it does not have, SystemDown for the rest."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
+            raise self._down(error) from error
+
+    def _down(self, error: MlflowException) -> SystemDown:
+        return SystemDown(cleaned(error.message.splitlines()[0], self.tracking_uri), where="model registry")
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Gives an alias to a version, taking it from whichever had it. Raises InputError where there is no such."""
-        with _writing(name, version):
+        with self._asked(name, version):
             self.client.set_registered_model_alias(_safe(name), alias, str(version))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Takes an alias away; nothing happens where nobody has it."""
         if self.alias(name, alias) is not None:
-            with _writing(name):
+            with self._asked(name):
                 self.client.delete_registered_model_alias(_safe(name), alias)
 
     def tag(self, name: str, version: str, key: str, value: str) -> None:
         """Sets a tag on a version. Raises InputError where there is no such."""
-        with _writing(name, version):
+        with self._asked(name, version):
             self.client.set_model_version_tag(_safe(name), str(version), key, value)
 
     def register(
@@ -195,28 +219,32 @@ class Registry:
         found = client.create_model_version(_safe(name), info.model_uri, run.info.run_id, tags={**tags, **about})
         return self.get(name, found.version)
 
-    def adopt(self, name: str, version: str) -> ModelVersion:
+    def adopt(self, name: str, version: str, try_out: Callable[[Any], object]) -> ModelVersion:
         """Takes a version that someone else registered into the Guardian's care: digest, size, the alias `champion`.
 
-        Raises InputError where it is not a scikit-learn model with a signature, which is what can be served and judged.
+        Nothing is changed before `try_out` was given the fitted pipeline, and did not raise. Raises InputError where it
+        is not a scikit-learn model with a signature, which is what can be served and judged.
         """
         if not (found := self.get(name, version)).digest:
             path = self._download(f"models:/{_safe(name)}/{found.version}")
             try:
-                if not (path / "model.pkl").is_file() or "signature:" not in (path / "MLmodel").read_text():
-                    wanted = "a scikit-learn model logged with a signature (mlflow.sklearn.log_model)"
-                    raise InputError(f"version {version} of {name!r} is not {wanted}", where="model registry")
                 file = path / "model.pkl"
+                _require_pickle(path, f"version {version} of {name!r}")
+                with file.open("rb") as stream:
+                    try_out(pickle.load(stream))
                 self.tag(name, found.version, _SIZE_TAG, f"{file.stat().st_size / 1e6:.6f}")
                 self.tag(name, found.version, DIGEST_TAG, digest_file(file))
             finally:
                 shutil.rmtree(path, ignore_errors=True)
+        else:
+            try_out(self.load(name, found.version))
         self.set_alias(name, CHAMPION, found.version)
         return self.get(name, found.version)
 
     def made_by(self, name: str, run_id: str) -> ModelVersion | None:
         """The version that the training run `run_id` registered, None where it registered none."""
-        found = self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)
+        with self._asked(name):
+            found = self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)
         return next((self.get(name, each.version) for each in found if each.tags.get(RUN_TAG) == run_id), None)
 
     def give_up(self, name: str, run_id: str, reason: str) -> None:
@@ -280,7 +308,9 @@ class Registry:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
         except Exception as error:
             shutil.rmtree(target, ignore_errors=True)
-            raise SystemDown(f"{uri} cannot be fetched: {error}", where="model registry") from error
+            raise SystemDown(
+                f"{uri} cannot be fetched: {cleaned(error, self.tracking_uri)}", where="model registry"
+            ) from error
 
     def _numbers(self, name: str) -> list[str]:
         return [v.version for v in self.client.search_model_versions(f"name='{_safe(name)}'", max_results=1000)]
@@ -305,23 +335,24 @@ class Registry:
                 raise
 
 
+def _require_pickle(folder: Path, version: str) -> None:
+    """Raises InputError where a downloaded model is not what can be served: a pickle with a signature."""
+    if (folder / "model.skops").is_file():
+        raise InputError(
+            f"{version} is stored as model.skops, MLflow's default, and only a pickle is opened here, by its SHA-256 "
+            'and without MLflow; log it again: mlflow.sklearn.log_model(…, serialization_format="cloudpickle")',
+            where="model registry",
+        )
+    if not (folder / "model.pkl").is_file() or "signature:" not in (folder / "MLmodel").read_text():
+        wanted = "a scikit-learn model logged with a signature"
+        how = 'mlflow.sklearn.log_model(…, serialization_format="cloudpickle", input_example=…)'
+        raise InputError(f"{version} is not {wanted}: {how}", where="model registry")
+
+
 def digest_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _writing(name: str, version: str = "") -> Iterator[None]:
-    """Turns MLflow's refusals into InputError for what it does not have, SystemDown for the rest."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
-        raise SystemDown(error.message.splitlines()[0], where="model registry") from error
 
 
 def load_local(folder: Path) -> Any:

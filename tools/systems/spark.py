@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from policies.errors import GuardianError, InputError, SystemDown
+from tools.systems.credentials import cleaned
 from tools.systems.dialects import translated
 from tools.systems.warehouse import Warehouse, quote, require_name, within
 
@@ -63,6 +64,7 @@ class SparkWarehouse:
     dialect = "spark"
 
     def __init__(self, url: str, home: Path) -> None:
+        self._url = url
         address, _, asked = url.partition("?")
         given = dict(parse_qsl(asked))
         folder = given.pop("folder", None)
@@ -291,7 +293,7 @@ class SparkWarehouse:
                 if name.startswith("spark.sql.") and session.conf.isModifiable(name):
                     session.conf.set(name, value)
         except Exception as error:
-            reason = _first_line(error)
+            reason = cleaned(_first_line(error), self._url)
             told = "Spark needs Java 17 or newer" if "JAVA_GATEWAY" in reason else f"Spark cannot be reached: {reason}"
             raise SystemDown(told, where="warehouse") from error
         return session

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from policies.errors import GuardianError, InputError, SystemDown
 from tools.systems import migrations
+from tools.systems.credentials import cleaned
 from tools.systems.tables import AuditRow, Base, EvidenceRow
 
 _FORMS = "write sqlite:///path/to/state.db or postgresql+psycopg://host/database (with psycopg installed)"
@@ -70,7 +71,7 @@ class Store:
         self.url = url
         try:
             parsed = make_url(url)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, ValueError):  # a port that is no number
             raise InputError(f"is no database URL; {_FORMS}", where="systems.state") from None
         sqlite = parsed.get_backend_name() == "sqlite"
         if sqlite and parsed.database:
@@ -82,7 +83,9 @@ class Store:
             self._engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
         except (SQLAlchemyError, ImportError) as error:
             backend = parsed.drivername
-            raise InputError(f"{backend} cannot be used here: {error}; {_FORMS}", where="systems.state") from None
+            raise InputError(
+                f"{backend} cannot be used here: {cleaned(error, url)}; {_FORMS}", where="systems.state"
+            ) from None
         if sqlite:
             event.listen(self._engine, "connect", _tune_sqlite)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
@@ -92,7 +95,7 @@ class Store:
             cause = error.__cause__ or error
             closed = sqlite and parsed.database and not os.access(Path(parsed.database).parent, os.W_OK)
             hint = f"; {parsed.database} lies where nothing can be written" if closed else ""
-            raise SystemDown(f"cannot be opened: {cause}{hint}", where="state store") from error
+            raise SystemDown(f"cannot be opened: {cleaned(cause, url)}{hint}", where="state store") from error
 
     def _prepare(self) -> None:
         with self._engine.connect() as connection:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from policies.errors import InputError, SystemDown
+from tools.systems.keywords import KEYWORDS
 
 if TYPE_CHECKING:
     import duckdb
@@ -348,6 +349,10 @@ def require_name(table: str) -> str:
     """The name of a table. Raises InputError for a text that is none."""
     if not _NAME.fullmatch(table):
         raise InputError(f"{table!r} is not a table name: write schema.table", where="warehouse")
+    first = table.partition(".")[0]
+    if first.lower() in KEYWORDS:
+        told = f"{table!r} begins with {first!r}, a word of SQL; name it otherwise, say {first}_data"
+        raise InputError(f"{told}{table[len(first) :]}", where="warehouse")
     return table
 
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from policies.errors import InputError
 from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems.warehouse import Warehouse
 
 Capture = pytest.CaptureFixture[str]
 FEW = orders(400)
@@ -92,6 +94,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a prediction beyond 1": (_csv(lambda f: f.assign(p=f["x"] * 9)), ["--prediction", "p"], "probabilities"),
     "a prediction of names": (_csv(lambda f: f), ["--prediction", "kind"], "no number and no outcome"),
     "one column for two": (_csv(lambda f: f), ["--time", "late"], "named for two purposes"),
+    "an ignored target": (_csv(lambda f: f), ["--ignore", "late"], "'late' is named by --target too"),
+    "a folder that cannot be made": (_csv(lambda f: f), ["--dir", "/proc/foo"], "choose another --dir"),
     "no model address": (_csv(lambda f: f), ["--mlflow-model", "mymodel"], "write models:/NAME"),
     "no name for a model": (_csv(lambda f: f), ["--model", "a b'; --"], "is no model name"),
 }  # fmt: skip
@@ -192,3 +196,21 @@ def test_a_killed_set_up_is_cleared_away_by_the_next(tmp_path: Path, capsys: Cap
     again = guardian(capsys, "init", "--data", str(written(frame, tmp_path)), *arguments)
     assert again.code == 2 and "working folder already" in again.err
     assert (folder / "operations.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["order", "group", "user"])
+def test_a_file_named_by_a_word_of_sql(
+    name: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(orders(400).assign(said=0.4), tmp_path, f"{name}.csv")
+    arguments = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    said = guardian(capsys, "init", "--json", "--data", str(path), *arguments)
+    assert said.code == 0, said
+    assert f"its tables are {name}_data.…: {name!r} is a word of SQL" in said.json["notes"]
+    monkeypatch.chdir(tmp_path / "w")
+    assert guardian(capsys, "validate").code == 0
+
+
+def test_a_declared_table_named_by_a_word_of_sql_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"say order_data\.rows"):
+        Warehouse(tmp_path).exists("order.rows")

@@ -98,6 +98,7 @@ def test_a_model_that_is_in_mlflow_already(tmp_path: Path, capsys: Capture, monk
     wrong = guardian(capsys, *common, "--ignore", "grade,amount", "--mlflow-model", "models:/theirs/1")
     assert (wrong.code, folder.exists()) == (2, False)
     assert "does not answer on this table's features" in wrong.json["error"]["message"]
+    assert registry.alias("theirs", "champion") is None
     made = guardian(capsys, *common, "--features", "x,y", "--mlflow-model", "models:/theirs/1").json
     assert made["champion"] == "1"
     monkeypatch.chdir(folder)

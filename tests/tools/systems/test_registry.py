@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from policies.errors import InputError
+from policies.declarations.binding import SystemsBlock
+from policies.errors import InputError, SystemDown
+from tools.systems.pointing import point_mlflow
 from tools.systems.registry import Registry, load_local
 
 
@@ -68,3 +72,47 @@ def test_a_changed_file_is_not_opened(registry: Registry) -> None:
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(InputError, match="changed after it was fetched"):
         load_local(local.path)
+
+
+def test_a_registry_that_is_down_is_no_missing_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SystemDown, match="API request"):
+        Registry("http://127.0.0.1:1", tmp_path).get("m", "3")
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"), [("foo://x", "is no address of MLflow's"), ("sqlite:////proc/x/y.db", "cannot be made")]
+)
+def test_no_address_of_a_registry_is_bad_input(uri: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        Registry(uri, tmp_path).get("m", "3")
+
+
+def test_an_empty_address_is_refused_as_declared() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        SystemsBlock(mlflow="")
+
+
+@pytest.mark.parametrize("kind", ["skops", "cloudpickle"])
+def test_what_someone_else_logged_is_changed_only_once_it_fits(kind: str, tmp_path: Path) -> None:
+    import mlflow
+
+    theirs = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+    rows = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+    experiment = theirs.client.create_experiment("e", artifact_location=(tmp_path / "a").as_uri())
+    point_mlflow(theirs.tracking_uri)
+    with mlflow.start_run(experiment_id=experiment):
+        fitted = LogisticRegression().fit(rows, [0, 0, 1, 1])
+        mlflow.sklearn.log_model(
+            fitted, name="model", input_example=rows, serialization_format=kind, registered_model_name="t",
+            pip_requirements=["scikit-learn"],
+        )  # fmt: skip
+
+    def unfit(fitted: object) -> None:
+        raise InputError("does not fit")
+
+    told = "only a pickle is opened here.*cloudpickle" if kind == "skops" else "does not fit"
+    with pytest.raises(InputError, match=told):
+        theirs.adopt("t", "1", unfit)
+    assert theirs.alias("t", "champion") is None
+    assert theirs.get("t", "1").digest == ""
