@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from policies.errors import GuardianError, InputError, SystemDown
-from tools.systems.dialects import translated
-from tools.systems.warehouse import quote, require_name, within
+from tools.systems.remote import LOAD, STATEMENT_SECONDS, RemoteWarehouse
+from tools.systems.warehouse import require_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,18 +25,14 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 """So long a call that fails is tried again."""
 _CALL_SECONDS = 60.0
-_STATEMENT_SECONDS = 600.0
 _STAGED = "_guardian_"
 """How the names of tables begin that a load passes through."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GIVEN_UP = ("stopped", "timeout")
 _NAMES = {"float": "double", "numeric": "decimal", "bignumeric": "decimal"}
 
-LOAD = "_load"
-"""The column that says which load of ours a row came with: a load written again replaces itself."""
 
-
-class BigQueryWarehouse:
+class BigQueryWarehouse(RemoteWarehouse):
     """Tables `dataset.table` of a project, by `bigquery://project/dataset?location=…`; `dataset` is that of the others.
 
     Credentials are those that Google's client finds by itself. Times with a zone are read as UTC without one, and
@@ -58,37 +54,6 @@ class BigQueryWarehouse:
         self._project, self._dataset, self._location = parts.netloc, dataset, options.get("location")
         self._lock = threading.Lock()
         self._opened: Client | None = None
-
-    def query(
-        self,
-        sql: str,
-        params: Mapping[str, object] | None = None,
-        *,
-        dialect: str = "duckdb",
-        most_rows: int | None = None,
-        seconds: float | None = None,
-    ) -> pa.Table:
-        """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
-        text, bound = translated(sql, params, self.dialect, written_for=dialect)
-        if most_rows is not None:
-            text = f"SELECT * FROM ({text}) AS limited LIMIT {most_rows + 1}"
-        return within(self._asked(text, bound, seconds), most_rows)
-
-    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
-        """Plans one SELECT without running it. Raises InputError."""
-        text, bound = translated(sql, params, self.dialect)
-        self._asked(text, bound, dry_run=True)
-
-    def read(
-        self,
-        table: str,
-        columns: Sequence[str] | None = None,
-        where: str | None = None,
-        params: Mapping[str, object] | None = None,
-    ) -> pa.Table:
-        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
-        chosen = ", ".join(map(quote, columns or self.columns(table)))
-        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
 
     def append(self, table: str, data: pa.Table, name: str) -> None:
         """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing.
@@ -142,8 +107,7 @@ class BigQueryWarehouse:
         with self._faults_named(f"{table} cannot be described"):
             found = self._found(table)
         if found is None:
-            there = ", ".join(self.tables()) or "none"
-            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+            raise self._no_table(table)
         return {each.name: _shown(each) for each in found.schema if each.name != LOAD}
 
     def exists(self, table: str) -> bool:
@@ -222,13 +186,19 @@ class BigQueryWarehouse:
             source_format="PARQUET",
             schema=_fields(kinds),
             column_name_character_map="STRICT",
-            job_timeout_ms=int(1000 * _STATEMENT_SECONDS),
+            job_timeout_ms=int(1000 * STATEMENT_SECONDS),
         )
         size = written.tell()
         job = client.load_table_from_file(
             written, place, rewind=True, size=size, num_retries=2, job_config=asked, timeout=_CALL_SECONDS
         )
-        job.result(retry=_kept()["retry"], timeout=_STATEMENT_SECONDS)
+        job.result(retry=_kept()["retry"], timeout=STATEMENT_SECONDS)
+
+    def _rows(self, text: str, bound: Mapping[str, object], seconds: float | None) -> pa.Table:
+        return self._asked(text, bound, seconds)
+
+    def _plan(self, text: str, bound: Mapping[str, object]) -> None:
+        self._asked(text, bound, dry_run=True)
 
     def _asked(
         self, text: str, bound: Mapping[str, object], seconds: float | None = None, *, dry_run: bool = False
@@ -245,7 +215,7 @@ class BigQueryWarehouse:
         import pyarrow as pa
         from google.cloud import bigquery
 
-        limit = seconds or _STATEMENT_SECONDS
+        limit = seconds or STATEMENT_SECONDS
         config = bigquery.QueryJobConfig(
             default_dataset=f"{self._project}.{self._dataset}",
             query_parameters=[_parameter(name, value) for name, value in bound.items()],

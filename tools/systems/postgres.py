@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from policies.errors import InputError, SystemDown
 from tools.systems.credentials import cleaned
-from tools.systems.dialects import translated
-from tools.systems.warehouse import quote, require_name, within
+from tools.systems.remote import LOAD, STATEMENT_SECONDS, RemoteWarehouse
+from tools.systems.warehouse import quote, require_name
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from psycopg.types import TypeInfo
 
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "guardian"}
-_STATEMENT_SECONDS = 600
-LOAD = "_load"
-"""The column that says which load of ours a row came with: a load written again replaces itself."""
 
 _KINDS = {
     "bool": "bool", "int2": "int64", "int4": "int64", "int8": "int64", "float4": "float64", "float8": "float64",
@@ -27,7 +24,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-class PostgresWarehouse:
+class PostgresWarehouse(RemoteWarehouse):
     """Tables `schema.table` of a database, by a `postgresql://` URL. Times with a zone are read as UTC without one.
 
     Reads are one SELECT each, in a read-only session with a statement timeout. Raises SystemDown where the server does
@@ -40,45 +37,6 @@ class PostgresWarehouse:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._lock = threading.Lock()
         self._reading: psycopg.Connection[Any] | None = None
-
-    def query(
-        self,
-        sql: str,
-        params: Mapping[str, object] | None = None,
-        *,
-        dialect: str = "duckdb",
-        most_rows: int | None = None,
-        seconds: float | None = None,
-    ) -> pa.Table:
-        """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
-        import pyarrow as pa
-
-        text, bound = translated(sql, params, self.dialect, written_for=dialect)
-        if most_rows is not None:
-            text = f"SELECT * FROM ({text}) AS limited LIMIT {most_rows + 1}"
-        with self._lock:
-            names, kinds, rows = self._fetch(text, bound, seconds)
-        columns = zip(*rows, strict=True) if rows else [()] * len(names)
-        arrays = [_array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
-        return within(pa.table(arrays, names=names), most_rows)
-
-    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
-        """Plans one SELECT without running it. Raises InputError."""
-        text, bound = translated(sql, params, self.dialect)
-        with self._lock:
-            self._fetch(f"EXPLAIN {text}", bound)
-
-    def read(
-        self,
-        table: str,
-        columns: Sequence[str] | None = None,
-        where: str | None = None,
-        params: Mapping[str, object] | None = None,
-    ) -> pa.Table:
-        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
-        there = self.columns(table)
-        chosen = ", ".join(map(quote, columns or there))
-        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
 
     def append(self, table: str, data: pa.Table, name: str) -> None:
         """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
@@ -133,8 +91,7 @@ class PostgresWarehouse:
         params = {"schema": (schema or "public").lower(), "short": short.lower(), "load": LOAD}
         found = self.query(sql, params, dialect="postgres")
         if not found.num_rows:
-            there = ", ".join(self.tables()) or "none"
-            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+            raise self._no_table(table)
         return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
     def exists(self, table: str) -> bool:
@@ -155,8 +112,21 @@ class PostgresWarehouse:
                 self._reading.close()
             self._reading = None
 
+    def _rows(self, text: str, bound: Mapping[str, object], seconds: float | None) -> pa.Table:
+        import pyarrow as pa
+
+        with self._lock:
+            names, kinds, rows = self._fetch(text, bound, seconds)
+        columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        arrays = [_array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+        return pa.table(arrays, names=names)
+
+    def _plan(self, text: str, bound: Mapping[str, object]) -> None:
+        with self._lock:
+            self._fetch(f"EXPLAIN {text}", bound)
+
     def _fetch(
-        self, text: str, bound: dict[str, object], seconds: float | None = None
+        self, text: str, bound: Mapping[str, object], seconds: float | None = None
     ) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
         """Names, types and rows. A connection that was lost is opened once more."""
         import psycopg
@@ -199,7 +169,7 @@ class PostgresWarehouse:
         if not all(each.isdecimal() for each in filter(None, str(given.get("port") or "").split(","))):
             port = cleaned(given["port"], self.url)
             raise InputError(f"the port is {port!r}, and must be a number, say 5432", where="systems.warehouse")
-        settings = ["-c timezone=UTC", f"-c statement_timeout={_STATEMENT_SECONDS}s"]
+        settings = ["-c timezone=UTC", f"-c statement_timeout={STATEMENT_SECONDS}s"]
         settings += ["-c default_transaction_read_only=on"] if reading else []
         options = " ".join([*settings, str(given.get("options") or "")]).strip()
         try:

@@ -7,14 +7,14 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from policies.errors import GuardianError, InputError, SystemDown
-from tools.systems.dialects import translated
-from tools.systems.warehouse import quote, require_name, within
+from tools.systems.remote import LOAD, STATEMENT_SECONDS, RemoteWarehouse
+from tools.systems.warehouse import quote, require_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from snowflake.connector.cursor import SnowflakeCursor
 
 _CONNECT_SECONDS = 10
-_STATEMENT_SECONDS = 600
 _CELLS = 200_000
 """So many values are sent at once, as a text of a few megabytes."""
 _OPTIONS = ("warehouse", "role", "authenticator", "host", "port", "protocol")
@@ -35,11 +34,8 @@ _SECRETS = {
 _CANCELLED = (604, 630)
 _LOGGED_OUT = (390104, 390108, 390111, 390112, 390114, 390115)
 
-LOAD = "_load"
-"""The column that says which load of ours a row came with: a load written again replaces itself."""
 
-
-class SnowflakeWarehouse:
+class SnowflakeWarehouse(RemoteWarehouse):
     """Tables `schema.table` of a database, by `snowflake://user@account/database/schema?warehouse=…&role=…`.
 
     Names of schemas and tables are upper case there, whatever their case here; those of columns are as they are
@@ -72,39 +68,6 @@ class SnowflakeWarehouse:
         }
         self._lock = threading.Lock()
         self._reading: SnowflakeConnection | None = None
-
-    def query(
-        self,
-        sql: str,
-        params: Mapping[str, object] | None = None,
-        *,
-        dialect: str = "duckdb",
-        most_rows: int | None = None,
-        seconds: float | None = None,
-    ) -> pa.Table:
-        """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
-        text, bound = translated(sql, params, self.dialect, written_for=dialect)
-        if most_rows is not None:
-            text = f"SELECT * FROM ({text}) AS limited LIMIT {most_rows + 1}"
-        with self._lock:
-            return within(self._asked(text, bound, seconds), most_rows)
-
-    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
-        """Compiles one SELECT without running it. Raises InputError."""
-        text, bound = translated(sql, params, self.dialect)
-        with self._lock:
-            self._asked(text, bound, described=True)
-
-    def read(
-        self,
-        table: str,
-        columns: Sequence[str] | None = None,
-        where: str | None = None,
-        params: Mapping[str, object] | None = None,
-    ) -> pa.Table:
-        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
-        chosen = ", ".join(map(quote, columns or self.columns(table)))
-        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
 
     def append(self, table: str, data: pa.Table, name: str) -> None:
         """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
@@ -165,8 +128,7 @@ class SnowflakeWarehouse:
         schema, short = self._parts(table)
         found = self.query(sql, {"schema": schema, "short": short, "load": LOAD}).to_pylist()
         if not found:
-            there = ", ".join(self.tables()) or "none"
-            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+            raise self._no_table(table)
         return {row["c"]: _shown(row["kind"], row["scale"]) for row in found}
 
     def exists(self, table: str) -> bool:
@@ -195,6 +157,14 @@ class SnowflakeWarehouse:
     def _place(self, table: str) -> str:
         return ".".join(map(quote, self._parts(table)))
 
+    def _rows(self, text: str, bound: Mapping[str, object], seconds: float | None) -> pa.Table:
+        with self._lock:
+            return self._asked(text, bound, seconds)
+
+    def _plan(self, text: str, bound: Mapping[str, object]) -> None:
+        with self._lock:
+            self._asked(text, bound, described=True)
+
     def _asked(
         self, text: str, bound: Mapping[str, object], seconds: float | None = None, *, described: bool = False
     ) -> pa.Table:
@@ -209,7 +179,7 @@ class SnowflakeWarehouse:
                 if described:
                     cursor.describe(text, list(bound.values()) or None)
                     return pa.table({})
-                cursor.execute(text, list(bound.values()) or None, timeout=int(seconds or _STATEMENT_SECONDS) or 1)
+                cursor.execute(text, list(bound.values()) or None, timeout=int(seconds or STATEMENT_SECONDS) or 1)
                 return _plain(cursor)
         except _errors() as error:
             named = _named(error, limited=seconds is not None)
@@ -226,7 +196,7 @@ class SnowflakeWarehouse:
         settings = {
             "TIMEZONE": "UTC",
             "QUERY_TAG": "guardian",
-            "STATEMENT_TIMEOUT_IN_SECONDS": _STATEMENT_SECONDS,
+            "STATEMENT_TIMEOUT_IN_SECONDS": STATEMENT_SECONDS,
             "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
         }
         try:
@@ -235,7 +205,7 @@ class SnowflakeWarehouse:
                 application="guardian",
                 paramstyle="numeric",
                 login_timeout=_CONNECT_SECONDS,
-                network_timeout=_STATEMENT_SECONDS + _CONNECT_SECONDS,
+                network_timeout=STATEMENT_SECONDS + _CONNECT_SECONDS,
                 session_parameters=settings,
             )
         except _errors() as error:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,15 +18,13 @@ from urllib.parse import parse_qsl
 
 from policies.errors import GuardianError, InputError, SystemDown
 from tools.systems.credentials import cleaned
-from tools.systems.dialects import translated
-from tools.systems.warehouse import Warehouse, quote, require_name, within
+from tools.systems.remote import LOAD, STATEMENT_SECONDS, RemoteWarehouse
+from tools.systems.warehouse import Warehouse, require_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-_SECONDS = 600.0
-"""After so long a query is given up, and its jobs are cancelled."""
 _GRACE = 30.0
 """So long the jobs of a query that is given up are waited for, in seconds."""
 
@@ -47,13 +45,10 @@ _CONFIGURED = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
-LOAD = "_load"
-"""The column, and the partition, that says which load of ours a row came with: a load written again replaces itself."""
-
 _T = TypeVar("_T")
 
 
-class SparkWarehouse:
+class SparkWarehouse(RemoteWarehouse):
     """Tables `schema.table` of Spark, by `spark:MASTER`, `spark://host:port` or, of Spark Connect, `sc://host:port`.
 
     `?folder=…` names a folder of Parquet that all of its machines see; other words behind the `?` that begin with
@@ -77,40 +72,6 @@ class SparkWarehouse:
         self._lock = threading.Lock()
         self._session: SparkSession | None = None
         self._shown: dict[str, object] = {}
-
-    def query(
-        self,
-        sql: str,
-        params: Mapping[str, object] | None = None,
-        *,
-        dialect: str = "duckdb",
-        most_rows: int | None = None,
-        seconds: float | None = None,
-    ) -> pa.Table:
-        """Rows of one SELECT, written for `dialect`, with `$name` parameters bound."""
-        text, bound = translated(sql, params, self.dialect, written_for=dialect, named=self._name)
-
-        def run(session: SparkSession) -> pa.Table:
-            frame = session.sql(text, args=bound)
-            return _plain((frame if most_rows is None else frame.limit(most_rows + 1)).toArrow())
-
-        return within(self.run(run, seconds), most_rows)
-
-    def check(self, sql: str, params: Mapping[str, object] | None = None) -> None:
-        """Plans one SELECT without running it. Raises InputError."""
-        text, bound = translated(sql, params, self.dialect, named=self._name)
-        self.run(lambda session: session.sql(text, args=bound).schema)
-
-    def read(
-        self,
-        table: str,
-        columns: Sequence[str] | None = None,
-        where: str | None = None,
-        params: Mapping[str, object] | None = None,
-    ) -> pa.Table:
-        """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
-        chosen = ", ".join(map(quote, columns or self.columns(table)))
-        return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
 
     def append(self, table: str, data: pa.Table, name: str) -> None:
         """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
@@ -170,8 +131,7 @@ class SparkWarehouse:
     def columns(self, table: str) -> dict[str, str]:
         """Column names and Spark's types of a table. Raises InputError where there is none."""
         if not self.exists(table):
-            there = ", ".join(self.tables()) or "none"
-            raise InputError(f"there is no table {table!r}; there are: {there}", where="warehouse")
+            raise self._no_table(table)
         name = self._name(table) or table
         fields = self.run(lambda session: session.table(name).schema.fields)
         return {field.name: field.dataType.simpleString() for field in fields if field.name != LOAD}
@@ -198,6 +158,12 @@ class SparkWarehouse:
             if self._session is not None and self.remote is not None:
                 self._session.stop()
             self._session, self._shown = None, {}
+
+    def _rows(self, text: str, bound: Mapping[str, object], seconds: float | None) -> pa.Table:
+        return self.run(lambda session: _plain(session.sql(text, args=dict(bound)).toArrow()), seconds)
+
+    def _plan(self, text: str, bound: Mapping[str, object]) -> None:
+        self.run(lambda session: session.sql(text, args=dict(bound)).schema)
 
     def _name(self, table: str) -> str | None:
         """The view that shows a table of the folder as it is now; None for one of the catalog. Raises InputError."""
@@ -253,14 +219,14 @@ class SparkWarehouse:
 
         threading.Thread(target=run, name=group, daemon=True).start()
         try:
-            wait([answer], seconds or _SECONDS)
+            wait([answer], seconds or STATEMENT_SECONDS)
         except KeyboardInterrupt:
             cancel()
             raise
         if not answer.done():
             cancel()
             if seconds is None:
-                raise SystemDown(f"gave up a query after {_SECONDS:g} s", where="warehouse")
+                raise SystemDown(f"gave up a query after {STATEMENT_SECONDS} s", where="warehouse")
             raise InputError("took longer than it may, and was interrupted", where="query")
         try:
             return answer.result()

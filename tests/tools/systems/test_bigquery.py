@@ -165,13 +165,13 @@ class TestOnTheFake:
         before = time.monotonic()
         with pytest.raises(InputError, match="took longer than it may"):
             warehouse.query(long, seconds=1)
-        monkeypatch.setattr("tools.systems.bigquery._STATEMENT_SECONDS", 1.0)
+        monkeypatch.setattr("tools.systems.bigquery.STATEMENT_SECONDS", 1.0)
         with pytest.raises(SystemDown, match="gave up a query"):
             warehouse.query(long)
         assert time.monotonic() - before < 20
         assert sum(each.endswith("/cancel") for each in bigquery.asked) >= 2 * patient
         bigquery.patient = True
-        monkeypatch.setattr("tools.systems.bigquery._STATEMENT_SECONDS", 60.0)
+        monkeypatch.setattr("tools.systems.bigquery.STATEMENT_SECONDS", 60.0)
         assert warehouse.query("SELECT count(*) AS n FROM ml.t")["n"].to_pylist() == [3]
 
     @pytest.mark.parametrize(

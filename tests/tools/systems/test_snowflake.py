@@ -25,7 +25,7 @@ from tools.systems.warehouse import AnyWarehouse, Warehouse
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the fake answers with its own errors the connector asks again until its time is over."""
-    monkeypatch.setattr("tools.systems.snowflake._STATEMENT_SECONDS", 20)
+    monkeypatch.setattr("tools.systems.snowflake.STATEMENT_SECONDS", 20)
 
 
 @pytest.mark.skipif(CONNECTOR, reason="the connector is installed here")

@@ -157,6 +157,6 @@ def test_a_query_beyond_its_time_is_ended_and_the_next_one_answers(
         with pytest.raises(InputError, match="took longer than it may"):
             warehouse.query(endless, dialect="spark", seconds=seconds)
         assert warehouse.query("SELECT count(*) AS n FROM ml.t")["n"].to_pylist() == [3]
-    monkeypatch.setattr("tools.systems.spark._SECONDS", 0.5)
+    monkeypatch.setattr("tools.systems.spark.STATEMENT_SECONDS", 0.5)
     with pytest.raises(SystemDown, match=r"gave up a query after 0\.5 s"):
         warehouse.query(endless, dialect="spark")
