@@ -57,20 +57,21 @@ class EndState(BaseModel):
     audit_sound: bool
 
 
-def read_end(systems: Systems) -> EndState:
-    """The end as the store, the registry and the traffic have it."""
+def read_end(systems: Systems, *, validated: bool) -> EndState:
+    """The end as the store, the registry and the traffic have it; `problems` only where it is `validated`."""
+    runs = _runs(systems)
     return EndState(
         models={model: _model_end(systems, model) for model in systems.operations.models},
         messages=_messages(systems),
         reached=_reached(systems),
-        problems=_problems(systems),
+        problems=_problems(systems) if validated else [],
         incidents=_incidents(systems),
-        conversations=sum(len(run.conversations) for run in _runs(systems)),
-        reports=[str(run.result["report"]) for run in _runs(systems) if run.result is not None],
+        conversations=sum(len(run.conversations) for run in runs),
+        reports=[str(run.result["report"]) for run in runs if run.result is not None],
         approvals=[row.status or "" for row in reversed(systems.store.list(Kind.approval))],
         runs=[row.status or "" for row in reversed(systems.store.list(Kind.run))],
         calls=_calls(systems),
-        handed_over=[note for run in _runs(systems) for each in run.conversations.values() for note in each["notes"]],
+        handed_over=[note for run in runs for each in run.conversations.values() for note in each["notes"]],
         spent=_spent(systems),
         audit_sound=systems.store.verify_audit() is None,
     )

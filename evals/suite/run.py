@@ -180,7 +180,7 @@ def _graded(scenario: Scenario, seat: Seat, shop: Path, home: Path) -> tuple[End
 
     systems = play(scenario, shop, home, seat.planner)
     try:
-        end = read_end(systems)
+        end = read_end(systems, validated=bool(scenario.end.problems))
     finally:
         systems.close()
     return end, grade(scenario, end)
