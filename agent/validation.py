@@ -79,7 +79,8 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     loaded = [source.loaded_at for source in binding.sources.values() if source.loaded_at]
     yield from _table_problems(systems, f"{place}.table", binding.table, [*wanted, *loaded])
     yield from _time_problems(systems, f"{place}.time", binding.table, binding.time)
-    yield from _table_problems(systems, f"{place}.holdout", binding.holdout, [*wanted, binding.target])
+    if isinstance(binding.holdout, str):
+        yield from _table_problems(systems, f"{place}.holdout", binding.holdout, [*wanted, binding.target])
     labels = binding.labels
     yield from _table_problems(systems, f"{place}.labels", labels.table, _told(labels))
     for outcome, told in binding.outcomes.items():

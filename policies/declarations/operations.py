@@ -61,8 +61,8 @@ class Operations(Declared):
         """The model whose holdout a champion_challenger evaluates on. Raises InputError."""
         body = self.named("champion_challengers", challenge)
         assert isinstance(body, ChampionChallenger)
-        for name, binding in self.models.items():
-            if binding.holdout == body.evaluation.dataset:
+        for name in self.models:
+            if self.holdout_of(name) == body.evaluation.dataset:
                 return name
         raise InputError(
             f"no model's holdout is {body.evaluation.dataset!r}", where=f"champion_challengers.{challenge}.evaluation"
@@ -70,8 +70,13 @@ class Operations(Declared):
 
     def challenge_of(self, model: str) -> str | None:
         """The champion_challenger of a model."""
-        holdout = self.models[model].holdout
+        holdout = self.holdout_of(model)
         return next((n for n, c in self.champion_challengers.items() if c.evaluation.dataset == holdout), None)
+
+    def holdout_of(self, model: str) -> str:
+        """What a comparison calls a model's holdout: its table, or the model's own name where it is of its rows."""
+        holdout = self.models[model].holdout
+        return holdout if isinstance(holdout, str) else model
 
     def gate_of(self, model: str) -> QualityGate | None:
         """The quality gate of a model."""
@@ -230,14 +235,13 @@ def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
 
 
 def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
-    holdouts = {binding.holdout for binding in operations.models.values()}
+    holdouts = {operations.holdout_of(model): model for model in reversed(operations.models)}
     for name, challenge in operations.champion_challengers.items():
         at: Place = ("champion_challengers", name)
         strategy = challenge.promotion.deployment_strategy
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
-        holdout = challenge.evaluation.dataset
-        judged = next((each for each, binding in operations.models.items() if binding.holdout == holdout), "")
+        judged = holdouts.get(challenge.evaluation.dataset, "")
         rollout = operations.deployment_strategies.get(strategy) if judged else None
         for problem in _unfit_strategy(rollout, _task(operations, judged)):
             yield (*at, "promotion", "deployment_strategy"), f"{strategy}: {problem}"

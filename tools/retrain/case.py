@@ -18,7 +18,8 @@ from tools.retrain import evidence, readiness, training, triggers
 from tools.retrain.claim import COMPLETED, RUNNING
 from tools.retrain.result import RetrainResult, TriggerAnswer
 from tools.retrain.triggers import DriftSeen, Fired, Refused
-from tools.systems import datasets
+from tools.systems import holdouts
+from tools.systems.holdouts import NothingLabelled
 from tools.systems.notify import Incident
 from tools.systems.store import Evidence, Kind
 
@@ -192,8 +193,12 @@ class Case:
 
         Without a drift the rows since the champion's data count; a schedule with `always_run` is not asked then.
         """
-        systems, binding = self.systems, self.systems.operations.model(self.model)
-        train_end, _, holdout_rows = datasets.time_span(systems, binding.holdout, binding.time)
+        systems = self.systems
+        try:
+            holdout = holdouts.period(systems, self.model, self.now)
+        except NothingLabelled as error:
+            return Refused("", "nothing_to_learn_yet", str(error), None)
+        train_end = holdout.start
         began, learned, since = self.began, 0, "the drift began"
         if began is None:
             began, since = evidence.moment(self.serving, training.TRAIN_END_TAG), "the champion's data ended"
@@ -207,7 +212,7 @@ class Case:
                 learned, _ = evidence.labelled_rows(systems, self.model, began, known_until, self.now)
         rows, per_day = evidence.labelled_rows(systems, self.model, began, train_end, self.now)
         world = readiness.NewWorld(began, train_end, rows, per_day, learned, since)
-        return readiness.something_to_learn(world, self._min_new_rows(holdout_rows), self.now)
+        return readiness.something_to_learn(world, self._min_new_rows(holdout.rows), self.now)
 
     def _always_runs(self) -> bool:
         return any(isinstance(each, ScheduledTrigger) and each.always_run for each in self.pipeline.triggers)
