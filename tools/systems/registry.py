@@ -241,6 +241,11 @@ class Registry:
         self.set_alias(name, CHAMPION, found.version)
         return self.get(name, found.version)
 
+    def has_experiment(self, name: str) -> bool:
+        """Whether MLflow has an experiment of that name."""
+        with self._asked(name):
+            return self.client.get_experiment_by_name(name) is not None
+
     def made_by(self, name: str, run_id: str) -> ModelVersion | None:
         """The version that the training run `run_id` registered, None where it registered none."""
         with self._asked(name):
