@@ -68,7 +68,12 @@ def _line(text: str) -> int:
         ('"> 0.80"', '"> -1"', "quality_gates.ChurnGate.metrics.auc_roc", "lies between 0 and 1, so -1 says"),
         ("metric: auc_roc, threshold: 0.80", "metric: auc_roc, threshold: 80", "triggers[1].threshold", "80 says"),
         ("[segment, market,", "[segment, segment, market,", "models.ChurnModel.features", "names 'segment' twice"),
-        ("[segment, market,", "[orders_30d, segment, market,", "models.ChurnModel.features", "names 'orders_30d' twice"),
+        (
+            "[segment, market,",
+            "[orders_30d, segment, market,",
+            "models.ChurnModel.features",
+            "names 'orders_30d' twice",
+        ),
         ("threshold: 0.05, window: 7d", "threshold: 0.05, window: 0d", "monitors[1].window", "is no window"),
         ("threshold: 0.05, window: 7d", "threshold: 0.05, window: 99999999d", "monitors[1].window", "at most 36500d"),
         ("0 2 * * 0", "0 2 30 2 *", "triggers[2].cron", "never comes"),

@@ -138,7 +138,8 @@ def _require_bindable(plan: Plan, source: Source) -> None:
         text.append(plan.target)
     if text:
         wanted = "numbers as numbers, times as timestamps, a yes or no as boolean"
-        raise InputError(f"column {text[0]!r} holds text; make a view with {wanted}", where=where)
+        what = "text" if pa.types.is_string(kinds[text[0]]) else str(kinds[text[0]])
+        raise InputError(f"column {text[0]!r} holds {what}; make a view with {wanted}", where=where)
 
 
 def _layout(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from policies.errors import InputError
 from tools.onboarding.declarations import Guarded, text
 from tools.onboarding.layout import BASELINE, FIRST, Layout, lay_out, lay_out_table, take_back
+from tools.onboarding.notes import of_champion
 from tools.onboarding.plan import Plan
 from tools.onboarding.source import Source
 from tools.retrain.once import fit_once
@@ -255,9 +256,7 @@ def _now() -> datetime:
 
 
 def _result(plan: Plan, layout: Layout, wanted: Wanted, champion: str | None, metrics: dict[str, float]) -> Onboarded:
-    notes = list(plan.notes)
-    if metrics.get("holdout_auc_roc", 0) > 0.995:
-        notes.append(f"AUC {metrics['holdout_auc_roc']:.4f} is too good: does a feature hold the outcome itself?")
+    notes = [*plan.notes, *of_champion(plan, layout, metrics)]
     return Onboarded(
         directory=str(wanted.directory),
         operations=str(wanted.directory / DECLARATIONS),

@@ -130,6 +130,56 @@ def test_the_reference_tables_within_a_minute(
     assert night["models"][0]["severity"] == "unknown"
 
 
+def _noise(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(x=frame["x"].sample(frac=1, random_state=1).to_numpy(), y=0.5, kind="a")
+
+
+@pytest.mark.parametrize(
+    ("target", "others", "reached"),
+    [("late", "grade,amount", "AUC 0."), ("grade", "late,amount", "AUC 0."), ("amount", "late,grade", "R² -")],
+)
+def test_a_champion_that_guesses_says_so_with_its_number(
+    target: str, others: str, reached: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = written(_noise(orders()), tmp_path)
+    made = guardian(capsys, "init", "--json", "--data", str(data), "--target", target, "--ignore", others).json
+    (note,) = [each for each in made["notes"] if "no better than guessing" in each]
+    assert reached in note and f"do the features tell of {target}?" in note
+    assert not any("guessing" in each for each in _notes(capsys, orders(), tmp_path, "--ignore", "grade,amount"))
+
+
+def _notes(capsys: Capture, frame: pd.DataFrame, folder: Path, *more: str) -> list[str]:
+    data = written(frame, folder, "more.csv")
+    made = guardian(
+        capsys, "init", "--json", "--data", str(data), "--target", "late", "--dir", str(folder / "more"), *more
+    )
+    notes: list[str] = made.json["notes"]
+    return notes
+
+
+@pytest.mark.parametrize(("unit", "microseconds"), [("seconds", 1_000_000), ("milliseconds", 1_000)])
+def test_seconds_since_1970_are_a_time(
+    unit: str, microseconds: int, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    counted = orders()["created_at"].astype("datetime64[us]").astype("int64") // microseconds
+    frame = orders().drop(columns=["created_at", "grade", "amount"])
+    common = ["init", "--json", "--target", "late", "--data"]
+    named = guardian(capsys, *common, str(written(frame.assign(created_at=counted), tmp_path, "named.csv"))).json
+    assert (named["time"], named["numeric"]) == ("created_at", ["x", "y"])
+    assert f"created_at: holds {unit} since 1970 and counts as the time" in " ".join(named["notes"])
+    assert named["start"].startswith("2026-01-01")
+    other = guardian(capsys, *common, str(written(frame.assign(stamped=counted), tmp_path, "other.csv"))).json
+    assert (other["time"], other["numeric"]) == (None, ["x", "y", "stamped"])
+    assert f"stamped: looks like a time ({unit} since 1970) and is taken for a number; --time stamped" in " ".join(
+        other["notes"]
+    )
+    both = frame.assign(day=orders()["created_at"], sent_ts=counted)
+    beside = guardian(capsys, *common, str(written(both, tmp_path, "both.csv"))).json
+    assert (beside["time"], beside["left_out"]) == ("day", {"sent_ts": f"it is a time ({unit} since 1970)"})
+
+
 def test_the_load_after_the_first_is_what_is_watched(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
