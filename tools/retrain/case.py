@@ -36,6 +36,8 @@ class Case:
 
     Attributes:
         seen: reports of the pipeline's monitors on the version that serves now, newest first.
+        earlier: those of before it served, which say nothing of it.
+        since: since when it serves, None where nothing does.
         serving: the champion, None where there is none.
         began: when the drift that lasts until now began, None where there is none.
         seconds: seconds since the request came in.
@@ -46,6 +48,8 @@ class Case:
     pipeline: RetrainingPipeline
     now: datetime
     seen: list[DriftSeen]
+    earlier: list[DriftSeen]
+    since: datetime | None
     serving: ModelVersion | None
     began: datetime | None
     seconds: Callable[[], float]
@@ -61,9 +65,10 @@ class Case:
         since = systems.traffic.champion_since(pipeline.model)
         found = evidence.reports(systems, pipeline.model, monitors)
         seen = [each for each in found if since is None or each.checked_at >= since]
+        earlier = [each for each in found if each not in seen]
         serving = evidence.champion(systems, pipeline.model)
         began = readiness.drift_began(seen)
-        return cls(systems, name, pipeline, systems.clock.now(), seen, serving, began, seconds)
+        return cls(systems, name, pipeline, systems.clock.now(), seen, earlier, since, serving, began, seconds)
 
     @property
     def model(self) -> str:
@@ -175,8 +180,11 @@ class Case:
     def _evaluate(self, trigger: Trigger) -> Fired | Refused:
         systems, model, now = self.systems, self.model, self.now
         if isinstance(trigger, DriftTrigger):
-            newest = next((each for each in self.seen if each.monitor == trigger.source), None)
-            return triggers.drift_detected(trigger, newest)
+            newest, before = (
+                next((each for each in reports if each.monitor == trigger.source), None)
+                for reports in (self.seen, self.earlier)
+            )
+            return triggers.drift_detected(trigger, newest, before, self.since)
         if isinstance(trigger, DecayTrigger):
             reading = evidence.performance(systems, model, trigger, self.serving, now)
             higher = metric(trigger.metric).direction is Direction.HIGHER
