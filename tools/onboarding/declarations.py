@@ -90,7 +90,7 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
 
 def quoted(name: str) -> str:
     """A name as YAML: bare where that is safe, else in quotes."""
-    plain = name.replace("_", "a").isalnum() and name.isascii() and name[0].isalpha()
+    plain = name.replace("_", "a").replace(".", "a").isalnum() and name.isascii() and name[0].isalpha()
     safe = plain and name.lower() not in ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
     return name if safe else json.dumps(name, ensure_ascii=False)
 
