@@ -132,7 +132,7 @@ def _require_bindable(plan: Plan, source: Source) -> None:
         raise InputError("has no column that names a row; name one with --id", where=where)
     kinds = {name: source.rows.schema.field(name).type for name in source.rows.column_names}
     text = [name for name in plan.numeric if pa.types.is_string(kinds[name])]
-    text += [name for name in (plan.time,) if not (pa.types.is_timestamp(kinds[name]) or pa.types.is_date(kinds[name]))]
+    text += [name for name in (plan.time,) if not pa.types.is_timestamp(kinds[name])]
     truth = pa.types.is_boolean(kinds[plan.target]) or set(plan.columns[plan.target].values.dropna()) == {0.0, 1.0}
     if plan.task == "binary" and not truth:
         text.append(plan.target)

@@ -235,3 +235,14 @@ def test_a_database_file_is_no_warehouse(tmp_path: Path, capsys: Capture, monkey
     monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", str(_database("duckdb")(tmp_path)))
     said = guardian(capsys, "init", "--data", "shop.orders", "--target", "late", "--dir", str(tmp_path / "w"))
     assert said.code == 2 and "orders.db is a file, and a warehouse is a folder of Parquet files" in said.err
+
+
+def test_a_warehouse_table_of_dates_is_told_what_it_needs(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lake").mkdir()
+    rows = FEW.assign(late=FEW["late"] == "yes", created_at=FEW["created_at"].dt.date)
+    Warehouse(tmp_path / "lake").append("shop.orders", pa.Table.from_pandas(rows, preserve_index=False), "1")
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", str(tmp_path / "lake"))
+    said = guardian(capsys, "init", "--data", "shop.orders", "--target", "late", "--dir", str(tmp_path / "w"))
+    assert said.code == 2 and "column 'created_at' holds date32[day]; make a view with" in said.err
