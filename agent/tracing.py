@@ -13,6 +13,7 @@ from sqlalchemy import select
 from agent.budget import spent_by_run
 from agent.runs import Run
 from agent.untrusted import clean
+from policies.errors import GuardianError
 from tools.systems.systems import Systems
 from tools.systems.tables import ActionRow, SpendRow
 from tools.systems.traces import Span
@@ -39,8 +40,8 @@ def trace_run(systems: Systems, run: Run, status: str, outcome: str) -> None:
     tags |= {f"guardian.{key}": value for key, value in run.record.about.items()}
     try:
         systems.traces.write(root, children, tags)
-    except Exception as error:  # MLflow raises many kinds, and none is the run's fault
-        _log.warning("the trace of %s could not be written: %s", run.id, clean(repr(error)))
+    except GuardianError as error:  # none of it is the run's fault
+        _log.warning("the trace of %s could not be written: %s", run.id, clean(str(error)))
 
 
 def spans_of(systems: Systems, run_id: str) -> Iterator[Span]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,9 +16,11 @@ from policies.declarations.drift import DriftMonitor
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.loader import line_of
 from policies.declarations.serving import Batch, ServingInfra
+from policies.declarations.training import RetrainingPipeline
 from policies.errors import DeclarationError, GuardianError, Problem
 from policies.routing import unroutable
 from policies.strategies import StrategyFacts, may_use_strategy
+from tools.retrain.recipes import BUILT_IN, BuiltIn, UserFunction, resolve
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.systems import Systems
 from tools.systems.warehouse import TIMES
@@ -49,6 +52,7 @@ def _problems(systems: Systems) -> Iterator[tuple[str, str]]:
     for name, monitor in systems.operations.drift_monitors.items():
         yield from _monitor_problems(systems, name, monitor)
     for name, pipeline in systems.operations.retraining_pipelines.items():
+        yield from _recipe_problems(systems, name, pipeline)
         for number, trigger in enumerate(pipeline.triggers):
             table = getattr(trigger, "label_table", None)
             if table:
@@ -79,7 +83,8 @@ def _model_problems(systems: Systems, name: str, binding: ModelBinding) -> Itera
     loaded = [source.loaded_at for source in binding.sources.values() if source.loaded_at]
     yield from _table_problems(systems, f"{place}.table", binding.table, [*wanted, *loaded])
     yield from _time_problems(systems, f"{place}.time", binding.table, binding.time)
-    yield from _table_problems(systems, f"{place}.holdout", binding.holdout, [*wanted, binding.target])
+    if isinstance(binding.holdout, str):
+        yield from _table_problems(systems, f"{place}.holdout", binding.holdout, [*wanted, binding.target])
     labels = binding.labels
     yield from _table_problems(systems, f"{place}.labels", labels.table, _told(labels))
     for outcome, told in binding.outcomes.items():
@@ -125,6 +130,27 @@ def _monitor_problems(systems: Systems, name: str, monitor: DriftMonitor) -> Ite
     place = f"drift_monitors.{name}.baseline.dataset"
     moving = [binding.time] if monitor.baseline.period is not None else []
     yield from _table_problems(systems, place, monitor.baseline.dataset, [*moving, *binding.features.names])
+    day, tomorrow = monitor.baseline.timestamp, systems.clock.now().date() + timedelta(days=1)
+    if day is not None and day > tomorrow:
+        told = f"{day} is yet to come; write the last day of the baseline's rows"
+        yield f"drift_monitors.{name}.baseline.timestamp", told
+
+
+def _recipe_problems(systems: Systems, name: str, pipeline: RetrainingPipeline) -> Iterator[tuple[str, str]]:
+    """A `use_experiment` that names nothing: a training would fail, or quietly take the built-in recipe."""
+    binding, written = systems.operations.models[pipeline.model], pipeline.training.use_experiment
+    if written in (BUILT_IN, pipeline.model, binding.registry_name):
+        return
+    place = f"retraining_pipelines.{name}.training.use_experiment"
+    try:
+        recipe = resolve(written, systems.home, binding.features, binding.target, {}, systems.home)
+        if isinstance(recipe, UserFunction) and not recipe.is_there():
+            yield place, f"there is no module {written.partition(':')[0]!r} in {systems.home}, and none is installed"
+        elif isinstance(recipe, BuiltIn) and not systems.registry.has_experiment(written):
+            allowed = f"{BUILT_IN}, {pipeline.model}, module:function, a folder with an MLproject file"
+            yield place, f"{written!r} names nothing there is; write {allowed} or an experiment of MLflow's"
+    except GuardianError as error:
+        yield place, error.message
 
 
 def _batch_problems(systems: Systems, name: str, infra: ServingInfra, batch: Batch) -> Iterator[tuple[str, str]]:

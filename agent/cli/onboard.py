@@ -85,7 +85,8 @@ def _of_warehouse(url: str, table: str, time: str | None) -> Source:
         raise InputError(f"{url!r} is relative; write the whole path of the folder", where="GUARDIAN_WAREHOUSE_URL")
     warehouse = warehouse_at(Path.cwd(), url)
     try:
-        return read_table(warehouse, table, time)
+        named = {each.replace('"', ""): each for each in warehouse.tables()}
+        return read_table(warehouse, named.get(table, table), time)
     finally:
         warehouse.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from evals.scratch import ScratchFolder
+from policies.declarations.binding import LatestLabelled
 from policies.errors import InputError
 from tools.serving.batch import score_window
 from tools.systems.clock import VirtualClock
@@ -35,8 +37,7 @@ DAYS_BEFORE_ADOPTION = 283
 """The first 30% of the 944 days."""
 ADOPTED = FIRST_ROW + DAYS_BEFORE_ADOPTION * DAY
 BASELINE = 8 * WEEK
-HOLDOUT = 28 * DAY
-TABLES = tuple(f"elec2.{name}" for name in ("rows", "labels", "baseline", "holdout", "predictions"))
+TABLES = tuple(f"elec2.{name}" for name in ("rows", "labels", "baseline", "predictions"))
 
 Say = Callable[[str], None]
 
@@ -144,8 +145,10 @@ def adopt(systems: Systems, rows: pd.DataFrame) -> float:
     _arrive(systems, rows, FIRST_ROW, ADOPTED)
     _write(systems, rows, "elec2.baseline", ADOPTED - BASELINE, ADOPTED)
     # The first holdout is the baseline: what the champion is compared with later, it did not learn from.
-    _write(systems, rows, "elec2.holdout", ADOPTED - BASELINE, ADOPTED - LABEL_LAG)
-    first = train_first_champion(systems, MODEL, ADOPTED)
+    held = LatestLabelled(latest=BASELINE - LABEL_LAG, label_delay=LABEL_LAG)
+    binding = systems.operations.model(MODEL).model_copy(update={"holdout": held})
+    operations = systems.operations.model_copy(update={"models": {MODEL: binding}})
+    first = train_first_champion(replace(systems, operations=operations), MODEL, ADOPTED)
     assert first.version is not None
     why = "first champion, adopted by a person"
     systems.traffic.set(MODEL, first.version, at=ADOPTED, why=why, rests_on=first.run_id)
@@ -155,7 +158,6 @@ def adopt(systems: Systems, rows: pd.DataFrame) -> float:
 def week_passes(systems: Systems, rows: pd.DataFrame, start: datetime, end: datetime) -> None:
     """The rows of a week come in and are scored by what serves; labels follow a day later."""
     _arrive(systems, rows, start, end)
-    _write(systems, rows, "elec2.holdout", end - LABEL_LAG - HOLDOUT, end - LABEL_LAG)
     _set(systems, end)
     score_window(systems, MODEL, start, end)
 

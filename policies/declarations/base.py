@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -76,6 +77,12 @@ Duration = Annotated[
     PlainSerializer(show_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?[smhdw]$", "examples": ["1h", "7d"]}),
 ]
+
+
+def named_twice(names: Sequence[object]) -> str | None:
+    """What is wrong with a list that names something twice, None where nothing is."""
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    return None if twice is None else f"names {twice!r} twice; write it once"
 
 
 def _no_bool(value: object) -> object:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from policies.declarations.approvals import AUTO, Action, ApprovalRule
-from policies.declarations.base import Declared
+from policies.declarations.base import Declared, Duration, show_duration
 from policies.declarations.routing import Routing
 
 
@@ -57,6 +58,37 @@ class Labels(Declared):
     arrived: str
 
 
+class LatestLabelled(Declared):
+    """A holdout that moves: the newest labelled rows of the model's own table, as of each look.
+
+    It is the last day with a label and the days before it, `latest` in all, and as many more as it takes for `min_rows`
+    labelled rows. Rows younger than `label_delay` are left to wait: where some outcomes are told sooner than others,
+    the first ones alone would be no fair sample.
+    """
+
+    latest: Duration
+    min_rows: int = Field(1, ge=1)
+    label_delay: Duration = timedelta(0)
+
+    @field_validator("latest")
+    @classmethod
+    def _whole_days(cls, latest: timedelta) -> timedelta:
+        if latest < timedelta(days=1):
+            raise ValueError(
+                f"{show_duration(latest)} is less than a day, and days are held out whole: write 1d or more"
+            )
+        return latest
+
+
+def _form_of_holdout(declared: object) -> str:
+    return "table" if isinstance(declared, str) else "moving"
+
+
+Holdout = Annotated[
+    Annotated[str, Tag("table")] | Annotated[LatestLabelled, Tag("moving")], Discriminator(_form_of_holdout)
+]
+
+
 class ModelBinding(Declared):
     """A `models` entry: binds a model's name to its tables and its place in the registry.
 
@@ -65,6 +97,8 @@ class ModelBinding(Declared):
     with its `model_version`: it is watched, and neither scored nor retrained.
     Of one whose `risk` is high, a bad answer costs money at once: nobody gets a new version's answers before a shadow.
     `outcomes` are what the business gets from it, by name: what A/B tests are decided by.
+    `holdout` is what challengers are judged on and training ends before: a table that somebody keeps, or the newest
+    labelled rows of the model's own.
     """
 
     registry_name: str
@@ -74,7 +108,7 @@ class ModelBinding(Declared):
     time: str
     features: Features
     table: str
-    holdout: str
+    holdout: Holdout
     labels: Labels
     sources: dict[str, Source] = {}
     predictions: str | None = None

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from policies.declarations.base import Declared, Duration, Frequency, Positive
+from policies.declarations.base import Declared, Duration, Frequency, Positive, named_twice
 
 
 class DriftType(StrEnum):
@@ -38,6 +38,8 @@ class Baseline(Declared):
 def _some(features: object) -> object:
     if features == []:
         raise ValueError("names no feature: write all, or the names of some")
+    if isinstance(features, list) and (problem := named_twice(features)) is not None:
+        raise ValueError(problem)
     return features
 
 
@@ -172,6 +174,22 @@ class Column(Declared):
     range: tuple[float | None, float | None] | None = None
     categories: list[str] | None = None
     unique: bool = False
+
+    @field_validator("range")
+    @classmethod
+    def _holds_a_value(cls, allowed: tuple[float | None, float | None] | None) -> object:
+        if allowed is not None and None not in allowed:
+            low, high = allowed
+            if low > high:  # type: ignore[operator]
+                raise ValueError(f"no value is from {low:g} to {high:g}: write [{high:g}, {low:g}]")
+        return allowed
+
+    @field_validator("categories")
+    @classmethod
+    def _holds_a_category(cls, allowed: list[str] | None) -> object:
+        if allowed == []:
+            raise ValueError("allows no value: write the values there are, or leave it out")
+        return allowed
 
 
 class Freshness(Declared):

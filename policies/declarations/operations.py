@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.declarations.base import Declared
+from policies.conditions import parse_bound
+from policies.declarations.base import Declared, named_twice
 from policies.declarations.binding import Agent, Budget, ModelBinding, SystemsBlock
 from policies.declarations.deployment import Canary, DeploymentStrategy, Shadow
 from policies.declarations.drift import (
@@ -21,7 +22,7 @@ from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.serving import ServingInfra
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, Training
 from policies.errors import InputError
-from policies.metrics import MEASURED, direction_of
+from policies.metrics import MEASURED, direction_of, limit_problem, limits_of
 from policies.tasks import METRICS_BY_TASK, degradation_problem, metric_problem, shadow_problem
 
 Place = tuple[str | int, ...]
@@ -61,8 +62,8 @@ class Operations(Declared):
         """The model whose holdout a champion_challenger evaluates on. Raises InputError."""
         body = self.named("champion_challengers", challenge)
         assert isinstance(body, ChampionChallenger)
-        for name, binding in self.models.items():
-            if binding.holdout == body.evaluation.dataset:
+        for name in self.models:
+            if self.holdout_of(name) == body.evaluation.dataset:
                 return name
         raise InputError(
             f"no model's holdout is {body.evaluation.dataset!r}", where=f"champion_challengers.{challenge}.evaluation"
@@ -70,8 +71,13 @@ class Operations(Declared):
 
     def challenge_of(self, model: str) -> str | None:
         """The champion_challenger of a model."""
-        holdout = self.models[model].holdout
+        holdout = self.holdout_of(model)
         return next((n for n, c in self.champion_challengers.items() if c.evaluation.dataset == holdout), None)
+
+    def holdout_of(self, model: str) -> str:
+        """What a comparison calls a model's holdout: its table, or the model's own name where it is of its rows."""
+        holdout = self.models[model].holdout
+        return holdout if isinstance(holdout, str) else model
 
     def gate_of(self, model: str) -> QualityGate | None:
         """The quality gate of a model."""
@@ -126,8 +132,9 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
     for model in operations.systems.traffic:
         yield from _dangling(("systems", "traffic", model), model, operations.models)
     for name, gate in operations.quality_gates.items():
-        for metric in gate.metrics:
+        for metric, bound in gate.metrics.items():
             yield from _unfit_metric(("quality_gates", name, "metrics"), metric, operations, gate.model)
+            yield from _unfit_bound(("quality_gates", name, "metrics", metric), metric, bound)
         task = _task(operations, gate.model)
         if gate.max_calibration_error is not None and task != "binary":
             what = f"is of the probability of one class, and {gate.model} is a {task} model: leave it out"
@@ -140,6 +147,8 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
         for source, body in binding.sources.items():
             for feature in body.features:
                 yield from _dangling(("models", name, "sources", source, "features"), feature, binding.features.names)
+        if (problem := named_twice(binding.features.names)) is not None:
+            yield ("models", name, "features"), problem
         if not binding.features.names:
             yield ("models", name, "features"), "no feature is declared"
 
@@ -222,22 +231,23 @@ def _check_training(operations: Operations) -> Iterator[tuple[Place, str]]:
         )
         for number, trigger in enumerate(pipeline.triggers):
             if isinstance(trigger, DecayTrigger):
-                at = ("retraining_pipelines", name, "triggers", number, "metric")
-                yield from _not_of_scores(at, trigger.metric, operations, model)
+                at: Place = ("retraining_pipelines", name, "triggers", number)
+                yield from _not_of_scores((*at, "metric"), trigger.metric, operations, model)
+                if (problem := limit_problem(trigger.metric, trigger.threshold)) is not None:
+                    yield (*at, "threshold"), problem
             if isinstance(trigger, DriftTrigger):
-                at = ("retraining_pipelines", name, "triggers", number, "source")
-                yield from _dangling(at, trigger.source, operations.drift_monitors)
+                at = ("retraining_pipelines", name, "triggers", number)
+                yield from _dangling((*at, "source"), trigger.source, operations.drift_monitors)
 
 
 def _check_challenges(operations: Operations) -> Iterator[tuple[Place, str]]:
-    holdouts = {binding.holdout for binding in operations.models.values()}
+    holdouts = {operations.holdout_of(model): model for model in reversed(operations.models)}
     for name, challenge in operations.champion_challengers.items():
         at: Place = ("champion_challengers", name)
         strategy = challenge.promotion.deployment_strategy
         yield from _dangling((*at, "promotion", "deployment_strategy"), strategy, operations.deployment_strategies)
         yield from _dangling((*at, "evaluation", "dataset"), challenge.evaluation.dataset, sorted(holdouts))
-        holdout = challenge.evaluation.dataset
-        judged = next((each for each, binding in operations.models.items() if binding.holdout == holdout), "")
+        judged = holdouts.get(challenge.evaluation.dataset, "")
         rollout = operations.deployment_strategies.get(strategy) if judged else None
         for problem in _unfit_strategy(rollout, _task(operations, judged)):
             yield (*at, "promotion", "deployment_strategy"), f"{strategy}: {problem}"
@@ -265,6 +275,15 @@ def _task(operations: Operations, model: str) -> str:
 def _unfit_metric(place: Place, name: str, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:
     if (problem := metric_problem(name, _task(operations, model))) is not None:
         yield place, problem
+
+
+def _unfit_bound(place: Place, metric: str, written: str) -> Iterator[tuple[Place, str]]:
+    """A bound that a metric never keeps, or always."""
+    bound, (low, high) = parse_bound(written, metric), limits_of(metric)
+    if (problem := limit_problem(metric, bound.limit)) is not None:
+        yield place, problem
+    elif (bound.operator == ">" and bound.limit == high) or (bound.operator == "<" and bound.limit == low):
+        yield place, f"{metric} is never {bound}"
 
 
 def _not_of_scores(place: Place, name: str, operations: Operations, model: str) -> Iterator[tuple[Place, str]]:

@@ -95,6 +95,38 @@ def test_a_fault_is_named_with_its_place(problems: Problems, before: str, after:
     assert any(cause in each for each in faults), faults
 
 
+RETRAIN = """
+retraining_pipelines:
+  ChurnRetrain:
+    model: ChurnModel
+    triggers: [{type: scheduled, cron: "0 2 * * 0"}]
+    training: {use_experiment: ChurnModel, data_window: expanding}
+    promotion: {metric: auc_roc}
+drift_monitors:
+  ChurnDrift:
+    model: ChurnModel
+    baseline: {dataset: ml.features, timestamp: 2026-01-06}
+    monitors: [{type: data_drift, method: psi, threshold: 0.2, frequency: daily}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("", "", ""),
+        ("use_experiment: ChurnModel", "use_experiment: built-in", ""),
+        ("use_experiment: ChurnModel", "use_experiment: Churned", "use_experiment: 'Churned' names nothing there is"),
+        ("use_experiment: ChurnModel", "use_experiment: no_such:f", "use_experiment: there is no module 'no_such' in"),
+        ("use_experiment: ChurnModel", "use_experiment: ./x", "use_experiment: there is no MLflow Project in"),
+        ("timestamp: 2026-01-06", "timestamp: 2099-01-06", "baseline.timestamp: 2099-01-06 is yet to come"),
+    ],
+)
+def test_what_names_nothing_or_lies_ahead_is_a_fault(problems: Problems, before: str, after: str, said: str) -> None:
+    found = problems(OPERATIONS + RETRAIN.replace(before, after))
+    assert [each for each in found if "registry_name" not in each] == [each for each in found if said and said in each]
+    assert not said or len(found) == 2
+
+
 def test_a_file_without_a_model_is_no_operation(problems: Problems) -> None:
     assert problems("budgets: {B: {cost: 1, tokens: 1}}") == [
         "models: no model is declared: bind at least one to its registry name, tables and features"

@@ -21,6 +21,7 @@ from tools.evaluate.latency import LatencyComparison, measure
 from tools.evaluate.result import Holdout
 from tools.retrain import recipe, rows, training
 from tools.retrain.evidence import threshold
+from tools.systems import holdouts
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.tasks import Answers, Outcomes, Task
 
@@ -88,9 +89,10 @@ def resolve(systems: Systems, model: str, challenge: str) -> tuple[ModelVersion,
     return registry.get(name, champion), registry.get(name, challenger)
 
 
-def read_holdout(systems: Systems, binding: ModelBinding, dataset: str) -> HoldoutRows:
-    """The dataset's rows that have a label. Raises InputError where their outcomes do not differ."""
-    table = systems.warehouse.read(dataset)
+def read_holdout(systems: Systems, model: str, as_of: datetime) -> HoldoutRows:
+    """The holdout's rows that have a label. Raises InputError where their outcomes do not differ."""
+    binding, dataset = systems.operations.model(model), systems.operations.holdout_of(model)
+    table = holdouts.read(systems, model, as_of)
     missing = [
         name for name in (binding.target, binding.time, *binding.features.names) if name not in table.schema.names
     ]

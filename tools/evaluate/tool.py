@@ -53,11 +53,9 @@ def run(systems: Systems, arguments: EvaluateArguments) -> EvaluateResult:
     started = time.perf_counter()
     operations, now = systems.operations, systems.clock.now()
     model = operations.model_of_challenge(arguments.challenge)
-    body = operations.named("champion_challengers", arguments.challenge)
-    assert isinstance(body, ChampionChallenger)
     settle(systems, model)
     champion_version, challenger_version = contenders.resolve(systems, model, arguments.challenge)
-    holdout = contenders.read_holdout(systems, operations.model(model), body.evaluation.dataset)
+    holdout = contenders.read_holdout(systems, model, now)
     with begin(systems, model, arguments.challenge, challenger_version.version, now) as row:
         return _judge(systems, model, arguments.challenge, row, champion_version, challenger_version, holdout, started)
 

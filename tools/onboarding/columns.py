@@ -21,6 +21,11 @@ _TRUE = {"true", "yes", "y", "t"}
 _FALSE = {"false", "no", "n", "f"}
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "-", "?", "nil", "#n/a"}
 
+_EPOCHS = (("seconds", 1e6), ("milliseconds", 1e3), ("microseconds", 1.0))
+"""Units in which times are counted, each in microseconds."""
+_CENTURY = (946_684_800e6, 4_102_444_800e6)
+"""From 2000 to 2100, in microseconds since 1970."""
+
 
 @dataclass(frozen=True)
 class Typed:
@@ -68,13 +73,23 @@ def as_time(name: str, column: Typed) -> Typed:
         return column
     if column.kind == "number" and column.whole:
         largest = float(column.values.abs().max())
-        for microseconds, low, high in ((1e6, 1e8, 1e10), (1e3, 1e11, 1e13), (1.0, 1e14, 1e16)):
-            if low < largest < high:
+        for _, microseconds in _EPOCHS:
+            if 1e14 / microseconds < largest < 1e16 / microseconds:
                 times = (column.values * microseconds).astype("Int64").astype("datetime64[us]")
                 return Typed(name, "time", times, column.distinct, column.nulls)
     example = column.values.dropna()
     shown = f", say {example.iloc[0]!r}" if len(example) else ""
     raise InputError(f"holds no times{shown}; write them as 2024-05-31 13:45:00", where=f"column {name}")
+
+
+def epoch(column: Typed) -> str | None:
+    """Of whole numbers that all lie in this century if they are a time: since when and in what. None for others."""
+    if column.kind != "number" or not column.whole:
+        return None
+    for unit, microseconds in _EPOCHS:
+        if _CENTURY[0] <= column.values.min() * microseconds and column.values.max() * microseconds < _CENTURY[1]:
+            return f"{unit} since 1970"
+    return None
 
 
 def _of_text(name: str, text: pd.Series[Any]) -> Typed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from policies.metrics import DIRECTIONS
 from policies.tasks import DEGRADATION
-from tools.onboarding.layout import BASELINE, HOLDOUT, LABELS, PREDICTIONS, ROWS, Layout, window_of
+from tools.onboarding.layout import BASELINE, LABELS, PREDICTIONS, ROWS, Layout, window_of
 
 if TYPE_CHECKING:
     from tools.onboarding.columns import Typed
@@ -70,7 +70,7 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
         layout=layout,
         guarded=guarded,
         model=guarded.model,
-        table={name: layout.table(name) for name in (ROWS, LABELS, HOLDOUT, BASELINE, PREDICTIONS)},
+        table={name: layout.table(name) for name in (ROWS, LABELS, BASELINE, PREDICTIONS)},
         day=(layout.holdout_start if moving else layout.end).date(),
         often=window_of(layout)[0],
         metric=metric,
@@ -83,13 +83,14 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
         bound=max(_LEAST[gate], (unknown if reached is None else reached) - slack),
         weighed=[(name, weight, DIRECTIONS[name]) for name, weight in judged.weighed],
         degradation=DEGRADATION[plan.task],
-        min_rows=max(50, min(1000, layout.held_out // 2)),
+        holdout=layout.holdout.model_dump(exclude_defaults=True),
+        min_rows=max(1, min(1000, layout.holdout.min_rows // 2)),
     )
 
 
 def quoted(name: str) -> str:
     """A name as YAML: bare where that is safe, else in quotes."""
-    plain = name.replace("_", "a").isalnum() and name.isascii() and name[0].isalpha()
+    plain = name.replace("_", "a").replace(".", "a").isalnum() and name.isascii() and name[0].isalpha()
     safe = plain and name.lower() not in ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
     return name if safe else json.dumps(name, ensure_ascii=False)
 

@@ -1,4 +1,4 @@
-"""The warehouse of a new working folder: which rows are live, which the baseline, which the holdout."""
+"""The warehouse of a new working folder: which rows are live, which the baseline that is held out at first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policies.declarations.binding import LatestLabelled
 from policies.errors import InputError
+from tools.onboarding.held_out import held_out_later
 from tools.onboarding.plan import LOADED_AT, ROW_ID, Plan
 from tools.systems.warehouse import quote
 
@@ -23,14 +25,8 @@ HELD_OUT = 0.2
 _WATCHED = 0.5
 """Share of the rows, the earliest, that a model served elsewhere is compared with."""
 _FEWEST_TIMES = 10
-ROWS, LABELS, HOLDOUT, BASELINE, PREDICTIONS, FIRST = (
-    "rows",
-    "labels",
-    "holdout",
-    "baseline",
-    "predictions",
-    "first_load",
-)
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+ROWS, LABELS, BASELINE, PREDICTIONS, FIRST = ("rows", "labels", "baseline", "predictions", "first_load")
 ARRIVED = "arrived"
 _FIRST = "init"
 ELSEWHERE = "unknown"
@@ -41,9 +37,10 @@ ELSEWHERE = "unknown"
 class Layout:
     """What was written, and the names by which the declarations find it.
 
-    `learned` are the rows before the holdout, `start` and `end` the first and the last time of all. Without a time
-    column the whole file is one load (`one_load`): its rows are the baseline and what the champion learns from, and
-    the live table is empty until the next. `existing` is a user's table that is watched where it is; `arrived` the
+    `learned` are the rows before the baseline, which the first champion is judged on; `start` and `end` the first and
+    the last time of all. Without a time column the whole file is one load (`one_load`): its rows are the baseline and
+    what the champion learns from, and the live table is empty until the next. `holdout` is what later champions are
+    judged on. `existing` is a user's table that is watched where it is; `arrived` the
     column of the labels that says since when each is known, and `booleans` are its columns of that type.
     """
 
@@ -58,6 +55,7 @@ class Layout:
     start: datetime
     end: datetime
     holdout_start: datetime
+    holdout: LatestLabelled
     a_day: float
     arrived: str = ARRIVED
     existing: str | None = None
@@ -73,7 +71,8 @@ def lay_out(plan: Plan, warehouse: AnyWarehouse, schema: str, now: datetime, *, 
     frame, identity, time = _frame(plan, now)
     one_load = plan.time is None
     share = _WATCHED if elsewhere else 1 - HELD_OUT
-    early = _by_lot(len(frame), share) if one_load else _before(frame[time], share)
+    counted = np.ones(len(frame), dtype=bool) if elsewhere else frame[plan.target].notna().to_numpy()
+    early = _by_lot(len(frame), share) if one_load else _before(frame[time], counted, share)
     baseline = (early if elsewhere else ~early) if not (one_load and elsewhere) else np.ones(len(frame), dtype=bool)
     features = [identity, time, *plan.features]
     live = frame[features]
@@ -86,7 +85,6 @@ def lay_out(plan: Plan, warehouse: AnyWarehouse, schema: str, now: datetime, *, 
         write(FIRST, live[early])
     held = frame[baseline]
     write(BASELINE, held[[*features, plan.target]])
-    write(HOLDOUT, held[[*features, plan.target]].dropna(subset=[plan.target]))
     labels = frame[[identity, time, plan.target]].assign(**{free(ARRIVED, plan): _arrived(plan, frame, time)})
     labels = labels[labels[plan.target].notna()]
     write(LABELS, labels)
@@ -96,14 +94,14 @@ def lay_out(plan: Plan, warehouse: AnyWarehouse, schema: str, now: datetime, *, 
 
 
 def lay_out_table(plan: Plan, source: Source, warehouse: AnyWarehouse, schema: str) -> Layout:
-    """Writes baseline and holdout beside a table of the warehouse, which is watched where it is.
+    """Writes the baseline beside a table of the warehouse, which is watched where it is.
 
     Raises InputError where the table cannot be bound as it is: its columns are not converted.
     """
     assert source.table is not None
     _require_bindable(plan, source)
     frame, identity, time = _frame(plan, datetime.min)
-    early = _before(frame[time], 1 - HELD_OUT)
+    early = _before(frame[time], frame[plan.target].notna().to_numpy(), 1 - HELD_OUT)
     held = frame[~early]
     made = _layout(plan, frame, schema, identity, time, early, held)
     booleans = frozenset(field.name for field in source.rows.schema if str(field.type) == "bool")
@@ -111,18 +109,15 @@ def lay_out_table(plan: Plan, source: Source, warehouse: AnyWarehouse, schema: s
     columns = [identity, time, *plan.features, plan.target]
     span = f"{quote(time)} >= $start AND {quote(time)} <= $end"
     rows = warehouse.read(source.table, columns, span, {"start": made.holdout_start, "end": made.end})
-    for name in (BASELINE, HOLDOUT):
-        if warehouse.exists(made.table(name)):
-            raise InputError("is there already; choose another --model", where=made.table(name))
+    if warehouse.exists(made.table(BASELINE)):
+        raise InputError("is there already; choose another --model", where=made.table(BASELINE))
     warehouse.append(made.table(BASELINE), rows, _FIRST)
-    warehouse.append(made.table(HOLDOUT), rows.filter(rows[plan.target].is_valid()), _FIRST)
     return made
 
 
 def take_back(layout: Layout, warehouse: AnyWarehouse) -> None:
     """Takes away what was written beside a user's table."""
-    for name in (BASELINE, HOLDOUT):
-        warehouse.withdraw(layout.table(name), _FIRST)
+    warehouse.withdraw(layout.table(BASELINE), _FIRST)
 
 
 def _require_bindable(plan: Plan, source: Source) -> None:
@@ -137,13 +132,14 @@ def _require_bindable(plan: Plan, source: Source) -> None:
         raise InputError("has no column that names a row; name one with --id", where=where)
     kinds = {name: source.rows.schema.field(name).type for name in source.rows.column_names}
     text = [name for name in plan.numeric if pa.types.is_string(kinds[name])]
-    text += [name for name in (plan.time,) if not (pa.types.is_timestamp(kinds[name]) or pa.types.is_date(kinds[name]))]
+    text += [name for name in (plan.time,) if not pa.types.is_timestamp(kinds[name])]
     truth = pa.types.is_boolean(kinds[plan.target]) or set(plan.columns[plan.target].values.dropna()) == {0.0, 1.0}
     if plan.task == "binary" and not truth:
         text.append(plan.target)
     if text:
         wanted = "numbers as numbers, times as timestamps, a yes or no as boolean"
-        raise InputError(f"column {text[0]!r} holds text; make a view with {wanted}", where=where)
+        what = "text" if pa.types.is_string(kinds[text[0]]) else str(kinds[text[0]])
+        raise InputError(f"column {text[0]!r} holds {what}; make a view with {wanted}", where=where)
 
 
 def _layout(
@@ -152,7 +148,7 @@ def _layout(
     schema: str,
     identity: str,
     time: str,
-    early: np.ndarray[Any, np.dtype[np.bool_]],
+    early: Mask,
     held: pd.DataFrame,
 ) -> Layout:
     days = max((frame[time].max() - frame[time].min()) / np.timedelta64(1, "D"), 1.0)
@@ -168,6 +164,7 @@ def _layout(
         start=frame[time].min().to_pydatetime(),
         end=frame[time].max().to_pydatetime(),
         holdout_start=held[time].min().to_pydatetime(),
+        holdout=held_out_later(plan, frame, time, held),
         a_day=len(frame) / days,
         arrived=free(ARRIVED, plan),
     )
@@ -204,26 +201,30 @@ def free(name: str, plan: Plan) -> str:
     return name
 
 
-def _before(times: pd.Series[Any], share: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Rows earlier than the time at which `share` of them lie; whole times, so that no moment is on both sides."""
-    distinct = int(times.nunique())
+def _before(times: pd.Series[Any], counted: Mask, share: float) -> Mask:
+    """Rows earlier than the time at which `share` of the counted lie; whole times: no moment is on both sides.
+
+    Labelled rows count: where labels are late the newest rows, which have none, are no fifth to judge by.
+    """
+    of = times[counted]
+    distinct = int(of.nunique())
     if distinct < _FEWEST_TIMES:
         raise InputError(
-            f"has {distinct} different times; {_FEWEST_TIMES} are needed to hold the latest rows out. "
+            f"has {distinct} different times of labelled rows; {_FEWEST_TIMES} are needed to hold the latest out. "
             f"Without a time column (--ignore {times.name}) all rows count as one load",
             where=f"column {times.name}",
         )
-    cut = times.iloc[int(len(times) * share)]
+    cut = of.iloc[int(len(of) * share)]
     early = (times < cut).to_numpy()
-    if early.mean() < share / 2:  # most rows share one time
+    if early[counted].mean() < share / 2:  # most rows share one time
         raise InputError(
-            f"{int((times == cut).sum()):,} of {len(times):,} rows are of {cut}, so the latest cannot be held out",
+            f"{int((of == cut).sum()):,} of {len(of):,} rows are of {cut}, so the latest cannot be held out",
             where=f"column {times.name}",
         )
     return np.asarray(early)
 
 
-def _by_lot(rows: int, share: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _by_lot(rows: int, share: float) -> Mask:
     """`share` of the rows at random (seeded): without a time there is no later to hold out."""
     return np.asarray(np.random.default_rng(20).permutation(rows) < round(rows * share))
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InputError
 from tools.onboarding.declarations import Guarded, text
-from tools.onboarding.layout import FIRST, Layout, lay_out, lay_out_table, take_back
+from tools.onboarding.layout import BASELINE, FIRST, Layout, lay_out, lay_out_table, take_back
+from tools.onboarding.notes import of_champion
 from tools.onboarding.plan import Plan
 from tools.onboarding.source import Source
 from tools.retrain.once import fit_once
@@ -189,25 +190,27 @@ def _champion(
     if plan.prediction is not None:
         return None, {}
     if wanted.mlflow_model:
-        return _adopted(systems, plan, wanted), {}
+        return _adopted(systems, plan, layout, wanted), {}
     say("training the first champion")
     return _trained(systems, layout, wanted.model)
 
 
 def _trained(systems: Systems, layout: Layout, model: str) -> tuple[str | None, dict[str, float]]:
-    """The first champion: by the search of any retraining, and where all rows are one load by one fit."""
-    if layout.one_load:
-        binding = systems.operations.model(model).model_copy(update={"table": layout.table(FIRST)})
-        operations = systems.operations.model_copy(update={"models": {model: binding}})
-        trained = train_first_champion(replace(systems, operations=operations), model, _now(), fit_once)
-    else:
-        trained = train_first_champion(systems, model, _now(), train)
+    """The first champion: by the search of any retraining, and where all rows are one load by one fit.
+
+    Its holdout is the baseline: what it is compared with later, it did not learn from.
+    """
+    first = {"holdout": layout.table(BASELINE), **({"table": layout.table(FIRST)} if layout.one_load else {})}
+    binding = systems.operations.model(model).model_copy(update=first)
+    operations = systems.operations.model_copy(update={"models": {model: binding}})
+    how = fit_once if layout.one_load else train
+    trained = train_first_champion(replace(systems, operations=operations), model, _now(), how)
     assert trained.version is not None
     _serve(systems, model, trained.version, "first champion, trained by guardian init", trained.run_id)
     return trained.version, trained.metrics
 
 
-def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
+def _adopted(systems: Systems, plan: Plan, layout: Layout, wanted: Wanted) -> str:
     """The version that the user named, once it is known to answer on this table's features."""
     from tools import tasks
     from tools.retrain.recipe import feature_frame
@@ -218,7 +221,7 @@ def _adopted(systems: Systems, plan: Plan, wanted: Wanted) -> str:
     if version is None:
         raise InputError(f"no version of {parts['name']!r} has the alias {parts['alias']!r}", where="--mlflow-model")
     binding = systems.operations.model(wanted.model)
-    rows = datasets.table(systems, binding.holdout).head(100)
+    rows = datasets.table(systems, layout.table(BASELINE)).head(100)
 
     def try_out(fitted: Any) -> None:
         try:
@@ -253,9 +256,7 @@ def _now() -> datetime:
 
 
 def _result(plan: Plan, layout: Layout, wanted: Wanted, champion: str | None, metrics: dict[str, float]) -> Onboarded:
-    notes = list(plan.notes)
-    if metrics.get("holdout_auc_roc", 0) > 0.995:
-        notes.append(f"AUC {metrics['holdout_auc_roc']:.4f} is too good: does a feature hold the outcome itself?")
+    notes = [*plan.notes, *of_champion(plan, layout, metrics)]
     return Onboarded(
         directory=str(wanted.directory),
         operations=str(wanted.directory / DECLARATIONS),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from policies.errors import InputError
-from tools.onboarding.columns import Typed, as_time, typed
+from tools.onboarding.columns import Typed, as_time, epoch, typed
 from tools.onboarding.target import Outcomes, outcomes
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ _TIMES = (
 )  # fmt: skip
 _PREDICTIONS = ("prediction", "predictions", "predicted", "pred", "y_pred", "y_hat", "yhat")
 _ID = re.compile(r"(^|[_\s])(id|uuid|guid|key)$|(?<=[a-z])(Id|ID|Uuid|UUID)$", re.IGNORECASE)
+_TIMELY = re.compile(
+    r"(^|[_\s])(at|ts|time|timestamp|date|datetime|day|epoch|unix|created|updated)(_?(s|ms|us|utc))?$"
+    r"|(?<=[a-z])(At|Ts|Time|Timestamp|Date)$",
+    re.IGNORECASE,
+)
 _OWN = 0.9
 """Share of the rows with a value of their own from which a text column is an id rather than a category."""
 
@@ -100,7 +105,7 @@ def plan(source: Source, choices: Choices) -> Plan:
     found = outcomes(columns[target], choices.task, choices.positive)
     notes += [f"{target}: {found.note}"] if found.note else []
     prediction = choices.prediction
-    time = _time(columns, choices, {target, prediction})
+    time = _time(columns, choices, {target, prediction}, notes)
     if time is not None:
         columns[time] = as_time(time, columns[time])
         if lost := columns[time].nulls:
@@ -111,6 +116,12 @@ def plan(source: Source, choices: Choices) -> Plan:
     taken = {each for each in (target, time, identity, prediction, choices.label_time) if each}
     numeric, categorical, left_out = _features(columns, taken, choices)
     notes += [f"{name}: {columns[name].note}" for name in columns if columns[name].note and name not in left_out]
+    notes += [
+        f"{name}: looks like a time ({told}) and is taken for a number; --time {name} says that it is when a row was "
+        f"made, --ignore {name} that it is no feature"
+        for name in numeric
+        if (told := epoch(columns[name])) is not None and not _ID.search(name)
+    ]
     made = Plan(
         columns, target, found, time, identity, prediction, choices.label_time, numeric, categorical, left_out, notes
     )
@@ -151,18 +162,30 @@ def _target(names: Sequence[str]) -> str:
     )
 
 
-def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]) -> str | None:
-    """The column that says when a row was made: the one named, else the only time, else the best known name."""
+def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None], notes: list[str]) -> str | None:
+    """The column that says when a row was made: the one named, else the only time, else the best known name.
+
+    Where no column holds times, one of whole numbers counts that is named as a time and holds seconds since 1970.
+    """
     if choices.time is not None:
         return choices.time
     found = [name for name, each in columns.items() if each.kind == "time" and name not in taken]
+    if not found:
+        found = [name for name in columns if _counted(name, columns[name]) is not None and name not in taken]
     found = [name for name in found if name != choices.label_time]
+    if len(found) == 1 and (told := _counted(found[0], columns[found[0]])) is not None:
+        notes.append(f"{found[0]}: holds {told} and counts as the time; say otherwise with --time or --ignore")
     if len(found) <= 1:
         return found[0] if found else None
     named = [name for wanted in _TIMES for name in found if name.lower() == wanted]
     if named:
         return named[0]
     raise Undecided(f"say which column is the time at which a row was made: {_shown(found)}", "time", found)
+
+
+def _counted(name: str, column: Typed) -> str | None:
+    """In what a column counts time that is named as one and holds whole numbers; None for others."""
+    return epoch(column) if _TIMELY.search(name) else None
 
 
 def _identity(
@@ -225,6 +248,8 @@ def _unfit(name: str, column: Typed, choices: Choices) -> str | None:
         return "it is a time"
     if choices.features is not None:
         return None
+    if (told := _counted(name, column)) is not None:
+        return f"it is a time ({told})"
     if name.lower() in _PREDICTIONS:
         return "it looks like a model's prediction; name it with --prediction to watch it"
     if column.kind == "text" and present > 50 and column.distinct > _OWN * present:

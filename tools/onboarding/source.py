@@ -42,6 +42,7 @@ def read(path: Path) -> Source:
     if not path.exists():
         raise InputError("there is no such file", where=str(path))
     notes: list[str] = []
+    _require_no_database(path)
     try:
         if path.is_dir() or path.suffix.lower() in _PARQUET:
             rows = _parquet(path)
@@ -76,6 +77,21 @@ def read_table(warehouse: AnyWarehouse, table: str, time: str | None) -> Source:
     rows = warehouse.read(table, None, where, params)
     _check(rows, table)
     return Source(table.rpartition(".")[2], rows, notes, table)
+
+
+def _require_no_database(path: Path) -> None:
+    """Raises InputError for a file that is a whole database, by its first bytes: which table, and how to write it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:  # a folder, or a fault that reading it will name
+        return
+    if head.startswith(b"SQLite format 3"):
+        how = f"sqlite3 -header -csv {path.name} 'SELECT * FROM orders' > orders.csv"
+        raise InputError(f"is a SQLite database, not a table; write the table as a file: {how}", where=str(path))
+    if head[8:12] == b"DUCK":
+        how = f"duckdb {path.name} \"COPY orders TO 'orders.parquet'\""
+        raise InputError(f"is a DuckDB database, not a table; write the table as a file: {how}", where=str(path))
 
 
 def _check(rows: pa.Table, path: Path | str) -> None:

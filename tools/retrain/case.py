@@ -18,7 +18,8 @@ from tools.retrain import evidence, readiness, training, triggers
 from tools.retrain.claim import COMPLETED, RUNNING
 from tools.retrain.result import RetrainResult, TriggerAnswer
 from tools.retrain.triggers import DriftSeen, Fired, Refused
-from tools.systems import datasets
+from tools.systems import holdouts
+from tools.systems.holdouts import NothingLabelled
 from tools.systems.notify import Incident
 from tools.systems.store import Evidence, Kind
 
@@ -35,6 +36,8 @@ class Case:
 
     Attributes:
         seen: reports of the pipeline's monitors on the version that serves now, newest first.
+        earlier: those of before it served, which say nothing of it.
+        since: since when it serves, None where nothing does.
         serving: the champion, None where there is none.
         began: when the drift that lasts until now began, None where there is none.
         seconds: seconds since the request came in.
@@ -45,6 +48,8 @@ class Case:
     pipeline: RetrainingPipeline
     now: datetime
     seen: list[DriftSeen]
+    earlier: list[DriftSeen]
+    since: datetime | None
     serving: ModelVersion | None
     began: datetime | None
     seconds: Callable[[], float]
@@ -60,9 +65,10 @@ class Case:
         since = systems.traffic.champion_since(pipeline.model)
         found = evidence.reports(systems, pipeline.model, monitors)
         seen = [each for each in found if since is None or each.checked_at >= since]
+        earlier = [each for each in found if each not in seen]
         serving = evidence.champion(systems, pipeline.model)
         began = readiness.drift_began(seen)
-        return cls(systems, name, pipeline, systems.clock.now(), seen, serving, began, seconds)
+        return cls(systems, name, pipeline, systems.clock.now(), seen, earlier, since, serving, began, seconds)
 
     @property
     def model(self) -> str:
@@ -174,8 +180,11 @@ class Case:
     def _evaluate(self, trigger: Trigger) -> Fired | Refused:
         systems, model, now = self.systems, self.model, self.now
         if isinstance(trigger, DriftTrigger):
-            newest = next((each for each in self.seen if each.monitor == trigger.source), None)
-            return triggers.drift_detected(trigger, newest)
+            newest, before = (
+                next((each for each in reports if each.monitor == trigger.source), None)
+                for reports in (self.seen, self.earlier)
+            )
+            return triggers.drift_detected(trigger, newest, before, self.since)
         if isinstance(trigger, DecayTrigger):
             reading = evidence.performance(systems, model, trigger, self.serving, now)
             higher = metric(trigger.metric).direction is Direction.HIGHER
@@ -192,8 +201,12 @@ class Case:
 
         Without a drift the rows since the champion's data count; a schedule with `always_run` is not asked then.
         """
-        systems, binding = self.systems, self.systems.operations.model(self.model)
-        train_end, _, holdout_rows = datasets.time_span(systems, binding.holdout, binding.time)
+        systems = self.systems
+        try:
+            holdout = holdouts.period(systems, self.model, self.now)
+        except NothingLabelled as error:
+            return Refused("", "nothing_to_learn_yet", str(error), None)
+        train_end = holdout.start
         began, learned, since = self.began, 0, "the drift began"
         if began is None:
             began, since = evidence.moment(self.serving, training.TRAIN_END_TAG), "the champion's data ended"
@@ -207,7 +220,7 @@ class Case:
                 learned, _ = evidence.labelled_rows(systems, self.model, began, known_until, self.now)
         rows, per_day = evidence.labelled_rows(systems, self.model, began, train_end, self.now)
         world = readiness.NewWorld(began, train_end, rows, per_day, learned, since)
-        return readiness.something_to_learn(world, self._min_new_rows(holdout_rows), self.now)
+        return readiness.something_to_learn(world, self._min_new_rows(holdout.rows), self.now)
 
     def _always_runs(self) -> bool:
         return any(isinstance(each, ScheduledTrigger) and each.always_run for each in self.pipeline.triggers)

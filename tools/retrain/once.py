@@ -14,7 +14,7 @@ from tools.retrain import recipe, rows, sampling
 from tools.retrain.recipe import Hyperparameters
 from tools.retrain.result import DataWindow
 from tools.retrain.training import SEED, Order, Trained, example_of
-from tools.systems import datasets
+from tools.systems import datasets, holdouts
 
 if TYPE_CHECKING:
     from tools.systems.systems import Systems
@@ -30,7 +30,7 @@ def fit_once(systems: Systems, run_id: str, order: Order) -> Trained:
     """
     model = order.model
     binding = systems.operations.model(model)
-    holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
+    holdout_start = holdouts.period(systems, model, order.as_of).start
     _, last, _ = datasets.time_span(systems, binding.table, binding.time)
     one_load = last == holdout_start
     end = last + timedelta(microseconds=1) if one_load else holdout_start

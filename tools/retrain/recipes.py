@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 HALF_LIVES: tuple[float | None, ...] = (None, 30.0, 14.0, 7.0)
 RECIPE_PARAM = "recipe"
+BUILT_IN = "built-in"
+"""Of all names, the one that says of itself that it is the built-in recipe's."""
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _LEARNING_RATES, _LEAF_ROWS, _PENALTIES = (0.04, 0.25), (20, 400), (0.1, 30.0)
 Parameters = Mapping[str, Any]
@@ -135,6 +138,11 @@ class UserFunction:
     def tunable(self) -> bool:
         """Whatever it asks of a trial."""
         return True
+
+    def is_there(self) -> bool:
+        """Whether its module, or the package it is in, can be found, without running any of it."""
+        name = self.target.partition(":")[0].split(".")[0]
+        return PathFinder.find_spec(name, [*sys.path, str(self.home)]) is not None
 
     def version(self) -> str | None:
         """That of the file, or the package, that the function is in."""

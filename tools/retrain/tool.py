@@ -161,7 +161,7 @@ def _carry_out(
     try:
         trained = train(systems, row.id, order)
         adopted = row.body["alias"] == CHAMPION
-        judged = training.holdout_metrics(systems, order.model, trained) if adopted else {}
+        judged = training.holdout_metrics(systems, order.model, trained, order.as_of) if adopted else {}
         asked = [TriggerAnswer.model_validate(each) for each in row.body["triggers"]]
         result = RetrainResult(
             run_id=row.id,

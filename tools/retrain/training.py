@@ -21,7 +21,7 @@ from tools.retrain.recipes import RECIPE_PARAM, resolve
 from tools.retrain.result import DataWindow
 from tools.retrain.sampling import Rows
 from tools.retrain.search import TrialRecord
-from tools.systems import datasets
+from tools.systems import holdouts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def train(systems: Systems, run_id: str, order: Order) -> Trained:
     version = named.version()
     deadline = time.monotonic() + order.seconds
     with (systems.trainer or TrainingProcess)() as process:
-        holdout_start, _, _ = datasets.time_span(systems, binding.holdout, binding.time)
+        holdout_start = holdouts.period(systems, model, order.as_of).start
         start = window.window_start(training.data_window, holdout_start)
         found = rows.read(systems, model, start, holdout_start, order.as_of, training.max_rows)
         split = _split(task, training.data_window, found, holdout_start, order.changed_at)
@@ -214,15 +214,15 @@ def register(
     )
 
 
-def holdout_metrics(systems: Systems, model: str, trained: Trained) -> dict[str, float]:
-    """Every metric of the model's task on its holdout table, named `holdout_…`."""
+def holdout_metrics(systems: Systems, model: str, trained: Trained, as_of: datetime) -> dict[str, float]:
+    """Every metric of the model's task on its holdout, named `holdout_…`."""
     binding = systems.operations.model(model)
-    table = datasets.table(systems, binding.holdout).dropna(subset=[binding.target])
+    table: pd.DataFrame = holdouts.read(systems, model, as_of).to_pandas().dropna(subset=[binding.target])
     frame = recipe.feature_frame(table, binding.features)
     task = tasks.of(binding.task)
     said, outcomes = (
         recipe.predict(trained.pipeline, frame, task),
-        task.outcomes(table[binding.target].to_numpy(), binding.holdout),
+        task.outcomes(table[binding.target].to_numpy(), systems.operations.holdout_of(model)),
     )
     computed = tasks.measured(task, task.answers(outcomes, said, trained.threshold))
     return {f"holdout_{name}": value for name, value in computed.items() if np.isfinite(value)}

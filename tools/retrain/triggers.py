@@ -61,8 +61,20 @@ class Refused:
         return f"{self.rule}: {self.reason}" + (f" (until {self.until:%Y-%m-%d %H:%M})" if self.until else "")
 
 
-def drift_detected(trigger: DriftTrigger, report: DriftSeen | None) -> Fired | Refused:
-    """Fires on the newest report of the source monitor when it found drift of at least `min_severity`."""
+def drift_detected(
+    trigger: DriftTrigger,
+    report: DriftSeen | None,
+    earlier: DriftSeen | None = None,
+    since: datetime | None = None,
+) -> Fired | Refused:
+    """Fires on the newest report of the source monitor when it found drift of at least `min_severity`.
+
+    `report` is on the version that serves `since` then; `earlier` the newest one of before, which never counts.
+    """
+    if report is None and earlier is not None and since is not None:
+        looked = f"{earlier.report_id} of {trigger.source} looked as of {earlier.checked_at:%Y-%m-%d %H:%M}"
+        told = f"{looked}, and the version that serves has done so only since {since:%Y-%m-%d %H:%M}"
+        return Refused(trigger.type, "no_report", f"{told}: check drift as of a later time")
     if report is None:
         return Refused(
             trigger.type, "no_report", f"monitor {trigger.source} has not reported yet on the version that serves"

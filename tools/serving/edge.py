@@ -29,6 +29,7 @@ from tools.serving.onnx_path import open_session, require_onnx
 from tools.serving.onnx_trees import NotConvertible
 from tools.serving.parity import PARITY, Parity, Row, compare, probes
 from tools.serving.scorer import PipelinePath, understood_nulls
+from tools.systems import holdouts
 from tools.systems.registry import CHAMPION
 from tools.systems.systems import Systems
 
@@ -105,7 +106,7 @@ def export(systems: Systems, model: str, version: str | None, folder: Path) -> E
     except NotConvertible as reason:
         raise InputError(f"cannot be exported: {reason}", where=where) from None
     made = probes(pipeline, schema, columns)
-    labelled = _holdout(systems, binding.holdout, schema)
+    labelled = _holdout(systems, model, schema)
     found = compare(path, PipelinePath(pipeline, schema, task), [*made, *labelled], task)
     if not found.holds:
         raise InputError(f"cannot be exported: {found}", where=where)
@@ -128,11 +129,12 @@ def export(systems: Systems, model: str, version: str | None, folder: Path) -> E
     return result
 
 
-def _holdout(systems: Systems, table: str, schema: FeatureSchema) -> list[Values]:
+def _holdout(systems: Systems, model: str, schema: FeatureSchema) -> list[Values]:
     """Rows of the holdout that the model takes, at most HOLDOUT_ROWS, evenly spread; none where it is not there."""
-    if not systems.warehouse.exists(table):
+    try:
+        rows = holdouts.read(systems, model, systems.clock.now())
+    except InputError:
         return []
-    rows = systems.warehouse.read(table)
     if not set(schema.order) <= set(rows.schema.names):
         return []
     step = max(1, -(-rows.num_rows // HOLDOUT_ROWS))

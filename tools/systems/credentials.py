@@ -25,10 +25,10 @@ def without_credentials(url: str) -> str:
     return left.replace("?&", "?").rstrip("?")
 
 
-def cleaned(text: object, url: str) -> str:
-    """A text about `url` without its credentials, however its driver took them apart."""
+def cleaned(text: object, url: str, *others: str) -> str:
+    """A text about `url` without its credentials, however its driver took them apart, and without `others`."""
     shown = hidden(str(text))
-    for secret in sorted(_secrets(url), key=len, reverse=True):
+    for secret in sorted({*_secrets(url), *filter(None, others)}, key=len, reverse=True):
         shown = shown.replace(secret, HIDDEN + ("@" if secret.endswith("@") else ""))
     return shown
 

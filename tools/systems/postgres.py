@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from psycopg.types import TypeInfo
 
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_PART = re.compile(r'"[^"]+"|[A-Za-z_][A-Za-z0-9_]*')
+_QUOTED = re.compile(rf"({_PART.pattern})(\.({_PART.pattern}))?")
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "guardian"}
 
 _KINDS = {
@@ -42,13 +46,13 @@ class PostgresWarehouse(RemoteWarehouse):
         """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
         import psycopg
 
-        schema, _, short = require_name(table).rpartition(".")
+        schema, short = _parts(table)
         columns = ", ".join(map(quote, [*data.column_names, LOAD]))
         declared = [f"{quote(field.name)} {_declared(field.type)}" for field in data.schema]
         try:
             with self._connect(reading=False) as connection, connection.cursor() as cursor:
                 if schema:
-                    _run(cursor, f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                    _run(cursor, f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
                 _run(cursor, f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(declared)}, {quote(LOAD)} text)")
                 cursor.execute(f"DELETE FROM {table} WHERE {quote(LOAD)} = %s", [name])
                 with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
@@ -74,21 +78,23 @@ class PostgresWarehouse(RemoteWarehouse):
             raise SystemDown(f"{table} cannot be changed: {self._line(error)}", where="warehouse") from error
 
     def tables(self) -> list[str]:
-        """Names of all tables and views that may be read."""
+        """Names of all tables and views that may be read, in quotes where PostgreSQL wants them."""
         sql = """
-            SELECT CASE table_schema WHEN 'public' THEN '' ELSE table_schema || '.' END || table_name AS name
-            FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+            SELECT table_schema AS schema, table_name AS short
+            FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
         """
-        return [str(name) for name in self.query(sql, dialect="postgres")["name"].to_pylist()]
+        found = self.query(sql, dialect="postgres").to_pylist()
+        parts = ([each["short"]] if each["schema"] == "public" else [each["schema"], each["short"]] for each in found)
+        return sorted(".".join(each if _PLAIN.fullmatch(each) else quote(each) for each in names) for names in parts)
 
     def columns(self, table: str) -> dict[str, str]:
         """Column names and types of a table. Raises InputError where there is none."""
-        schema, _, short = require_name(table).rpartition(".")
+        schema, short = _parts(table)
         sql = """
             SELECT column_name, data_type FROM information_schema.columns
             WHERE table_schema = $schema AND table_name = $short AND column_name <> $load ORDER BY ordinal_position
         """
-        params = {"schema": (schema or "public").lower(), "short": short.lower(), "load": LOAD}
+        params = {"schema": schema or "public", "short": short, "load": LOAD}
         found = self.query(sql, params, dialect="postgres")
         if not found.num_rows:
             raise self._no_table(table)
@@ -97,11 +103,12 @@ class PostgresWarehouse(RemoteWarehouse):
     def exists(self, table: str) -> bool:
         """Whether there is a table or view of that name."""
         sql = "SELECT to_regclass($name) IS NOT NULL AS there"
-        return bool(self.query(sql, {"name": require_name(table)}, dialect="postgres")["there"][0].as_py())
+        _parts(table)
+        return bool(self.query(sql, {"name": table}, dialect="postgres")["there"][0].as_py())
 
     def fingerprint(self, table: str) -> object:
         """What changes with the table's rows: their number and a sum of their hashes."""
-        require_name(table)
+        _parts(table)
         sql = f"SELECT count(*)::text || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) AS f FROM {table} t"
         return self.query(sql, dialect="postgres")["f"][0].as_py()
 
@@ -176,6 +183,21 @@ class PostgresWarehouse(RemoteWarehouse):
             return psycopg.connect(**{**_DEFAULTS, **given, "options": options}, autocommit=reading)  # type: ignore[arg-type]
         except psycopg.Error as error:
             raise SystemDown(f"cannot be reached: {self._line(error)}", where="warehouse") from error
+
+
+def _parts(table: str) -> tuple[str, str]:
+    """Schema (empty: public) and name of a table as PostgreSQL holds them. Raises InputError for a text that is none.
+
+    What stands in quotes is taken as it is written; everything else is small letters.
+    """
+    if '"' not in table and " " not in table:
+        schema, _, short = require_name(table).lower().rpartition(".")
+        return schema, short
+    if not _QUOTED.fullmatch(table):
+        wanted = 'write schema.table, or "Schema"."Table" where a name holds capitals or spaces'
+        raise InputError(f"{table!r} is not a table name: {wanted}", where="warehouse")
+    names = [each.strip('"') if each.startswith('"') else each.lower() for each in _PART.findall(table)]
+    return (names[0] if len(names) == 2 else ""), names[-1]
 
 
 def _run(cursor: psycopg.Cursor[Any], text: str, bound: Mapping[str, object] | None = None) -> None:

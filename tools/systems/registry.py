@@ -150,8 +150,22 @@ class Registry:
                 raise InputError(f"has no version {version!r} of {name!r}", where="model registry") from error
             raise self._down(error) from error
 
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turns whatever MLflow and its transports raise while something is written into one line."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            raise self._down(error) from error
+        except OSError as error:  # of files, and of requests
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SystemDown(cleaned(told, self.tracking_uri), where="model registry") from error
+
     def _down(self, error: MlflowException) -> SystemDown:
-        return SystemDown(cleaned(error.message.splitlines()[0], self.tracking_uri), where="model registry")
+        told = (str(error.message).splitlines() or [type(error).__name__])[0]
+        return SystemDown(cleaned(told, self.tracking_uri), where="model registry")
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Gives an alias to a version, taking it from whichever had it. Raises InputError where there is no such."""
@@ -183,7 +197,21 @@ class Registry:
         """Logs a run with a fitted scikit-learn pipeline and registers it as the next version.
 
         `example`: a few rows of the model's input; the signature is taken from them. `artifacts`: file name → content.
+        Raises SystemDown where MLflow does not take it.
         """
+        with self._reached():
+            return self._register(name, pipeline, example, params, metrics, tags, artifacts or {})
+
+    def _register(
+        self,
+        name: str,
+        pipeline: Any,
+        example: pd.DataFrame,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Mapping[str, bytes],
+    ) -> ModelVersion:
         client = self.client
         point_mlflow(self.tracking_uri)
         import mlflow
@@ -196,7 +224,7 @@ class Registry:
             mlflow.log_params({key: str(value) for key, value in params.items()})
             mlflow.log_metrics({key: float(value) for key, value in metrics.items()})
             with tempfile.TemporaryDirectory() as folder:
-                for artifact, content in (artifacts or {}).items():
+                for artifact, content in artifacts.items():
                     (Path(folder) / artifact).parent.mkdir(parents=True, exist_ok=True)
                     (Path(folder) / artifact).write_bytes(content)
                 mlflow.log_artifacts(folder)
@@ -241,6 +269,11 @@ class Registry:
         self.set_alias(name, CHAMPION, found.version)
         return self.get(name, found.version)
 
+    def has_experiment(self, name: str) -> bool:
+        """Whether MLflow has an experiment of that name."""
+        with self._reached():
+            return self.client.get_experiment_by_name(name) is not None
+
     def made_by(self, name: str, run_id: str) -> ModelVersion | None:
         """The version that the training run `run_id` registered, None where it registered none."""
         with self._asked(name):
@@ -249,15 +282,16 @@ class Registry:
 
     def give_up(self, name: str, run_id: str, reason: str) -> None:
         """Ends what the training run `run_id` began to log and did not register: failed, with the reason as a tag."""
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None or self.made_by(name, run_id) is not None:
-            return
-        there = [str(experiment.experiment_id)]
-        for run in self.client.search_runs(there, f"tags.`{RUN_TAG}` = '{run_id}'"):
-            self.client.set_tag(run.info.run_id, "guardian.failure", reason)
-            self.client.set_terminated(run.info.run_id, "FAILED")
-            for model in self.client.search_logged_models(there, f"source_run_id = '{run.info.run_id}'"):
-                self.client.delete_logged_model(model.model_id)
+        with self._reached():
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None or self.made_by(name, run_id) is not None:
+                return
+            there = [str(experiment.experiment_id)]
+            for run in self.client.search_runs(there, f"tags.`{RUN_TAG}` = '{run_id}'"):
+                self.client.set_tag(run.info.run_id, "guardian.failure", reason)
+                self.client.set_terminated(run.info.run_id, "FAILED")
+                for model in self.client.search_logged_models(there, f"source_run_id = '{run.info.run_id}'"):
+                    self.client.delete_logged_model(model.model_id)
 
     def fetch(self, name: str, version: str) -> LocalModel:
         """A version's files in the local cache, downloaded once and checked against the registered digest."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from policies.errors import GuardianError, InputError, SystemDown
+from tools.systems.credentials import cleaned
 from tools.systems.remote import LOAD, STATEMENT_SECONDS, RemoteWarehouse
 from tools.systems.warehouse import quote, require_name
 
@@ -57,6 +58,10 @@ class SnowflakeWarehouse(RemoteWarehouse):
             raise InputError(f"is not the address of a Snowflake database: {wanted}", where="systems.warehouse")
         secrets = {name: os.environ.get(variable) for name, variable in _SECRETS.items()}
         secrets["password"] = unquote(parts.password) if parts.password else secrets["password"]
+        self._url, self._secrets = (
+            url,
+            [value for name, value in secrets.items() if value and not name.endswith("_file")],
+        )
         self._schema = (schema or "PUBLIC").upper()
         self._given: dict[str, Any] = {
             "user": unquote(parts.username),
@@ -94,7 +99,7 @@ class SnowflakeWarehouse(RemoteWarehouse):
                     )
                 cursor.execute("COMMIT")
         except _errors() as error:
-            raise SystemDown(f"{table} cannot be written: {_line(error)}", where="warehouse") from error
+            raise SystemDown(f"{table} cannot be written: {self._line(error)}", where="warehouse") from error
 
     def withdraw(self, table: str, name: str) -> None:
         """Takes the load `name` away again, and the table where nothing else is in it."""
@@ -107,7 +112,7 @@ class SnowflakeWarehouse(RemoteWarehouse):
                 if cursor.execute(f"SELECT 1 FROM {place} LIMIT 1").fetchone() is None:
                     cursor.execute(f"DROP TABLE {place}")
         except _errors() as error:
-            raise SystemDown(f"{table} cannot be changed: {_line(error)}", where="warehouse") from error
+            raise SystemDown(f"{table} cannot be changed: {self._line(error)}", where="warehouse") from error
 
     def tables(self) -> list[str]:
         """Names of all tables and views that may be read, in lower case."""
@@ -182,12 +187,16 @@ class SnowflakeWarehouse(RemoteWarehouse):
                 cursor.execute(text, list(bound.values()) or None, timeout=int(seconds or STATEMENT_SECONDS) or 1)
                 return _plain(cursor)
         except _errors() as error:
-            named = _named(error, limited=seconds is not None)
+            named = _named(error, self._line(error), limited=seconds is not None)
             if isinstance(named, SystemDown) and error.errno not in _CANCELLED:
                 self._reading = None
                 if again:
                     return self._asked(text, bound, seconds, described=described)
             raise named from error
+
+    def _line(self, error: Exception) -> str:
+        """The driver's error in one line, without what the URL or the environment holds in secret."""
+        return cleaned(_line(error), self._url, *self._secrets)
 
     def _connect(self) -> SnowflakeConnection:
         from snowflake import connector
@@ -209,7 +218,7 @@ class SnowflakeWarehouse(RemoteWarehouse):
                 session_parameters=settings,
             )
         except _errors() as error:
-            raise SystemDown(f"cannot be reached: {_line(error)}", where="warehouse") from error
+            raise SystemDown(f"cannot be reached: {self._line(error)}", where="warehouse") from error
 
 
 def _errors() -> Any:
@@ -218,17 +227,17 @@ def _errors() -> Any:
     return Error
 
 
-def _named(error: Any, *, limited: bool) -> GuardianError:
-    """Snowflake's error as ours: what a query can be faulty in, and all else."""
+def _named(error: Any, line: str, *, limited: bool) -> GuardianError:
+    """Snowflake's error, `line` in words, as ours: what a query can be faulty in, and all else."""
     from snowflake.connector.errors import ProgrammingError
 
     if error.errno in _CANCELLED:
         if limited:
             return InputError("took longer than it may, and was interrupted", where="query")
-        return SystemDown(f"gave up a query: {_line(error)}", where="warehouse")
+        return SystemDown(f"gave up a query: {line}", where="warehouse")
     if isinstance(error, ProgrammingError) and error.errno not in _LOGGED_OUT:
-        return InputError(_line(error), where="query")
-    return SystemDown(_line(error), where="warehouse")
+        return InputError(line, where="query")
+    return SystemDown(line, where="warehouse")
 
 
 def _line(error: Exception) -> str:

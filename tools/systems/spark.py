@@ -233,7 +233,7 @@ class SparkWarehouse(RemoteWarehouse):
         except GuardianError:
             raise
         except Exception as error:
-            raise _named(error) from error
+            raise _named(error, self._url) from error
 
     def _opened(self) -> SparkSession:
         with self._lock:
@@ -289,8 +289,8 @@ def _nanoseconds(folder: Path) -> list[str]:
     return [each.name for each in fields if pa.types.is_timestamp(each.type) and each.type.unit == "ns"]
 
 
-def _named(error: Exception) -> GuardianError:
-    """Spark's error as ours: what a query can be faulty in, and all else."""
+def _named(error: Exception, url: str) -> GuardianError:
+    """Spark's error as ours: what a query can be faulty in, and all else. It does not tell the URL's credentials."""
     from pyspark import errors
 
     faulty = (
@@ -298,8 +298,8 @@ def _named(error: Exception) -> GuardianError:
         errors.IllegalArgumentException, errors.DateTimeException, errors.ArrayIndexOutOfBoundsException,
     )  # fmt: skip
     if isinstance(error, faulty):
-        return InputError(_first_line(error), where="query")
-    return SystemDown(_first_line(error), where="warehouse")
+        return InputError(cleaned(_first_line(error), url), where="query")
+    return SystemDown(cleaned(_first_line(error), url), where="warehouse")
 
 
 def _quoted(name: str) -> str:

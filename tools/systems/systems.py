@@ -145,6 +145,9 @@ def warehouse_at(home: Path, url: str) -> AnyWarehouse:
         kind = path.partition("://")[0]
         allowed = "a folder of Parquet files, postgresql://…, snowflake://…, bigquery://…, spark:MASTER or sc://…"
         raise InputError(f"{kind}:// is no kind of warehouse here; allowed: {allowed}", where="systems.warehouse")
+    if (home / path).is_file():
+        wanted = "a warehouse is a folder of Parquet files, one folder a table"
+        raise InputError(f"{home / path} is a file, and {wanted}", where="systems.warehouse")
     return Warehouse(home / path)
 
 

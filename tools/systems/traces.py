@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from policies.errors import SystemDown
+from tools.systems.credentials import cleaned
+
 EXPERIMENT = "guardian"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """While a trace is written, unless the environment says otherwise: MLflow's own patience is four minutes."""
@@ -46,9 +49,13 @@ class Traces:
         self._experiment: str | None = None
 
     def write(self, root: Span, children: Sequence[Span], tags: Mapping[str, str]) -> str:
-        """Writes one trace, returns its id. Raises what MLflow raises, within seconds where its server is down."""
-        with _impatient():
-            return self._write(root, children, tags)
+        """Writes one trace, returns its id. Raises SystemDown, within seconds where MLflow's server is down."""
+        try:
+            with _impatient():
+                return self._write(root, children, tags)
+        except Exception as error:  # MLflow raises many kinds
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SystemDown(cleaned(told, self._uri), where="traces") from error
 
     def _write(self, root: Span, children: Sequence[Span], tags: Mapping[str, str]) -> str:
         """All spans in one request and the trace in another: MLflow's own exporter makes a request of every span."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def _half_zoned(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(created_at=stamps)
 
 
+def _database(engine: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "orders.db"
+        connection = importlib.import_module(engine).connect(str(path))
+        connection.execute("CREATE TABLE orders (x INTEGER)")
+        connection.commit()
+        connection.close()
+        return path
+
+    return make
+
+
 REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "no file": (lambda folder: folder / "none.csv", [], "there is no such file"),
     "an empty file": (_bytes(lambda _: b""), [], "is empty"),
@@ -66,6 +79,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a Parquet file of no bytes": (_bytes(lambda _: b"", "orders.parquet"), [], "not a whole Parquet file"),
     "a cut-off Arrow file": (_bytes(lambda b: b[: len(b) // 2], "orders.arrow"), [], "not a whole Arrow file"),
     "bytes named CSV": (_bytes(lambda _: bytes(range(256)) * 9), [], "is no text"),
+    "a SQLite database": (_database("sqlite3"), [], "is a SQLite database, not a table; write the table as a file: sq"),
+    "a DuckDB database": (_database("duckdb"), [], "is a DuckDB database, not a table; write the table as a file: d"),
     "Latin-1": (_bytes(lambda b: b.replace(b",a,", b",\xe4,")), [], "is not UTF-8"),
     "two columns of a name": (_bytes(lambda b: b.replace(b",y,", b",x,", 1)), [], "more than one column named 'x'"),
     "names alike but for case": (_csv(lambda f: f.rename(columns={"y": "X"})), [], "upper and lower case"),
@@ -214,3 +229,20 @@ def test_a_file_named_by_a_word_of_sql(
 def test_a_declared_table_named_by_a_word_of_sql_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"say order_data\.rows"):
         Warehouse(tmp_path).exists("order.rows")
+
+
+def test_a_database_file_is_no_warehouse(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", str(_database("duckdb")(tmp_path)))
+    said = guardian(capsys, "init", "--data", "shop.orders", "--target", "late", "--dir", str(tmp_path / "w"))
+    assert said.code == 2 and "orders.db is a file, and a warehouse is a folder of Parquet files" in said.err
+
+
+def test_a_warehouse_table_of_dates_is_told_what_it_needs(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lake").mkdir()
+    rows = FEW.assign(late=FEW["late"] == "yes", created_at=FEW["created_at"].dt.date)
+    Warehouse(tmp_path / "lake").append("shop.orders", pa.Table.from_pandas(rows, preserve_index=False), "1")
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", str(tmp_path / "lake"))
+    said = guardian(capsys, "init", "--data", "shop.orders", "--target", "late", "--dir", str(tmp_path / "w"))
+    assert said.code == 2 and "column 'created_at' holds date32[day]; make a view with" in said.err

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +17,9 @@ import pytest
 from policies.declarations import load
 from tests.postgres import database_url
 from tests.tools.onboarding.tables import guardian, orders, written
+from tools.systems import holdouts
 from tools.systems.pointing import point_mlflow
-from tools.systems.systems import warehouse_at
+from tools.systems.systems import Systems, warehouse_at
 
 Capture = pytest.CaptureFixture[str]
 
@@ -130,6 +133,56 @@ def test_the_reference_tables_within_a_minute(
     assert night["models"][0]["severity"] == "unknown"
 
 
+def _noise(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(x=frame["x"].sample(frac=1, random_state=1).to_numpy(), y=0.5, kind="a")
+
+
+@pytest.mark.parametrize(
+    ("target", "others", "reached"),
+    [("late", "grade,amount", "AUC 0."), ("grade", "late,amount", "AUC 0."), ("amount", "late,grade", "R² -")],
+)
+def test_a_champion_that_guesses_says_so_with_its_number(
+    target: str, others: str, reached: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = written(_noise(orders()), tmp_path)
+    made = guardian(capsys, "init", "--json", "--data", str(data), "--target", target, "--ignore", others).json
+    (note,) = [each for each in made["notes"] if "no better than guessing" in each]
+    assert reached in note and f"do the features tell of {target}?" in note
+    assert not any("guessing" in each for each in _notes(capsys, orders(), tmp_path, "--ignore", "grade,amount"))
+
+
+def _notes(capsys: Capture, frame: pd.DataFrame, folder: Path, *more: str) -> list[str]:
+    data = written(frame, folder, "more.csv")
+    made = guardian(
+        capsys, "init", "--json", "--data", str(data), "--target", "late", "--dir", str(folder / "more"), *more
+    )
+    notes: list[str] = made.json["notes"]
+    return notes
+
+
+@pytest.mark.parametrize(("unit", "microseconds"), [("seconds", 1_000_000), ("milliseconds", 1_000)])
+def test_seconds_since_1970_are_a_time(
+    unit: str, microseconds: int, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    counted = orders()["created_at"].astype("datetime64[us]").astype("int64") // microseconds
+    frame = orders().drop(columns=["created_at", "grade", "amount"])
+    common = ["init", "--json", "--target", "late", "--data"]
+    named = guardian(capsys, *common, str(written(frame.assign(created_at=counted), tmp_path, "named.csv"))).json
+    assert (named["time"], named["numeric"]) == ("created_at", ["x", "y"])
+    assert f"created_at: holds {unit} since 1970 and counts as the time" in " ".join(named["notes"])
+    assert named["start"].startswith("2026-01-01")
+    other = guardian(capsys, *common, str(written(frame.assign(stamped=counted), tmp_path, "other.csv"))).json
+    assert (other["time"], other["numeric"]) == (None, ["x", "y", "stamped"])
+    assert f"stamped: looks like a time ({unit} since 1970) and is taken for a number; --time stamped" in " ".join(
+        other["notes"]
+    )
+    both = frame.assign(day=orders()["created_at"], sent_ts=counted)
+    beside = guardian(capsys, *common, str(written(both, tmp_path, "both.csv"))).json
+    assert (beside["time"], beside["left_out"]) == ("day", {"sent_ts": f"it is a time ({unit} since 1970)"})
+
+
 def test_the_load_after_the_first_is_what_is_watched(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +233,41 @@ def test_a_table_of_a_warehouse_is_watched_where_it_is(
     assert guardian(capsys, "validate").code == 0
     report = guardian(capsys, "check-drift", "OrdersDrift", "--at", "2026-02-28", "--json").json
     assert (report["status"], report["severity"]) == ("checked", "ok"), report["checks"]
+
+
+def test_a_postgresql_table_with_capitals_and_spaces_in_its_name(
+    postgres: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database_url(postgres)
+    warehouse = warehouse_at(tmp_path, url)
+    frame = orders().drop(columns=["grade", "amount"]).rename(columns={"x": "Net Weight"})
+    rows = pa.Table.from_pandas(frame.assign(late=frame["late"] == "yes"), preserve_index=False)
+    warehouse.append('"Sales Data"."Late Orders"', rows, "1")
+    warehouse.append('shop."Orders"', rows, "1")
+    assert warehouse.tables() == ['"Sales Data"."Late Orders"', 'shop."Orders"']
+    warehouse.close()
+    monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", url)
+    unknown = guardian(capsys, "init", "--data", "Sales Data.Early Orders", "--target", "late")
+    assert unknown.code == 2 and 'write schema.table, or "Schema"."Table" where a name holds capitals' in unknown.err
+    missing = guardian(capsys, "init", "--data", "shop.Wares", "--target", "late", "--dir", str(tmp_path / "other"))
+    assert missing.code == 2 and 'there are: "Sales Data"."Late Orders", shop."Orders"' in missing.err
+    # As it is, and as SQL writes it.
+    for number, (data, name) in enumerate([("Sales Data.Late Orders", "LateOrders"), ('shop."Orders"', "Orders")]):
+        folder = tmp_path / str(number)
+        made = guardian(capsys, "init", "--json", "--data", data, "--target", "late", "--dir", str(folder))
+        assert (made.code, made.json["model"]) == (0, name), made
+        assert made.json["numeric"] == ["Net Weight", "y"]
+        monkeypatch.chdir(folder)
+        assert guardian(capsys, "validate").code == 0
+        report = guardian(capsys, "check-drift", f"{name}Drift", "--at", "2026-02-28", "--json").json
+        assert (report["status"], report["severity"]) == ("checked", "ok"), report["checks"]
+        with closing(Systems.open(Path("operations.yaml"))) as systems:
+            held = holdouts.read(systems, name, datetime(2026, 3, 2))
+            period = holdouts.period(systems, name, datetime(2026, 3, 2))
+            assert held.num_rows == period.rows == 600
+            with monkeypatch.context() as smaller:
+                smaller.setattr(holdouts, "MOST_ROWS", 300)
+                assert 200 < holdouts.read(systems, name, datetime(2026, 3, 2)).num_rows < 400
 
 
 def test_on_a_terminal_only_what_is_unknown_is_asked(tmp_path: Path) -> None:

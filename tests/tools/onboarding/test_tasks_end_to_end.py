@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,24 @@ import pytest
 
 from policies.declarations import load
 from tests.tools.onboarding.tables import guardian, written
+from tools.systems.clock import VirtualClock
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
 from tools.systems.warehouse import Warehouse
 
 Capture = pytest.CaptureFixture[str]
 A_DAY, DAYS, CHANGED_ON, UNTIL = 300, 40, 42, 76
+NO_LAG = pd.Timedelta(0)
 START = pd.Timestamp.now("UTC").tz_localize(None).normalize() - pd.Timedelta(days=UNTIL)
 """The champion serves from today on, and what is found in earlier nights would be its predecessor's."""
 
 
-def _parcels(first: int, last: int, task: str) -> pd.DataFrame:
+def _parcels(first: int, last: int, task: str, start: pd.Timestamp = START) -> pd.DataFrame:
     """Days [first, last) of parcels; from CHANGED_ON on they are farther off, and distance decides."""
     random = np.random.default_rng(first)
     rows = (last - first) * A_DAY
-    at = pd.date_range(START + pd.Timedelta(days=first), periods=rows, freq=pd.Timedelta(days=1) / A_DAY, unit="us")
-    changed = at.to_numpy() >= (START + pd.Timedelta(days=CHANGED_ON)).to_numpy()
+    at = pd.date_range(start + pd.Timedelta(days=first), periods=rows, freq=pd.Timedelta(days=1) / A_DAY, unit="us")
+    changed = at.to_numpy() >= (start + pd.Timedelta(days=CHANGED_ON)).to_numpy()
     weight, distance = random.normal(size=rows), random.normal(size=rows) + changed
     signal = np.where(changed, 2.0 * distance, 2.0 * weight)
     noise = random.normal(size=rows) / 2
@@ -58,7 +61,7 @@ def test_a_drifted_table_is_retrained_evaluated_gated_and_deployed(
     binding = operations.models["Parcels"]
     assert operations.pipeline_of("Parcels") == "ParcelsRetrain"
 
-    _arrive(binding.table, binding.labels.table, binding.holdout, _parcels(DAYS, UNTIL, task))
+    _arrive(binding.table, binding.labels.table, _parcels(DAYS, UNTIL, task))
     night = guardian(capsys, "triage", "--planner", "runbook", "--json")
     (model,) = night.json["models"]
     systems = Systems.open(Path("operations.yaml"))
@@ -83,22 +86,59 @@ def test_a_drifted_table_is_retrained_evaluated_gated_and_deployed(
     assert guardian(capsys, "why", "Parcels").code == 0
 
 
-def _arrive(table: str, labels: str, holdout: str, rows: pd.DataFrame) -> None:
-    """New rows, their labels, and a new holdout of the last week of them, as a user's own job writes them."""
+def _arrive(table: str, labels: str, rows: pd.DataFrame, name: str = "new", lag: pd.Timedelta = NO_LAG) -> None:
+    """New rows and, `lag` later, their labels, as a user's own job writes them."""
     systems = Systems.open(Path("operations.yaml"))
     try:
         warehouse = systems.warehouse
         assert isinstance(warehouse, Warehouse)
-        known = warehouse.read(holdout)
         features = rows.drop(columns=["outcome"])
-        warehouse.append(table, pa.Table.from_pandas(features, preserve_index=False), "new")
+        warehouse.append(table, pa.Table.from_pandas(features, preserve_index=False), name)
         arrived = systems.operations.models["Parcels"].labels.arrived
-        told = rows[["parcel_id", "created_at", "outcome"]].assign(**{arrived: rows["created_at"]})
+        told = rows[["parcel_id", "created_at", "outcome"]].assign(**{arrived: rows["created_at"] + lag})
         warehouse.append(labels, pa.Table.from_pandas(told, preserve_index=False).select(
-            warehouse.read(labels).schema.names), "new")  # fmt: skip
-        late = rows[rows["created_at"] >= rows["created_at"].max() - pd.Timedelta(days=7)]
-        (old,) = [path.stem for path in warehouse.folder(holdout).glob("*.parquet")]
-        fresh = pa.Table.from_pandas(late, preserve_index=False).select(known.schema.names).cast(known.schema)
-        warehouse.append(holdout, fresh, old)
+            warehouse.read(labels).schema.names), name)  # fmt: skip
     finally:
         systems.close()
+
+
+def test_labels_two_weeks_late_neither_empty_the_holdout_nor_stop_the_learning(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weeks go by after `init`: each brings rows, and the labels of those two weeks before."""
+    monkeypatch.chdir(tmp_path)
+    lag, until = pd.Timedelta(days=14), START + pd.Timedelta(days=UNTIL)
+    start = until - pd.Timedelta(days=DAYS)  # the world changes two days after the file was written
+    file = _parcels(0, DAYS, "multiclass", start).assign(told=lambda rows: rows["created_at"] + lag)
+    file.loc[file["told"] > until, ["outcome", "told"]] = None
+    data = written(file, tmp_path, "parcels.parquet")
+    guardian(capsys, "init", "--json", "--data", str(data), "--target", "outcome", "--label-time", "told")
+    monkeypatch.chdir(tmp_path / "parcels")
+    text = Path("operations.yaml").read_text()
+    Path("operations.yaml").write_text(text.replace("\nsystems:\n", "\nsystems:\n  clock: virtual\n"))
+    assert "holdout: {latest: 6d, min_rows: " in text and "label_delay: 14d}" in text
+    binding = load(Path("operations.yaml")).models["Parcels"]
+    for week in range(1, 6):
+        first, last = DAYS + 7 * (week - 1), DAYS + 7 * week
+        _arrive(binding.table, binding.labels.table, _parcels(first, last, "multiclass", start), f"week-{week}", lag)
+        with closing(Systems.open(Path("operations.yaml"))) as systems:
+            assert isinstance(systems.clock, VirtualClock)
+            systems.clock.set((start + pd.Timedelta(days=last)).to_pydatetime())
+        guardian(capsys, "triage", "--planner", "runbook", "--json")
+    with closing(Systems.open(Path("operations.yaml"))) as systems:
+        runs = systems.store.list(Kind.training_run, "Parcels")[::-1]
+        judged = systems.store.list(Kind.evaluation, "Parcels")[::-1]
+        gates = systems.store.list(Kind.gate, "Parcels")[::-1]
+        rollout = systems.store.latest(Kind.rollout, "Parcels")
+    windows = [run.body["data_window"] for run in runs]
+    # Newer rows each time, up to the six days whose labels came last, 14 days after their rows.
+    assert [pd.Timestamp(each["end"]) - start for each in windows[1:]] == [pd.Timedelta(days=48), pd.Timedelta(days=55)]
+    assert all(
+        each["end"] <= judgement.body["holdout"]["start"] for each, judgement in zip(windows[1:], judged, strict=True)
+    )
+    assert [judgement.body["holdout"]["rows"] for judgement in judged] == [6 * A_DAY] * 2
+    for gate in gates:
+        checks = {each["name"]: each for each in gate.body["checks"]}
+        assert (checks["holdout_rows"]["verdict"], checks["no_overlap"]["verdict"]) == ("passed", "passed")
+        assert "0 rows in common" in checks["no_overlap"]["detail"]
+    assert (gates[-1].status, rollout is not None and rollout.version) == ("passed", "3")

@@ -95,4 +95,8 @@ def test_the_drift_of_a_version_that_serves_no_longer_triggers_nothing(opened: C
     systems.traffic.set(MODEL, "2", at=systems.clock.now() + timedelta(hours=1), why="promoted", rests_on=None)
     case = Case.open(systems, PIPELINE)
     assert case.seen == []
-    assert case.ask(None)[0].reason == f"monitor {MONITOR} has not reported yet on the version that serves"
+    told = case.ask(None)[0].reason
+    assert told == (
+        f"{case.earlier[0].report_id} of {MONITOR} looked as of 2026-02-14 00:00, and the version that serves has done "
+        "so only since 2026-02-14 01:00: check drift as of a later time"
+    )

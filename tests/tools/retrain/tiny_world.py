@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tools.systems.clock import VirtualClock
 from tools.systems.store import Evidence, Kind
@@ -116,10 +117,20 @@ def rows_of(day: int, changed: bool) -> pa.Table:
 
 
 class TinyWorld:
-    """The world and its systems. `live(day)` lets time pass to that day's start; the last 7 days are the holdout."""
+    """The world and its systems. `live(day)` lets time pass to that day's start; the last 7 days are the holdout.
 
-    def __init__(self, home: Path, change_on: int | None) -> None:
-        (home / "operations.yaml").write_text(DECLARATIONS)
+    With a `holdout` of its own declared, no table is kept for it. Labels come `lag` later than the two hours they take.
+    """
+
+    def __init__(
+        self, home: Path, change_on: int | None, *, holdout: str | None = None, lag: timedelta = timedelta(0)
+    ) -> None:
+        self._kept, self._lag = holdout is None, lag
+        declared = DECLARATIONS
+        if holdout is not None:
+            declared = declared.replace("holdout: loans_holdout", f"holdout: {holdout}")
+            declared = declared.replace("dataset: loans_holdout", f"dataset: {MODEL}")
+        (home / "operations.yaml").write_text(declared)
         (home / "warehouse").mkdir()
         self.systems = Systems.open(home / "operations.yaml")
         self.change_on = change_on
@@ -133,9 +144,13 @@ class TinyWorld:
             warehouse.append("loans", rows.drop_columns(["defaulted", "known_at"]), f"{each:04d}")
             warehouse.append("outcomes", rows.select(["loan", "at", "defaulted", "known_at"]), f"{each:04d}")
         self.today = day
-        holdout = [self._rows(each).drop_columns(["known_at"]) for each in range(day - HOLDOUT_DAYS, day)]
-        warehouse.append("loans_holdout", pa.concat_tables(holdout), "latest")
+        if self._kept:
+            self._keep_holdout(day)
         self.now(day)
+
+    def _keep_holdout(self, day: int) -> None:
+        holdout = [self._rows(each).drop_columns(["known_at"]) for each in range(day - HOLDOUT_DAYS, day)]
+        self.systems.warehouse.append("loans_holdout", pa.concat_tables(holdout), "latest")
 
     def now(self, day: float) -> None:
         """Sets the clock, in days since the first."""
@@ -166,7 +181,8 @@ class TinyWorld:
         return self.systems.store.add(Kind.drift_report, MODEL, body, at=self.systems.clock.now())
 
     def _rows(self, day: int) -> pa.Table:
-        return rows_of(day, self.change_on is not None and day >= self.change_on)
+        rows = rows_of(day, self.change_on is not None and day >= self.change_on)
+        return rows.set_column(rows.schema.get_field_index("known_at"), "known_at", pc.add(rows["known_at"], self._lag))
 
 
 def lost_pipeline(systems: Systems) -> str:

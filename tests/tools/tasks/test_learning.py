@@ -168,7 +168,7 @@ def test_a_segment_that_got_worse_is_found(world: TaskWorld, judged: EvaluateRes
     from tools.evaluate.result import WeakSegment
 
     systems = world.systems
-    holdout = contenders.read_holdout(systems, systems.operations.model(MODEL), "parcels_holdout")
+    holdout = contenders.read_holdout(systems, MODEL, systems.clock.now())
     old, new = (
         contenders.judge_challenger(systems, systems.registry.get("parcels", each), holdout) for each in ("1", "2")
     )
