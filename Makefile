@@ -22,7 +22,7 @@ test-ray: $(INSTALLED)
 test-spark: $(INSTALLED)
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[spark]"
-	.venv-spark/bin/pytest tests/tools/systems/test_spark.py tests/tools/check_drift/test_inside.py tests/tools/serving/test_batch_cluster.py $(ARGS)
+	.venv-spark/bin/pytest tests/tools/systems/test_spark.py tests/tools/check_drift/test_inside.py tests/tools/deploy/test_labelled_answers.py tests/tools/serving/test_batch_cluster.py $(ARGS)
 
 # The tests that need the extra `snowflake`, in an environment of their own, and fakesnow in another.
 test-snowflake: $(INSTALLED)
@@ -30,13 +30,13 @@ test-snowflake: $(INSTALLED)
 	.venv-fakesnow/bin/pip install --quiet --disable-pip-version-check "fakesnow[server]>=0.12.1,<0.13" "snowflake-connector-python>=4,<5"
 	$(PYTHON) -m venv .venv-snowflake
 	.venv-snowflake/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[snowflake]"
-	GUARDIAN_FAKESNOW=.venv-fakesnow/bin/fakesnow .venv-snowflake/bin/pytest tests/tools/systems/test_snowflake.py tests/tools/check_drift/test_inside.py $(ARGS)
+	GUARDIAN_FAKESNOW=.venv-fakesnow/bin/fakesnow .venv-snowflake/bin/pytest tests/tools/systems/test_snowflake.py tests/tools/check_drift/test_inside.py tests/tools/deploy/test_labelled_answers.py $(ARGS)
 
 # The tests that need the extra `bigquery`, in an environment of their own; the fake they speak to is among them.
 test-bigquery: $(INSTALLED)
 	$(PYTHON) -m venv .venv-bigquery
 	.venv-bigquery/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -e ".[bigquery]"
-	.venv-bigquery/bin/pytest tests/tools/systems/test_bigquery.py tests/tools/check_drift/test_inside.py $(ARGS)
+	.venv-bigquery/bin/pytest tests/tools/systems/test_bigquery.py tests/tools/check_drift/test_inside.py tests/tools/deploy/test_labelled_answers.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

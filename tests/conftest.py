@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.bigquery import NEEDS_BIGQUERY, bigquery_url
 from tests.fakes.bigquery_server import BigQueryServer, running_bigquery
 from tests.postgres import database_url, running_postgres
-from tests.snowflake import running_fakesnow
+from tests.snowflake import NEEDS_SNOWFLAKE, running_fakesnow, snowflake_url
+from tests.spark import NEEDS_SPARK, spark_warehouse
+from tools.systems.postgres import PostgresWarehouse
+from tools.systems.systems import warehouse_at
+from tools.systems.warehouse import AnyWarehouse
 
 settings.register_profile("long")
 """`--hypothesis-profile=long`: tests over sequences of calls run more and longer ones."""
@@ -53,3 +58,26 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state.db"
     return database_url(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture(
+    params=[
+        "postgres",
+        pytest.param("spark", marks=NEEDS_SPARK),
+        pytest.param("snowflake", marks=NEEDS_SNOWFLAKE),
+        pytest.param("bigquery", marks=NEEDS_BIGQUERY),
+    ]
+)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyWarehouse]:
+    """An empty warehouse of each kind that is another program."""
+    if request.param == "postgres":
+        made: AnyWarehouse = PostgresWarehouse(database_url(request.getfixturevalue("postgres")))
+    elif request.param == "snowflake":
+        made = warehouse_at(tmp_path, snowflake_url(request.getfixturevalue("fakesnow")))
+    elif request.param == "bigquery":
+        request.getfixturevalue("bigquery")
+        made = warehouse_at(tmp_path, bigquery_url())
+    else:
+        made = spark_warehouse(tmp_path)
+    yield made
+    made.close()

@@ -18,6 +18,7 @@ from tools import tasks
 from tools.deploy.comparison import Slices
 from tools.deploy.evidence import FEATURES_REACH_BACK, SLICE, Period, flags
 from tools.deploy.ranking import Flags, Floats
+from tools.deploy.scored import first_answers
 from tools.systems.labels import known
 from tools.systems.requests import by_request
 from tools.systems.warehouse import quote
@@ -182,7 +183,8 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
     The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
     """
     task = tasks.of(binding.task)
-    labels, id_, time = binding.labels, quote(binding.id), quote(binding.time)
+    labels = binding.labels
+    kept = ("champion", "challenger", "champion_label", "challenger_label")
     if not all(systems.warehouse.exists(each) for each in (binding.table, labels.table)):
         return Pairs(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.bool_))
     sql = f"""
@@ -191,14 +193,9 @@ def labelled(systems: Systems, binding: ModelBinding, period: Period) -> Pairs:
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
                    {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
-        featured AS (
-            SELECT CAST({id_} AS VARCHAR) AS id, {time} AS scored_at FROM {binding.table}
-            WHERE {time} >= $reach AND {time} <= $until),
-        matched AS (
-            SELECT p.*, f.scored_at FROM paired p ASOF JOIN featured f ON p.id = f.id AND p."at" >= f.scored_at
-            QUALIFY row_number() OVER (PARTITION BY p.id, f.scored_at ORDER BY p."at", p.request_id) = 1)
-        SELECT m.champion, m.challenger, m.champion_label, m.challenger_label, k.outcome FROM matched m
-        JOIN known k ON k.id = m.id AND k.scored_at = m.scored_at ORDER BY m."at", m.request_id
+        {first_answers(systems.warehouse.dialect, binding, "paired", kept)}
+        SELECT m.champion, m.challenger, m.champion_label, m.challenger_label, k.outcome FROM first_answers m
+        JOIN known k ON k.id = m.id AND k.scored_at = m.feature_time ORDER BY m."at", m.request_id
     """
     rows = systems.warehouse.query(sql, {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}).to_pandas()
     outcomes = task.outcomes(rows["outcome"].to_numpy(), labels.table)

@@ -17,6 +17,7 @@ from tools.deploy.comparison import Slices
 from tools.deploy.gates import Evidence
 from tools.deploy.ranking import UNLABELLED, Flags, Floats, Replayed, Served
 from tools.deploy.replaying import REPLAYS, NotReplayed
+from tools.deploy.scored import first_answers
 from tools.systems.labels import known
 from tools.systems.requests import by_request
 from tools.systems.warehouse import quote
@@ -152,7 +153,6 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, task: Task, peri
     The row that was scored is the newest of that id at the time of the request; its label is found by id and time.
     """
     labels = binding.labels
-    id_, time = quote(binding.id), quote(binding.time)
     sql = f"""
         WITH asked AS (
             SELECT variant, id, "at", score, label, request_id FROM {binding.prediction_log}
@@ -161,18 +161,11 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, task: Task, peri
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
                    {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
-        featured AS (
-            SELECT CAST({id_} AS VARCHAR) AS feature_id, {time} AS feature_time FROM {binding.table}
-            WHERE {time} >= $reach AND {time} <= $until AND CAST({id_} AS VARCHAR) IN (SELECT id FROM asked)),
-        matched AS (
-            SELECT a.variant AS asked_variant, a.id AS asked_id, a."at" AS asked_at, a.score AS said_score,
-                   a.label AS said_label, f.*
-            FROM asked a
-            ASOF JOIN featured f ON a.id = f.feature_id AND a."at" >= f.feature_time
-            QUALIFY row_number() OVER (PARTITION BY a.variant, a.id, f.feature_time ORDER BY a."at", a.request_id) = 1)
-        SELECT m.*, k.outcome AS told_outcome FROM matched m
-        JOIN known k ON k.id = m.asked_id AND k.scored_at = m.feature_time
-        ORDER BY m.asked_at, m.asked_variant, m.asked_id
+        {first_answers(systems.warehouse.dialect, binding, "asked", ("variant", "score", "label"), apart=("variant",))}
+        SELECT m.variant AS asked_variant, m.id AS asked_id, m."at" AS asked_at, m.score AS said_score,
+               m.label AS said_label, m.feature_time, k.outcome AS told_outcome
+        FROM first_answers m JOIN known k ON k.id = m.id AND k.scored_at = m.feature_time
+        ORDER BY asked_at, asked_variant, asked_id
     """
     params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()

@@ -138,6 +138,11 @@ def _for_postgres(node: exp.Expr) -> exp.Expr:
         case = case.when(exp.Literal.string("true"), exp.Literal.string("1"))
         case = case.when(exp.Literal.string("false"), exp.Literal.string("0")).else_(text.copy())
         return exp.cast(case, "double precision", dialect="postgres")
+    if isinstance(node, exp.IgnoreNulls) and isinstance(node.this, exp.AnyValue):  # which it has from version 16 on
+        value = node.this.this
+        told = exp.Where(this=exp.not_(exp.Is(this=value.copy(), expression=exp.null())))
+        values = exp.Filter(this=exp.ArrayAgg(this=value.copy()), expression=told)
+        return exp.Bracket(this=exp.paren(values), expressions=[exp.Literal.number(0)])
     if isinstance(node, exp.Anonymous) and node.name.lower() == "hash":
         parts = [exp.cast(each.copy(), "text") for each in node.expressions]
         joined = exp.func("concat_ws", exp.Literal.string("|"), *parts)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +10,6 @@ import pyarrow as pa
 import pytest
 
 from policies.declarations.drift import Schema
-from tests.bigquery import NEEDS_BIGQUERY, bigquery_url
-from tests.postgres import database_url
-from tests.snowflake import NEEDS_SNOWFLAKE, snowflake_url
-from tests.spark import NEEDS_SPARK, spark_warehouse
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
 from tools.check_drift.contract import judge
@@ -23,31 +17,12 @@ from tools.check_drift.contract_facts import inside, of_arrow
 from tools.check_drift.inside import profile_inside
 from tools.check_drift.numeric import NumericSummary, exact_centre
 from tools.check_drift.profiles import Profile, profile
-from tools.systems.postgres import PostgresWarehouse
-from tools.systems.systems import warehouse_at
 from tools.systems.warehouse import AnyWarehouse
 
 
-@pytest.fixture(
-    params=[
-        "postgres",
-        pytest.param("spark", marks=NEEDS_SPARK),
-        pytest.param("snowflake", marks=NEEDS_SNOWFLAKE),
-        pytest.param("bigquery", marks=NEEDS_BIGQUERY),
-    ]
-)
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyWarehouse]:
-    if request.param == "postgres":
-        made: AnyWarehouse = PostgresWarehouse(database_url(request.getfixturevalue("postgres")))
-    elif request.param == "snowflake":
-        made = warehouse_at(tmp_path, snowflake_url(request.getfixturevalue("fakesnow")))
-    elif request.param == "bigquery":
-        request.getfixturevalue("bigquery")
-        made = warehouse_at(tmp_path, bigquery_url())
-    else:
-        made = spark_warehouse(tmp_path)
-    yield made
-    made.close()
+@pytest.fixture
+def warehouse(engine: AnyWarehouse) -> AnyWarehouse:
+    return engine
 
 
 def _table(rows: int, seed: int, shift: float = 0.0) -> pa.Table:
