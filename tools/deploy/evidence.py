@@ -14,9 +14,10 @@ from policies.declarations.binding import ModelBinding
 from policies.errors import GuardianError
 from tools import tasks
 from tools.deploy.comparison import Slices
+from tools.deploy.fetching import fetched
 from tools.deploy.gates import Evidence
 from tools.deploy.ranking import UNLABELLED, Flags, Floats, Replayed, Served
-from tools.deploy.replaying import REPLAYS, NotReplayed
+from tools.deploy.replaying import OUTCOME, REPLAYS, NotReplayed
 from tools.deploy.scored import first_answers
 from tools.systems.labels import known
 from tools.systems.requests import by_request
@@ -163,15 +164,15 @@ def _labelled_requests(systems: Systems, binding: ModelBinding, task: Task, peri
             FROM {known(labels, "$until", f"{quote(labels.time)} >= $reach AND {quote(labels.time)} <= $until")}),
         {first_answers(systems.warehouse.dialect, binding, "asked", ("variant", "score", "label"), apart=("variant",))}
         SELECT m.variant AS asked_variant, m.id AS asked_id, m."at" AS asked_at, m.score AS said_score,
-               m.label AS said_label, m.feature_time, k.outcome AS told_outcome
+               m.label AS said_label, m.feature_time, k.outcome AS {OUTCOME}
         FROM first_answers m JOIN known k ON k.id = m.id AND k.scored_at = m.feature_time
         ORDER BY asked_at, asked_variant, asked_id
     """
     params = {**period.params, "reach": period.stages[0] - FEATURES_REACH_BACK}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
     said = task.recorded(_floats(frame["said_score"]), frame["said_label"])
-    outcomes = task.outcomes(frame["told_outcome"].to_numpy(), labels.table)
-    return frame.assign(told_outcome=outcomes, answered=task.weighed(outcomes, said))
+    outcomes = task.outcomes(frame[OUTCOME].to_numpy(), labels.table)
+    return frame.assign(**{OUTCOME: outcomes, "answered": task.weighed(outcomes, said)})
 
 
 def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period: Period) -> pd.DataFrame:
@@ -193,7 +194,7 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period:
             SELECT CAST({quote(labels.id)} AS VARCHAR) AS id, {quote(labels.time)} AS scored_at,
                    {quote(labels.value)} AS outcome
             FROM {known(labels, "$until", fresh)})
-        SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS told_outcome, {chosen}
+        SELECT k.id AS row_id, k.scored_at AS row_time, k.outcome AS {OUTCOME}, {chosen}
         FROM {binding.table} f JOIN known k ON k.id = CAST(f.{id_} AS VARCHAR) AND k.scored_at = f.{time}
         WHERE f.{time} > $trained AND f.{time} <= $until
         QUALIFY row_number() OVER ({alike} ORDER BY hash(k.id, k.scored_at), k.id) <= {most}
@@ -201,7 +202,7 @@ def _newly_labelled(systems: Systems, binding: ModelBinding, task: Task, period:
     """
     params = {"since": period.stages[0], "until": period.until, "trained": _trained_until(systems, binding, period)}
     frame: pd.DataFrame = systems.warehouse.query(sql, params).to_pandas()
-    return frame.assign(told_outcome=task.outcomes(frame["told_outcome"].to_numpy(), labels.table))
+    return frame.assign(**{OUTCOME: task.outcomes(frame[OUTCOME].to_numpy(), labels.table)})
 
 
 def _trained_until(systems: Systems, binding: ModelBinding, period: Period) -> datetime:
@@ -219,7 +220,7 @@ def _served(rows: pd.DataFrame, task: Task, period: Period) -> Served:
         return UNLABELLED
     starts = np.array(period.stages, dtype="datetime64[us]")
     stage = np.searchsorted(starts, rows["asked_at"].to_numpy(dtype="datetime64[us]"), side="right") - 1
-    return Served(_floats(rows["answered"]), flags(task, rows["told_outcome"].to_numpy()), stage.astype(np.int64))
+    return Served(_floats(rows["answered"]), flags(task, rows[OUTCOME].to_numpy()), stage.astype(np.int64))
 
 
 def _replay(
@@ -233,7 +234,7 @@ def _replay(
     import pandas as pd
 
     binding, memory_gb = systems.operations.model(model), systems.operations.memory_gb_of(model)
-    outcomes = rows["told_outcome"].to_numpy()
+    outcomes = rows[OUTCOME].to_numpy()
     label = flags(task, outcomes)
     if not task.support(outcomes).enough:
         unscored = np.zeros(len(label))
@@ -241,9 +242,10 @@ def _replay(
     until = time.monotonic() + REPLAY_SECONDS
 
     def scores(variant: str, version: str) -> Floats:
-        folder = systems.registry.fetch(binding.registry_name, version).path
-        left = max(until - time.monotonic(), 0.0)
         try:
+            left = until - time.monotonic()
+            folder = fetched(lambda: systems.registry.fetch(binding.registry_name, version).path, left)
+            left = max(until - time.monotonic(), 0.0)
             again = REPLAYS.weighed(folder, rows, binding.features, binding.task, memory_gb, left)
         except NotReplayed as error:
             raise NotReplayed(f"version {version} cannot be replayed: {error}") from error

@@ -52,12 +52,15 @@ class Replays:
     ) -> Floats:
         """What a rollout compares of the version in a registry cache folder (`Task.weighed`), a number a row.
 
-        `rows` hold the features and `told_outcome`. Raises NotReplayed: it does not load, raises, gives no finite
+        `rows` hold the features and OUTCOME. Raises NotReplayed: it does not load, raises, gives no finite
         numbers, ends its process, takes longer than `seconds` or holds more than `memory_gb` (10^9 bytes).
         """
         import pyarrow as pa
 
-        table = pa.Table.from_pandas(rows[[*features.names, OUTCOME]], preserve_index=False)
+        try:
+            table = pa.Table.from_pandas(rows[[*features.names, OUTCOME]], preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise NotReplayed(f"the rows cannot be sent: {str(error).splitlines()[0]}") from error
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)

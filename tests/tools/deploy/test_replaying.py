@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
@@ -15,7 +17,8 @@ from policies.declarations.binding import Features
 from policies.errors import SystemDown
 from tests.tools.deploy.conftest import HOUR, MODEL, START, Shop, rows
 from tests.tools.deploy.faulty import Crashing, Dragging, Hanging, Hungry, Raising
-from tools.deploy.replaying import REPLAYS, NotReplayed, Replays
+from tools.deploy.fetching import fetched
+from tools.deploy.replaying import OUTCOME, REPLAYS, NotReplayed, Replays
 from tools.deploy.rollout import Rollout
 from tools.deploy.tool import TOOL, advance, run
 from tools.systems.registry import LocalModel, digest_file
@@ -31,6 +34,26 @@ def stored(folder: Path, model: Any) -> LocalModel:
     digest = digest_file(folder / "model.pkl")
     (folder / "manifest.json").write_text(json.dumps({"file": "model.pkl", "digest": digest}))
     return LocalModel(path=folder, digest=digest)
+
+
+def test_rows_that_cannot_be_sent_are_not_replayed(tmp_path: Path) -> None:
+    mixed = pd.DataFrame({"a": [1.0, "x"], "b": 0.0, OUTCOME: 1.0})
+    with pytest.raises(NotReplayed, match=r"the rows cannot be sent: .*column a"):
+        REPLAYS.weighed(tmp_path, mixed, FEATURES, "binary", 8.0, 5.0)
+
+
+def test_a_fetch_that_hangs_ends_in_time_and_a_later_one_is_made(tmp_path: Path) -> None:
+    goes_on = threading.Event()
+
+    def hangs() -> Path:
+        goes_on.wait()
+        return tmp_path
+
+    for _ in range(2):
+        with pytest.raises(NotReplayed, match=r"its artifact was not fetched within 0\.2 s"):
+            fetched(hangs, 0.2)
+    goes_on.set()
+    assert fetched(hangs, 5.0) == tmp_path
 
 
 class Faulty:
