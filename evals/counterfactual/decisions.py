@@ -7,14 +7,13 @@ changed in the world (a model that was not trained, a week of other traffic) was
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from evals.counterfactual.circumstances import held_back
-from policies.conditions import parse_bound
+from evals.counterfactual.gate import regated
 from policies.declarations import Operations, Severity, worst
 from policies.declarations.drift import DriftMonitor, DriftType
 from policies.declarations.training import DriftTrigger
@@ -123,44 +122,14 @@ def _on_evaluation(row: Evidence, operations: Operations) -> Decision:
     )
     what, why = verdict.value, f"weighted improvement {body['weighted_improvement']:.4f} ({low:.4f} to {high:.4f})"
     if verdict == "challenger_wins":
-        judged = list(_gate(body.get("gate", {}).get("checks", ()), row.model, operations, body))
+        judged = regated(body, row.model, operations)
         gate = status(judged) if judged else None
-        blocking = [
-            f"{c.name} {c.value:.4g}, wanted {c.threshold}" for c in judged if c.verdict is Verdict.FAILED and c.value
-        ]
+        blocking = [_told(check) for check in judged if check.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE)]
         what = f"{what}, gate {gate.value if gate else 'was not run'}"
         why = "; ".join([why, *blocking])
     return Decision(evidence=row.id, model=row.model, at=row.created_at, what=what, why=why)
 
 
-def _gate(
-    checks: Sequence[Mapping[str, Any]], model: str, operations: Operations, body: Mapping[str, Any]
-) -> Iterator[GateCheck]:
-    """The gate's stored checks under the declared bounds; what has no other bound stays as it was judged."""
-    declared = operations.gate_of(model)
-    stored = [GateCheck.model_validate(each) for each in checks]
-    if declared is None or not stored:
-        return
-    pipeline = operations.pipeline_of(model)
-    promotion = operations.retraining_pipelines[pipeline].promotion if pipeline else None
-    bounds = {
-        **declared.metrics,
-        "calibration_error": f"<= {declared.max_calibration_error:g}" if declared.max_calibration_error else None,
-        f"improvement:{promotion.metric}" if promotion else "": f">= {promotion.min_improvement:g}"
-        if promotion
-        else None,
-    }
-    for check in stored:
-        bound = bounds.get(check.name)
-        if bound is None or check.value is None or bound == check.threshold:
-            yield check
-            continue
-        holds = parse_bound(bound, check.name).holds(check.value)
-        verdict = Verdict.PASSED if holds else Verdict.FAILED
-        yield check.model_copy(update={"threshold": bound, "verdict": verdict})
-    measured = body["challenger"]["metrics"]
-    for name, bound in declared.metrics.items():
-        if name not in {check.name for check in stored} and name in measured:
-            holds = parse_bound(bound, name).holds(measured[name])
-            verdict = Verdict.PASSED if holds else Verdict.FAILED
-            yield GateCheck(name=name, value=measured[name], threshold=bound, verdict=verdict)
+def _told(check: GateCheck) -> str:
+    seen = check.detail or "not measured" if check.value is None else f"{check.value:.4g}"
+    return f"{check.name} {seen}, wanted {check.threshold}"

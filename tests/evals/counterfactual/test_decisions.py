@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from evals.counterfactual.decisions import decisions
@@ -28,11 +29,25 @@ def report(night: int, psi: float, *, p_value: float = 1e-9, severity: str = "wa
     return row(Kind.drift_report, night, {"monitor": "ChurnDrift", "checks": [check]})
 
 
-def evaluation(improvement: float, auc: float) -> Evidence:
-    checks = [
-        {"name": "auc_roc", "value": auc, "threshold": "> 0.80", "verdict": "passed" if auc > 0.8 else "failed"},
-        {"name": "latency_ms", "value": 3.0, "threshold": "<= 200", "verdict": "passed"},
-    ]
+CHECKS = [
+    {"name": "holdout_rows", "value": 5000.0, "threshold": ">= 1000", "verdict": "passed"},
+    {"name": "auc_roc", "value": 0.83, "threshold": "> 0.80", "verdict": "passed"},
+    {"name": "improvement:auc_roc", "value": 0.03, "threshold": ">= 0.01", "verdict": "passed"},
+    {"name": "data_quality_pass_rate", "value": 0.97, "threshold": ">= 0.95", "verdict": "passed"},
+    {"name": "segment:market=EU", "value": 0.02, "threshold": "<= 0.05 below champion", "verdict": "passed"},
+    {"name": "segment:channel=web", "value": -0.02, "threshold": "<= 0.05 below champion", "verdict": "passed"},
+    {"name": "calibration_error", "value": 0.01, "threshold": "<= 0.05", "verdict": "passed"},
+    {"name": "latency_ms", "value": 3.0, "threshold": "<= 200", "verdict": "passed"},
+    {"name": "model_size_mb", "value": 0.2, "threshold": "<= 50", "verdict": "passed"},
+    {"name": "artifact_replays", "value": 0.0, "threshold": "<= 1e-06", "verdict": "passed"},
+]
+"""What SimShop's gate asks."""
+
+
+def evaluation(improvement: float, auc: float, **changed: dict[str, Any]) -> Evidence:
+    """With every check of the gate, `changed` by the check's name."""
+    found = {"auc_roc": {"value": auc, "verdict": "passed" if auc > 0.8 else "failed"}, **changed}
+    checks = [each | found.get(str(each["name"]), {}) for each in CHECKS]
     body = {
         "challenge": "ChurnChallenger", "weighted_improvement": improvement, "interval": [0.01, 0.09],
         "contributions": [{"relative": 0.1}], "gate": {"checks": checks}, "challenger": {"metrics": {"auc_roc": auc}},
@@ -79,6 +94,37 @@ def test_another_margin_or_gate_changes_the_verdict() -> None:
     assert what(evaluations, operations()) == ["challenger_wins, gate passed"]
     assert what(evaluations, strict) == ["challenger_wins, gate failed"]
     assert what(evaluations, operations(champion_challengers=margin)) == ["tie"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "ends", "why"),
+    [
+        ({}, "passed", ""),
+        ({"max_latency_ms": 2}, "failed", "latency_ms 3, wanted <= 2"),
+        ({"max_model_size_mb": 0.1}, "failed", "model_size_mb 0.2, wanted <= 0.1"),
+        ({"data_quality_pass_rate": 1.0}, "failed", "data_quality_pass_rate 0.97, wanted >= 1"),
+        ({"min_rows": 6000}, "inconclusive", "holdout_rows 5000, wanted >= 6000"),
+        ({"segments": {"columns": ["market"], "max_degradation": 0.01}}, "inconclusive", "segment:market=EU 0.02"),
+        ({"segments": {"columns": ["plan"]}}, "inconclusive", "segment:plan not measured then"),
+        ({"metrics": {"f1": "> 0.3"}}, "inconclusive", "f1 not measured on these rows, wanted > 0.3"),
+    ],
+)
+def test_every_declared_bound_of_a_gate_is_asked_again(gate: dict[str, Any], ends: str, why: str) -> None:
+    [decided] = decisions([evaluation(0.03, 0.83)], operations(quality_gates={"ChurnGate": gate}))
+    assert decided.what == f"challenger_wins, gate {ends}"
+    assert why in decided.why
+
+
+def test_what_a_gate_no_longer_asks_for_blocks_nothing() -> None:
+    slow = [evaluation(0.03, 0.83, latency_ms={"value": 300.0, "verdict": "failed"})]
+    assert what(slow, operations()) == ["challenger_wins, gate failed"]
+    assert what(slow, operations(quality_gates={"ChurnGate": {"max_latency_ms": None}})) == [
+        "challenger_wins, gate passed"
+    ]
+    broken = [evaluation(0.03, 0.83, artifact_replays={"value": None, "verdict": "failed", "detail": "does not load"})]
+    assert what(broken, operations(quality_gates={"ChurnGate": {"max_latency_ms": 900}})) == [
+        "challenger_wins, gate failed"
+    ]
 
 
 def night(number: int, *, skipped: str | None = None, policy: str | None = None, status: str = "finished") -> Evidence:
