@@ -90,7 +90,7 @@ class Gateway:
             self._telling.cancel()
 
     def state(self) -> dict[str, Any]:
-        """The body of /readyz."""
+        """The body of /readyz. What the log lacks keeps nobody from being answered, and is told."""
         self.tell()
         serving, waiting = self.router.serving, self._reloader.not_loaded
         split = serving.split if serving is not None else None
@@ -109,6 +109,7 @@ class Gateway:
             "challenger_pid": challenger.pid if challenger is not None else None,
             "not_loaded": {"split": waiting.number, "reason": waiting.reason} if waiting is not None else None,
             "state_store": self._reloader.store_error or "ok",
+            "prediction_log": self._log.fault or "ok",
             "instances": {**self._instances.model_dump(), "serving": self.metrics.serving_pids()},
         }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tools.serving.metrics import LOG_ADDED, LOG_DROPPED, LOG_FAILURES, LOG_WRITTEN, Metrics
 from tools.serving.seams import Clock, LogTable
+from tools.systems.credentials import hidden
 from tools.tasks import BINARY, Task
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class PredictionLog:
         self._files = 0
         self._writing = 0
         self._metrics = metrics or Metrics()
+        self.fault: str | None = None
+        """What keeps the log from being written just now."""
 
     def add(self, rows: Sequence[LogRow]) -> None:
         """Queues rows. Never blocks."""
@@ -149,8 +152,11 @@ class PredictionLog:
         except Exception as error:
             self._metrics.add(LOG_FAILURES)
             self._rows = rows + self._rows
+            said = hidden((str(error).splitlines() or [type(error).__name__])[0])
+            self.fault = f"{len(self._rows)} rows wait: {said}"
             log.error("prediction log: %d rows wait, the warehouse refused them: %s", len(self._rows), error)
         else:
+            self.fault = None
             self._metrics.add(LOG_WRITTEN, len(rows))
         self._writing = 0
 

@@ -46,11 +46,12 @@ def test_rows_the_warehouse_refuses_are_written_later(tmp_path: Path) -> None:
         log.add([ROW] * 3)
         await asyncio.sleep(1.2)
         assert (log.failures, log.queued, log.written) == (1, 3, 0)
+        assert log.fault == "3 rows wait: disk full"
         warehouse.down = False
         await log.stop()
 
     asyncio.run(scenario())
-    assert (log.queued, log.written) == (0, 3)
+    assert (log.queued, log.written, log.fault) == (0, 3, None)
 
 
 def test_frames_survive_any_fragmentation() -> None:
