@@ -27,6 +27,8 @@ BODY_SECONDS = 10.0
 MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
 """So much of a body that is too large is read and thrown away before the refusal: a client that only listens once it
 has sent everything would otherwise see a reset connection in place of the answer."""
+MAX_HELD_BYTES = 64 * MAX_BODY_BYTES
+"""So much is kept of bodies that are still being sent."""
 _RETRY_AFTER = 1
 _CLOSE = (b"connection", b"close")
 
@@ -65,6 +67,7 @@ class GatewayApp:
         self._timer = timer
         self._max_inflight = max_inflight
         self._inflight = 0
+        self._held = 0  # bytes of bodies that are not whole yet
         self._renew_every = renew_every
         self._asked = 0
         self.draining = False
@@ -131,13 +134,11 @@ class GatewayApp:
     async def _predict(self, scope: Message, receive: Receive, send: Send, version: str | None = None) -> None:
         """Answers by the split, or by `version` alone where it is asked at its own endpoint."""
         self._metrics.add(ARRIVED)
-        if self._inflight >= self._max_inflight:
-            if version is None:
-                self._router.overloaded()
-            raise Refused(503, "overloaded", f"{self._max_inflight} requests are under way", retry_after=_RETRY_AFTER)
+        self._find_room(version)
+        body = await self._body(scope, receive)  # who sends slowly takes nobody's place
+        self._find_room(version)
         self._count(1)
         try:
-            body = await _body(scope, receive)
             started = self._timer()
             serving = self._router.serving
             if serving is None:
@@ -150,6 +151,45 @@ class GatewayApp:
         finally:
             self._count(-1)
         await _send(send, 200, _rendered(answer, self._router.model, self._router.task), b"application/json")
+
+    def _find_room(self, version: str | None) -> None:
+        """Raises Refused (503) where as many requests are under way as may be."""
+        if self._inflight >= self._max_inflight:
+            if version is None:
+                self._router.overloaded()
+            raise Refused(503, "overloaded", f"{self._max_inflight} requests are under way", retry_after=_RETRY_AFTER)
+
+    async def _body(self, scope: Message, receive: Receive) -> bytes:
+        """The whole body. Raises Refused for one too large, too slow or broken off, and where too many are sent."""
+        _must_be_sendable(scope)
+        chunks: list[bytes] = []
+        size, held, more = 0, 0, True
+        until = asyncio.get_running_loop().time() + BODY_SECONDS
+        try:
+            while more:
+                message = await _within(receive, until - asyncio.get_running_loop().time())
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "input", "the connection closed before the body ended")
+                chunk: bytes = message.get("body", b"")
+                more = bool(message.get("more_body"))
+                size += len(chunk)
+                if size > MAX_DISCARDED_BYTES:
+                    raise _too_large(unread=more)
+                if size > MAX_BODY_BYTES:
+                    chunks.clear()
+                    continue
+                chunks.append(chunk)
+                if more:
+                    held += len(chunk)
+                    self._held += len(chunk)
+                    if self._held > MAX_HELD_BYTES:
+                        told = "too many large requests are being sent at once"
+                        raise Refused(503, "overloaded", told, retry_after=_RETRY_AFTER, closes=True)
+        finally:
+            self._held -= held
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _count(self, requests: int) -> None:
         self._inflight += requests
@@ -168,8 +208,8 @@ def _rendered(answer: Answer, model: str, task: Task) -> bytes:
     )
 
 
-async def _body(scope: Message, receive: Receive) -> bytes:
-    """The whole body. Raises Refused for one too large, too slow or broken off."""
+def _must_be_sendable(scope: Message) -> None:
+    """Raises Refused for a body that is too large and waits to be sent, or is longer than anyone reads."""
     length, waits = 0, False
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -177,26 +217,7 @@ async def _body(scope: Message, receive: Receive) -> bytes:
         elif name == b"expect":
             waits = True
     if length > MAX_BODY_BYTES and (waits or length > MAX_DISCARDED_BYTES):
-        raise _too_large(unread=True)  # it has not begun to send, or would send longer than anyone reads
-    chunks: list[bytes] = []
-    size, more = 0, True
-    until = asyncio.get_running_loop().time() + BODY_SECONDS
-    while more:
-        message = await _within(receive, until - asyncio.get_running_loop().time())
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "input", "the connection closed before the body ended")
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        more = bool(message.get("more_body"))
-        if size <= MAX_BODY_BYTES:
-            chunks.append(chunk)
-        elif size > MAX_DISCARDED_BYTES:
-            raise _too_large(unread=more)
-        else:
-            chunks.clear()
-    if size > MAX_BODY_BYTES:
-        raise _too_large()
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        raise _too_large(unread=True)
 
 
 async def _within(receive: Receive, seconds: float) -> Message:

@@ -161,7 +161,9 @@ def test_wrong_path_and_method(gateway: Any) -> None:
     assert urllib.request.urlopen(gateway.base_url + "/healthz").status == 200
 
 
-def test_over_capacity_is_told_to_come_back_and_a_row_a_second_is_logged(tmp_path: Path) -> None:
+def test_over_capacity_is_told_to_come_back_and_a_row_a_second_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against the application itself, with a limit of one and a request that holds it."""
     from tools.serving.app import GatewayApp
     from tools.serving.metrics import Metrics
@@ -178,26 +180,36 @@ def test_over_capacity_is_told_to_come_back_and_a_row_a_second_is_logged(tmp_pat
     clock, warehouse = Clock(), Warehouse(tmp_path)
     log = PredictionLog(warehouse, "ml.log", clock)
     router = Router("M", log, clock, Metrics(), lambda: 0.0)
-    router.serving = SimpleNamespace(champion=SimpleNamespace(version="1"))  # type: ignore[assignment]
+    router.serving = SimpleNamespace(champion=SimpleNamespace(version="1", schema=None))  # type: ignore[assignment]
     app = GatewayApp("/p", router, None, Metrics(), lambda: 0.0, max_inflight=1)  # type: ignore[arg-type]
     scope = {"type": "http", "path": "/p", "method": "POST", "headers": []}
     sent: list[Any] = []
 
-    async def never() -> Any:
+    async def never(*_: Any) -> Any:
         await asyncio.Event().wait()
+
+    async def whole() -> Any:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    monkeypatch.setattr("tools.serving.app.parse", lambda *_: None)
+    monkeypatch.setattr(router, "answer", never)
 
     async def send_message(message: Any) -> None:
         sent.append(message)
 
     async def scenario() -> None:
-        holding = asyncio.create_task(app(dict(scope), never, send_message))
-        await asyncio.sleep(0)
+        half_sent = [asyncio.create_task(app(dict(scope), never, send_message)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        holding = asyncio.create_task(app(dict(scope), whole, send_message))
+        await asyncio.sleep(0.01)
+        assert not sent, "who has not sent all of it takes nobody's place"
         for milliseconds in (0, 400, 1_200, 1_300):
             clock.at = datetime(2026, 1, 6) + timedelta(milliseconds=milliseconds)
             await asyncio.sleep(0.01)  # the clock is read after a pause
             await app(dict(scope), never, send_message)
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
+        for each in (holding, *half_sent):
+            each.cancel()
+        await asyncio.gather(holding, *half_sent, return_exceptions=True)
         await log.stop()
 
     asyncio.run(scenario())
@@ -209,6 +221,47 @@ def test_over_capacity_is_told_to_come_back_and_a_row_a_second_is_logged(tmp_pat
         ("refused", "1", "overloaded", None)
     ] * 2
     assert sorted(row["at"].second for row in rows) == [0, 1]
+
+
+def test_bodies_that_are_still_being_sent_are_held_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the application itself; what was held of a body that came to nothing is free again."""
+    from tools.serving.app import GatewayApp
+    from tools.serving.metrics import Metrics
+
+    monkeypatch.setattr("tools.serving.app.MAX_HELD_BYTES", 100)
+    app = GatewayApp("/p", None, None, Metrics(), lambda: 0.0)  # type: ignore[arg-type]
+    scope = {"type": "http", "path": "/p", "method": "POST", "headers": []}
+    sent: list[Any] = []
+
+    async def send_message(message: Any) -> None:
+        sent.append(message)
+
+    def sender() -> Any:
+        parts = iter([{"type": "http.request", "body": b"x" * 40, "more_body": True}])
+
+        async def receive() -> Any:
+            if (part := next(parts, None)) is None:
+                await asyncio.Event().wait()
+            return part
+
+        return receive
+
+    async def scenario() -> None:
+        two = [asyncio.create_task(app(dict(scope), sender(), send_message)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert not sent
+        await app(dict(scope), sender(), send_message)
+        assert sent[0]["status"] == 503 and (b"connection", b"close") in sent[0]["headers"]
+        two.pop().cancel()
+        await asyncio.sleep(0.01)
+        two.append(asyncio.create_task(app(dict(scope), sender(), send_message)))
+        await asyncio.sleep(0.01)
+        assert len(sent) == 2
+        for each in two:
+            each.cancel()
+        await asyncio.gather(*two, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 def test_with_a_key_only_who_sends_it_is_answered() -> None:
