@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from enum import StrEnum
 
@@ -36,8 +35,6 @@ MEASURED = ("inference_ms", "inference_ms_p99", "latency_p99", "model_size_mb")
 """Those of the running model; the others are computed from outcomes and scores."""
 AT_PERCENT = re.compile(r"(precision|recall)_at_([1-9]\d?|100)")
 """`precision_at_10`: of the tenth of the rows with the highest scores."""
-_UNBOUNDED = {"log_loss", "mae", "rmse", *MEASURED}
-"""Those that have no upper limit; all others reach at most 1."""
 ALLOWED = (*DIRECTIONS, "precision_at_N", "recall_at_N (N in percent, 1 to 100)")
 """For messages: what may be named."""
 
@@ -45,19 +42,3 @@ ALLOWED = (*DIRECTIONS, "precision_at_N", "recall_at_N (N in percent, 1 to 100)"
 def direction_of(name: str) -> Direction | None:
     """The good direction of a metric, None where there is none of that name."""
     return Direction.HIGHER if AT_PERCENT.fullmatch(name) else DIRECTIONS.get(name)
-
-
-def limits_of(name: str) -> tuple[float, float]:
-    """The least and the most that a metric can be."""
-    return (-math.inf if name == "r2" else 0.0), (math.inf if name in _UNBOUNDED else 1.0)
-
-
-def limit_problem(name: str, limit: float) -> str | None:
-    """Why a metric cannot be held against `limit`; None where it can, or where there is no such metric."""
-    low, high = limits_of(name)
-    if direction_of(name) is None or low <= limit <= high:
-        return None
-    lies = f"is at most {high:g}" if low == -math.inf else f"is at least {low:g}" if high == math.inf else (
-        f"lies between {low:g} and {high:g}"
-    )  # fmt: skip
-    return f"{name} {lies}, so {limit:g} says nothing of it"

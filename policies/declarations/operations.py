@@ -19,10 +19,11 @@ from policies.declarations.drift import (
 )
 from policies.declarations.evaluation import ChampionChallenger, QualityGate
 from policies.declarations.kpis import BusinessKpiTracker
+from policies.declarations.limits import limit_problem, limits_of
 from policies.declarations.serving import ServingInfra
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, Training
 from policies.errors import InputError
-from policies.metrics import MEASURED, direction_of, limit_problem, limits_of
+from policies.metrics import MEASURED, direction_of
 from policies.tasks import METRICS_BY_TASK, degradation_problem, metric_problem, shadow_problem
 
 Place = tuple[str | int, ...]
