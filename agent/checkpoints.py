@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from policies.errors import InputError, SystemDown
 from tools.systems.locks import acquire
+from tools.systems.sqlite import WAIT_SECONDS, tune
 from tools.systems.systems import Systems
 
 if TYPE_CHECKING:
@@ -35,10 +36,8 @@ def _sqlite(systems: Systems) -> Iterator[BaseCheckpointSaver[Any]]:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     file = systems.state / "checkpoints.sqlite"
-    with closing(sqlite3.connect(file, check_same_thread=False, timeout=30)) as connection:
-        # durable against a killed process; a commit need not wait for the disk
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+    with closing(sqlite3.connect(file, check_same_thread=False, timeout=WAIT_SECONDS)) as connection:
+        tune(connection)
         saver = SqliteSaver(connection)
         saver.setup()
         yield saver

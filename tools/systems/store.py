@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from policies.errors import GuardianError, InputError, SystemDown
-from tools.systems import migrations
+from tools.systems import migrations, sqlite
 from tools.systems.credentials import cleaned
 from tools.systems.tables import AuditRow, Base, EvidenceRow
 
@@ -73,27 +73,27 @@ class Store:
             parsed = make_url(url)
         except (SQLAlchemyError, ValueError):  # a port that is no number
             raise InputError(f"is no database URL; {_FORMS}", where="systems.state") from None
-        sqlite = parsed.get_backend_name() == "sqlite"
-        if sqlite and parsed.database:
+        is_file = parsed.get_backend_name() == "sqlite"
+        if is_file and parsed.database:
             try:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise SystemDown(f"{parsed.database} cannot be made: {error.strerror}", where="state store") from error
         try:
-            self._engine = create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+            self._engine = create_engine(url, connect_args={"timeout": sqlite.WAIT_SECONDS} if is_file else {})
         except (SQLAlchemyError, ImportError) as error:
             backend = parsed.drivername
             raise InputError(
                 f"{backend} cannot be used here: {cleaned(error, url)}; {_FORMS}", where="systems.state"
             ) from None
-        if sqlite:
+        if is_file:
             event.listen(self._engine, "connect", _tune_sqlite)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
         try:
             self._prepare()
         except SQLAlchemyError as error:
             cause = error.__cause__ or error
-            closed = sqlite and parsed.database and not os.access(Path(parsed.database).parent, os.W_OK)
+            closed = is_file and parsed.database and not os.access(Path(parsed.database).parent, os.W_OK)
             hint = f"; {parsed.database} lies where nothing can be written" if closed else ""
             raise SystemDown(f"cannot be opened: {cleaned(cause, url)}{hint}", where="state store") from error
 
@@ -297,6 +297,4 @@ def _json(body: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
 
 def _tune_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # BEGIN IMMEDIATE is ours to say
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA busy_timeout=30000")
+    sqlite.tune(connection)

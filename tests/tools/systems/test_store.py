@@ -102,3 +102,22 @@ def test_a_store_that_cannot_be_opened_is_a_system_that_is_down(tmp_path: Path) 
     (tmp_path / "state.db").write_text("this is no database, and long enough to be sure of it " * 20)
     with pytest.raises(SystemDown, match="state store"):
         Store(f"sqlite:///{tmp_path}/state.db")
+
+
+def test_a_new_file_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """Each of them switches it to write-ahead logging, which SQLite refuses all but one of at once."""
+    refused: list[Exception] = []
+
+    def work(url: str) -> None:
+        try:
+            Store(url).close()
+        except SystemDown as error:
+            refused.append(error)
+
+    for number in range(20):
+        threads = [threading.Thread(target=work, args=[f"sqlite:///{tmp_path}/{number}.db"]) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert refused == []
