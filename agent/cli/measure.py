@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +13,18 @@ from agent.cli.session import Session
 from policies.errors import InputError
 
 
-def _in_reach(at: datetime | None) -> datetime | None:
+def _utc(at: datetime | None) -> datetime | None:
     """Windows and baselines reach back from a time by up to years: the calendar must have room for them."""
-    if at is not None and not 1970 <= at.year < 2200:
+    if at is None:
+        return None
+    if not 1970 <= at.year < 2200:
         raise InputError(f"{at:%Y-%m-%d} is out of reach; write a time between 1970 and 2200", where="--at")
-    return at
+    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
 
 
 At = Annotated[
     datetime | None,
-    typer.Option("--at", metavar="TIME", callback=_in_reach, help="As of this time (UTC), not now."),
+    typer.Option("--at", metavar="TIME", callback=_utc, help="As of this time (UTC unless it names a zone), not now."),
 ]
 
 

@@ -98,7 +98,7 @@ def rollout(result: Any) -> str:
         share = f"a copy of each request, all answered by version {result.champion}"
     return (
         f"{result.rollout_id}: {result.strategy} of {result.model} version {result.version}: {result.status}, "
-        f"{share}{judged}"
+        f"{share}{judged}{f'; held: {result.held}' if result.held else ''}"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from sqlalchemy import select
 
 from policies.declarations.binding import Labels
 from policies.declarations.deployment import DeploymentStrategy
@@ -12,7 +14,8 @@ from policies.promotion import Decision, GateEvidence, may_deploy, may_start_rol
 from policies.strategies import StrategyFacts, may_use_strategy, suitable
 from tools.deploy.rollout import ENDED, Rollout, Status
 from tools.systems.registry import CHAMPION
-from tools.systems.store import Evidence, Kind
+from tools.systems.store import Evidence, Kind, append
+from tools.systems.tables import EvidenceRow
 from tools.systems.warehouse import quote
 
 if TYPE_CHECKING:
@@ -23,6 +26,26 @@ def unfinished(systems: Systems, model: str) -> Evidence | None:
     """The model's rollout that has not ended, None where there is none."""
     rows = systems.store.list(Kind.rollout, model, limit=20)
     return next((row for row in reversed(rows) if row.status not in ENDED), None)
+
+
+def add_rollout(systems: Systems, state: Rollout, grounds: Evidence | None, now: datetime) -> Evidence:
+    """The row of a new rollout, added in the transaction that finds no unfinished one of its model: of two at once the
+    second is refused. Raises PolicyRefusal.
+    """
+    of_model = select(EvidenceRow.id).where(EvidenceRow.kind == Kind.rollout.value, EvidenceRow.model == state.model)
+    running = of_model.where(EvidenceRow.status.not_in([each.value for each in ENDED])).limit(1)
+    with systems.store.writing() as session:
+        may_start_rollout(state.model, session.scalar(running)).enforce()
+        return append(
+            session,
+            Kind.rollout,
+            state.model,
+            state,
+            at=now,
+            version=state.version,
+            status=state.status.value,
+            rests_on=grounds.id if grounds else None,
+        )
 
 
 def require_promotable(systems: Systems, model: str, version: str) -> Evidence | None:
@@ -140,7 +163,7 @@ def _unfinished(evaluation: Evidence | None) -> str:
 def _newest(systems: Systems, kind: Kind, model: str, version: str) -> Evidence | None:
     """The row stored last, whatever a clock that jumped says: a later failure is not outdone by a date."""
     rows = systems.store.list(kind, model, version=version)
-    return max(rows, key=lambda row: int(row.id.rpartition("-")[2]), default=None)
+    return max(rows, key=lambda row: row.number, default=None)
 
 
 def _refuse_rolled_back(systems: Systems, model: str, version: str, gate: Evidence | None) -> None:

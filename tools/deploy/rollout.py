@@ -124,6 +124,12 @@ class Rollout(BaseModel):
         return self.status in ENDED
 
     @property
+    def held(self) -> str:
+        """Why it is kept from its next share though its stage is over, empty where nothing keeps it."""
+        last = self.events[-1] if self.events else None
+        return last.detail if last and last.event == "held" and self.status is Status.RUNNING else ""
+
+    @property
     def current(self) -> StageState:
         """The stage it is in, or would start with."""
         return self.stages[self.stage]

@@ -11,15 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from policies.declarations import Severity
 from policies.declarations.deployment import ABTest, BlueGreen, Canary, Shadow
 from policies.errors import GuardianError, InputError, SystemDown
-from policies.promotion import may_start_rollout
 from policies.routing import unroutable
-from tools.deploy.permission import require_promotable, require_suitable, serving_version, unfinished
+from tools.deploy.permission import add_rollout, require_promotable, require_suitable, serving_version, unfinished
 from tools.deploy.reconcile import advance_one, save, settle, start, state_of, tell
 from tools.deploy.rollout import ROLLBACK, Event, Notice, Rollout, Status
 from tools.deploy.strategies import STRATEGIES
-from tools.deploy.transitions import abort, roll_back
+from tools.deploy.transitions import roll_back
 from tools.systems.registry import PREVIOUS
-from tools.systems.store import Evidence, Kind, StaleRevision
+from tools.systems.store import Kind, StaleRevision
 from tools.systems.tool import Effect, Tool
 
 if TYPE_CHECKING:
@@ -65,17 +64,7 @@ def run(systems: Systems, arguments: DeployArguments) -> RolloutResult:
         now=now,
     )
     require_suitable(systems, arguments.model, arguments.strategy, declared)
-    row = systems.store.add(
-        Kind.rollout,
-        arguments.model,
-        state,
-        at=now,
-        version=arguments.version,
-        status=state.status.value,
-        rests_on=grounds.id if grounds else None,
-    )
-    _yield_to_earlier(systems, row, now)
-    return start(systems, row, now)
+    return start(systems, add_rollout(systems, state, grounds, now), now)
 
 
 def advance(systems: Systems, now: datetime) -> list[RolloutResult]:
@@ -106,7 +95,7 @@ def rollback(systems: Systems, model: str, why: str) -> RolloutResult:
     """Gives the champion all traffic, now; with no rollout running, the champion before this one.
 
     Needs no approval, no budget and, until the traffic has moved, no registry. Raises InputError where there is no
-    earlier champion to go back to, or its artifact is gone.
+    earlier champion to go back to, it was itself rolled back since, or its artifact is gone.
     """
     systems.operations.model(model)
     while (row := unfinished(systems, model)) is not None:
@@ -129,6 +118,10 @@ def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:
         previous = systems.registry.alias(systems.operations.model(model).registry_name, PREVIOUS)
     if previous is None or previous == split.champion:
         raise InputError(f"version {split.champion} serves and no champion before it is known", where=model)
+    taken_away = systems.store.latest(Kind.rollout, model, version=previous, status=Status.ROLLED_BACK.value)
+    if taken_away and (promoted is None or taken_away.number > promoted.number):
+        before = f"version {previous}, the champion before version {split.champion}, was itself rolled back by"
+        raise InputError(f"{before} {taken_away.id}; evaluate and deploy it to have it again", where=model)
     try:
         with suppress(SystemDown):  # the gateway may hold what cannot be fetched now
             systems.registry.fetch(systems.operations.model(model).registry_name, previous)
@@ -170,16 +163,6 @@ def _champion(systems: Systems, model: str) -> str:
     if (champion := serving_version(systems, model)) is None:
         raise InputError("has no champion to compare with; adopt a first one", where=model)
     return champion
-
-
-def _yield_to_earlier(systems: Systems, row: Evidence, now: datetime) -> None:
-    """Of two rollouts started at the same moment, the one with the earlier row goes on."""
-    earliest = unfinished(systems, row.model)
-    if earliest is not None and earliest.id != row.id:
-        other = f"{earliest.id} was started at the same moment"
-        ended = abort(state_of(row), now, other).model_copy(update={"settled": True})
-        save(systems, row, ended)
-        may_start_rollout(row.model, earliest.id).enforce()
 
 
 TOOL = Tool(

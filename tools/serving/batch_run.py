@@ -93,7 +93,7 @@ def run_batch(
     until = began + pattern.timeout_minutes * 60.0
     binding, version = systems.operations.model(model), serving_champion(systems, model)
     start, end = partition(pattern.schedule, at or systems.clock.now())
-    with _alone(systems, name):
+    with _alone(systems, name, pattern.output):
         already = _scored_before(systems, binding, pattern, start, end)
         pages = pages_of(systems, model, version, pattern, (start, end), page_rows, again=already > 0)
         compute = compute_of(systems, pattern.compute)
@@ -118,10 +118,10 @@ def run_batch(
 
 
 @contextmanager
-def _alone(systems: Systems, name: str) -> Iterator[None]:
-    """One run of a pattern at a time."""
-    if (lock := acquire(systems, f"score {name}")) is None:
-        raise SystemDown("another run of it is under way", where=name)
+def _alone(systems: Systems, name: str, output: str) -> Iterator[None]:
+    """One run into an output table at a time, by whichever name its pattern was called."""
+    if (lock := acquire(systems, f"score {output}")) is None:
+        raise SystemDown(f"another run into {output} is under way", where=name)
     try:
         yield
     finally:

@@ -57,6 +57,11 @@ class Evidence(BaseModel):
     revision: int
     body: dict[str, Any]
 
+    @property
+    def number(self) -> int:
+        """The how-manieth row of its kind it is: the order in which they were stored, whatever a clock says."""
+        return int(self.id.rpartition("-")[2])
+
 
 class StaleRevision(GuardianError):
     """Someone else changed the row meanwhile: read it again and decide again."""

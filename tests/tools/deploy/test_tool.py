@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agent.status import model_status, why
+from agent.cli import render
 from policies.declarations import Operations
 from policies.errors import InputError, PolicyRefusal
 from tests.tools.deploy.conftest import HOUR, MODEL, NAME, START, Shop
 from tools.deploy.permission import waived_by
 from tools.deploy.rollout import Rollout, Status
-from tools.deploy.tool import TOOL, advance, rollback, run
+from tools.deploy.tool import TOOL, advance, run
 from tools.systems.store import Kind
 
 
@@ -388,32 +388,22 @@ def test_a_second_rollout_waits_for_the_first(shop: Shop) -> None:
         deploy(shop, "3")
 
 
-def test_rollback_of_a_running_rollout_needs_no_gate_and_no_approval(shop: Shop) -> None:
+@pytest.mark.parametrize("later", [0, 1])
+def test_of_two_deploys_at_once_one_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch, later: int) -> None:
+    """Both found no other rollout; the one that looked at the clock first may store its row last."""
     shop.gate("2")
-    deploy(shop)
-    result = rollback(shop.systems, MODEL, "a person saw something")
-    assert (result.status, result.reason) == (Status.ROLLED_BACK, "a person saw something")
-    assert share(shop) == ("1", None, 0.0)
+    shop.gate("3")
 
+    def meanwhile(*_: object) -> None:
+        monkeypatch.undo()
+        shop.set(shop.now + timedelta(seconds=later))
+        deploy(shop, "3")
 
-def test_rollback_after_promotion_returns_to_the_champion_before(shop: Shop) -> None:
-    with pytest.raises(InputError, match="no champion before it"):
-        rollback(shop.systems, MODEL, "?")
-    test_a_better_challenger_passes_all_stages_in_nominal_time(shop)
-    result = rollback(shop.systems, MODEL, "sales fell")
-    assert (result.status, result.version, result.champion) == ("rolled_back", "2", "1")
-    assert share(shop) == ("1", None, 0.0)
-    assert shop.systems.registry.alias(NAME, "champion") == "1"
-    assert [r.kind for r in shop.systems.store.chain(result.rollout_id)] == [Kind.rollout, Kind.rollout, Kind.gate]
-    assert [(link.version, link.says) for link in why(shop.systems, MODEL).chain] == [
-        ("1", "version 2 rolled back: sales fell: all traffic to version 1"),
-        ("2", "version 2 was rolled back: sales fell"),
-    ]
-    state = model_status(shop.systems, MODEL)
-    assert (state.serving_version, state.rollout and state.rollout["status"]) == ("1", "rolled_back")
-    with pytest.raises(InputError, match="version 1 serves and no champion before it is known"):
-        rollback(shop.systems, MODEL, "again")
-    assert share(shop) == ("1", None, 0.0)
+    monkeypatch.setattr("tools.deploy.tool.require_suitable", meanwhile)
+    with pytest.raises(PolicyRefusal, match="rollout-1 of ChurnModel has not ended"):
+        deploy(shop)
+    assert [row.version for row in shop.systems.store.list(Kind.rollout)] == ["3"]
+    assert share(shop) == ("1", "3", 5.0)
 
 
 def test_a_champion_changed_by_hand_ends_the_rollout_and_stays(shop: Shop) -> None:
@@ -432,11 +422,13 @@ def test_a_rollout_that_outlives_its_gate_waits_for_a_new_one(shop: Shop) -> Non
     held = step(shop)
     assert (held.status, held.traffic_pct) == (Status.RUNNING, 5.0)
     assert held.events[-1].event == "held"
-    assert "older than 7d" in held.events[-1].detail
+    assert "older than 7d" in held.held
+    assert "held: " in render.rollout(held)
     assert step(shop).events == held.events, "it is said once"
     assert any("stays at 5%" in text for text in told(shop))
     shop.gate("2")
-    assert step(shop).traffic_pct == 10.0
+    goes_on = step(shop)
+    assert (goes_on.traffic_pct, goes_on.held) == (10.0, "")
 
 
 def test_a_rollout_left_pending_by_a_crash_does_not_start_on_an_expired_gate(

@@ -82,13 +82,17 @@ def test_the_command_scores_and_says_what_it_did(
     assert run(["--operations", str(world.operations), "score", "nightly", *at]) == 0
     assert "0 rows of ml_features.customer_360 from 2026-01-05 06:00" in (text := capsys.readouterr().out)
     assert "1,000 were there already" in text and "databricks, which is not connected: scored on this machine" in text
+    zoned = ["--at", f"{AT:%Y-%m-%dT%H:%M:%S}-02:00"]
+    assert run(["--operations", str(world.operations), "score", "nightly", *zoned, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["partition_end"] == said["partition_end"]
     assert run(["--operations", str(world.operations), "score", "weekly"]) == 2
 
 
 def test_a_second_run_at_once_is_refused(world: Any, table: pd.DataFrame) -> None:
     def meanwhile(rows: int) -> None:
-        with pytest.raises(SystemDown, match="another run of it is under way"):
-            run_batch(world.systems, "nightly", AT)
+        for name in ("nightly", "ChurnServing.nightly"):
+            with pytest.raises(SystemDown, match=f"another run into {OUTPUT} is under way"):
+                run_batch(world.systems, name, AT)
 
     assert run_batch(world.systems, "nightly", AT, told=meanwhile).rows == 1_000
 
