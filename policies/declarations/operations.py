@@ -20,7 +20,7 @@ from policies.declarations.drift import (
 from policies.declarations.evaluation import ChampionChallenger, QualityGate
 from policies.declarations.kpis import BusinessKpiTracker
 from policies.declarations.limits import limit_problem, limits_of
-from policies.declarations.serving import ServingInfra
+from policies.declarations.serving import Batch, ServingInfra
 from policies.declarations.training import DecayTrigger, DriftTrigger, RetrainingPipeline, Training
 from policies.errors import InputError
 from policies.metrics import MEASURED, direction_of
@@ -130,6 +130,7 @@ def check_references(operations: Operations) -> Iterator[tuple[Place, str]]:
     yield from _check_agents(operations)
     yield from _check_approvers(operations.systems)
     yield from _check_one_each(operations)
+    yield from _check_outputs(operations)
     for model in operations.systems.traffic:
         yield from _dangling(("systems", "traffic", model), model, operations.models)
     for name, gate in operations.quality_gates.items():
@@ -167,6 +168,18 @@ def _check_one_each(operations: Operations) -> Iterator[tuple[Place, str]]:
         for name, whose in of.items():
             if (known := first.setdefault(whose, name)) != name:
                 yield (block, name), f"{known} is declared for {whose} already, and only one is asked; declare one"
+
+
+def _check_outputs(operations: Operations) -> Iterator[tuple[Place, str]]:
+    """Each batch pattern writes a table of its own: it leaves out the rows that its output has already."""
+    first: dict[str, str] = {}
+    for name, infra in operations.serving_infra.items():
+        for number, pattern in enumerate(infra.patterns):
+            if isinstance(pattern, Batch):
+                place = f"serving_infra.{name}.patterns[{number}]"
+                if (other := first.setdefault(pattern.output.casefold(), place)) != place:
+                    what = f"{other} writes {pattern.output} already, and its rows would be taken for this one's"
+                    yield ("serving_infra", name, "patterns", number, "output"), f"{what}; name a table of its own"
 
 
 def _check_agents(operations: Operations) -> Iterator[tuple[Place, str]]:

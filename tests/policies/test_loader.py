@@ -95,6 +95,30 @@ def test_a_second_gate_of_a_model_would_never_be_asked() -> None:
     assert "Second is declared for ChurnModel already" in problem
 
 
+def test_two_batch_patterns_do_not_write_one_table() -> None:
+    batch = 'name: batch, schedule: "0 6 * * *", input: ml.features, timeout_minutes: 60'
+    text = f"""
+models:
+  A: &model
+    {{registry_name: a, target: y, id: id, time: at, table: ml.features, holdout: ml.holdout,
+     features: {{numeric: [x]}}, labels: {{table: ml.labels, id: id, time: at, value: y, arrived: at}}}}
+  B: {{<<: *model, registry_name: b}}
+serving_infra:
+  OfA: {{model: A, patterns: [{{{batch}, output: ml.daily}}]}}
+  OfB:
+    model: B
+    patterns:
+      - {{{batch}, output: ML.daily}}
+"""
+    with pytest.raises(DeclarationError) as refused:
+        parse(text, "operations.yaml")
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.place) == (12, "serving_infra.OfB.patterns[0].output")
+    assert "serving_infra.OfA.patterns[0] writes ML.daily already" in problem.cause
+    assert "name a table of its own" in problem.cause
+    parse(text.replace("ML.daily", "ml.daily_of_b"), "operations.yaml")
+
+
 def test_a_regression_is_not_judged_by_what_is_measured_of_two_classes() -> None:
     problems = _problems("    target: churned", "    task: regression\n    target: churned")
     places = {each.split(": ")[1] for each in problems if "regression" in each}
