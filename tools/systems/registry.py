@@ -304,6 +304,14 @@ class Registry:
     def _fill_cache(self, folder: Path, name: str, version: ModelVersion) -> None:
         import yaml
 
+        if not version.digest:
+            raise InputError(
+                f"version {version.version} has no tag {DIGEST_TAG}: it was not registered by the Guardian, which "
+                "opens only files whose SHA-256 it knows. A challenger is registered by `guardian retrain`, by your "
+                "own code with training.use_experiment: module:function; a version of someone else's becomes the "
+                f"first champion of a new folder by `guardian init … --mlflow-model models:/{name}/{version.version}`",
+                where=f"model registry: {name}",
+            )
         path = self._download(f"models:/{_safe(name)}/{version.version}")
         try:
             digest = digest_file(path / "model.pkl")

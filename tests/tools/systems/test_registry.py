@@ -93,13 +93,13 @@ def test_an_empty_address_is_refused_as_declared() -> None:
         SystemsBlock(mlflow="")
 
 
-@pytest.mark.parametrize("kind", ["skops", "cloudpickle"])
-def test_what_someone_else_logged_is_changed_only_once_it_fits(kind: str, tmp_path: Path) -> None:
+def _of_someone_else(home: Path, kind: str) -> Registry:
+    """A registry whose version 1 of `t` was registered without the Guardian."""
     import mlflow
 
-    theirs = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+    theirs = Registry(f"sqlite:///{home}/mlflow.db", home / "models")
     rows = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
-    experiment = theirs.client.create_experiment("e", artifact_location=(tmp_path / "a").as_uri())
+    experiment = theirs.client.create_experiment("e", artifact_location=(home / "a").as_uri())
     point_mlflow(theirs.tracking_uri)
     with mlflow.start_run(experiment_id=experiment):
         fitted = LogisticRegression().fit(rows, [0, 0, 1, 1])
@@ -107,6 +107,12 @@ def test_what_someone_else_logged_is_changed_only_once_it_fits(kind: str, tmp_pa
             fitted, name="model", input_example=rows, serialization_format=kind, registered_model_name="t",
             pip_requirements=["scikit-learn"],
         )  # fmt: skip
+    return theirs
+
+
+@pytest.mark.parametrize("kind", ["skops", "cloudpickle"])
+def test_what_someone_else_logged_is_changed_only_once_it_fits(kind: str, tmp_path: Path) -> None:
+    theirs = _of_someone_else(tmp_path, kind)
 
     def unfit(fitted: object) -> None:
         raise InputError("does not fit")
@@ -116,3 +122,12 @@ def test_what_someone_else_logged_is_changed_only_once_it_fits(kind: str, tmp_pa
         theirs.adopt("t", "1", unfit)
     assert theirs.alias("t", "champion") is None
     assert theirs.get("t", "1").digest == ""
+
+
+def test_a_version_of_someone_elses_is_refused_by_its_missing_tag(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        _of_someone_else(tmp_path, "cloudpickle").load("t", "1")
+    told = str(refused.value)
+    assert "version 1 has no tag guardian.digest: it was not registered by the Guardian" in told
+    assert "`guardian retrain`" in told and "--mlflow-model models:/t/1" in told
+    assert "differs" not in told
