@@ -51,12 +51,15 @@ def deploy(
 ) -> None:
     """Starts a rollout of a version that passed its quality gate."""
     from agent.deciding import consent
+    from tools.deploy.champion import moved_alias
     from tools.deploy.tool import TOOL
 
     session: Session = context.obj
     arguments = TOOL.arguments(strategy=strategy, model=model, version=version)
     session.systems.operations.model(model)
     consent(session.systems, TOOL, arguments, model)
+    if told := moved_alias(session.systems, model):
+        session.say(f"note: {told}")
     _audit(session, TOOL, {"strategy": strategy, "model": model, "version": version})
     session.emit(TOOL.run(session.systems, arguments), render.rollout)
 

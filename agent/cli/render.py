@@ -85,7 +85,8 @@ def evaluation(result: Any) -> str:
     if result.gate is not None and result.gate.gate_id:
         lines.append(f"  gate {result.gate.gate_id}: {result.gate.status}")
         lines.append(table(((c.verdict, c.name, c.value, c.threshold) for c in result.gate.checks), "    "))
-    return "\n".join([*lines, f"  next: {result.next}"])
+    remark = [f"  note: {result.remark}"] if result.remark else []
+    return "\n".join([*lines, f"  next: {result.next}", *remark])
 
 
 def rollout(result: Any) -> str:

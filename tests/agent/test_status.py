@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent.cli import render
 from agent.status import model_status
+from agent.status import status as status_of_all
 from tests.agent.world import MODEL, NIGHT, World
 from tools.systems.store import Kind
 
@@ -34,3 +36,12 @@ def test_the_strategy_is_what_last_decided_for_the_serving_version(
         body = {"strategy": name, "version": version, "champion": champion, "stages": stages}
         systems.store.add(Kind.rollout, MODEL, body, at=NIGHT, version=version, status=status)
     assert model_status(systems, MODEL).deploy_strategy == strategy
+
+
+def test_an_alias_moved_by_hand_is_said_beside_what_serves(world: World) -> None:
+    world.systems.traffic.set(MODEL, "2", at=NIGHT, why="test", rests_on=None)
+    (shown,) = status_of_all(world.systems, aliases=True).models
+    assert shown.serving_version == "2"
+    (told,) = shown.warnings
+    assert "is on version 1 in MLflow, and version 2 serves" in told
+    assert told in render.status(status_of_all(world.systems, aliases=True))

@@ -1,4 +1,4 @@
-"""Champion and challenger, resolved by alias, and the holdout they are judged on."""
+"""The champion that serves, the challenger by its alias, and the holdout they are judged on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from policies.declarations.binding import ModelBinding
 from policies.errors import GuardianError, InputError
 from tools import tasks
+from tools.deploy.permission import serving_version
 from tools.evaluate import clean_process
 from tools.evaluate.clean_process import ReplayFailed
 from tools.evaluate.latency import LatencyComparison, measure
@@ -22,7 +23,7 @@ from tools.evaluate.result import Holdout
 from tools.retrain import recipe, rows, training
 from tools.retrain.evidence import threshold
 from tools.systems import holdouts
-from tools.systems.registry import CHALLENGER, CHAMPION
+from tools.systems.registry import CHALLENGER
 from tools.tasks import Answers, Outcomes, Task
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ class HoldoutRows:
 
 
 def resolve(systems: Systems, model: str, challenge: str) -> tuple[ModelVersion, ModelVersion]:
-    """Champion and challenger. Raises InputError where either is missing, or both are one version."""
+    """The champion that serves, and the challenger. Raises InputError where one is missing, or both are one."""
     registry, name = systems.registry, systems.operations.model(model).registry_name
     where = f"champion_challengers.{challenge}"
-    champion, challenger = registry.alias(name, CHAMPION), registry.alias(name, CHALLENGER)
+    champion, challenger = serving_version(systems, model), registry.alias(name, CHALLENGER)
     if champion is None:
         raise InputError(f"{name} has no version with the alias 'champion' to compare with", where=where)
     if challenger is None:

@@ -143,7 +143,8 @@ class Investigation(_Result):
 class EvaluateResult(_Result):
     """Champion against challenger. `interval` is the 95% interval of the weighted improvement.
 
-    `investigation` is opened where the challenger won and its gate did not pass.
+    `investigation` is opened where the challenger won and its gate did not pass. `remark` says where the registry's
+    alias `champion` is not on the version that serves.
     """
 
     evaluation_id: str
@@ -161,4 +162,5 @@ class EvaluateResult(_Result):
     gate: GateResult
     investigation: Investigation | None = None
     next: str
+    remark: str = ""
     seconds: float

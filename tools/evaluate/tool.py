@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from policies.declarations.evaluation import ChampionChallenger
+from tools.deploy.champion import moved_alias
 from tools.deploy.permission import waived_by
 from tools.evaluate import contenders, gate, quality
 from tools.evaluate.begun import begin, settle
@@ -119,6 +120,7 @@ def _judge(
         gate=judged,
         investigation=opened,
         next=_next(systems, model, body, verdict, judged, challenger, opened),
+        remark=moved_alias(systems, model),
         seconds=round(time.perf_counter() - started, 3),
     )
     systems.store.update(row.id, body=result, status=verdict.value)

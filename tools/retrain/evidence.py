@@ -13,11 +13,11 @@ from policies.declarations.base import Severity
 from policies.declarations.drift import SchemaDrift
 from policies.declarations.training import DecayTrigger
 from tools import tasks
+from tools.deploy.permission import serving_version
 from tools.retrain import recipe, training
 from tools.retrain.triggers import DriftSeen, Performance
 from tools.systems import datasets
 from tools.systems.labels import known, newly_told
-from tools.systems.registry import CHAMPION
 from tools.systems.store import Evidence, Kind
 from tools.systems.warehouse import quote
 
@@ -120,10 +120,9 @@ def runs(systems: Systems, pipeline: str, model: str) -> list[Evidence]:
 
 
 def champion(systems: Systems, model: str) -> ModelVersion | None:
-    """The version that holds the alias `champion`."""
-    name = systems.operations.model(model).registry_name
-    version = systems.registry.alias(name, CHAMPION)
-    return None if version is None else systems.registry.get(name, version)
+    """The version that serves."""
+    version = serving_version(systems, model)
+    return None if version is None else systems.registry.get(systems.operations.model(model).registry_name, version)
 
 
 def performance(

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from policies.errors import InputError
 from tools import tasks
 from tools.serving.array_path import Column, Scores
+from tools.serving.batch import serving_champion
 from tools.serving.features import FeatureSchema, Values
 from tools.serving.onnx_graph import NUMBERS, OPSETS, SCORE, STRINGS, Converter
 from tools.serving.onnx_path import open_session, require_onnx
@@ -30,7 +31,6 @@ from tools.serving.onnx_trees import NotConvertible
 from tools.serving.parity import PARITY, Parity, Row, compare, probes
 from tools.serving.scorer import PipelinePath, understood_nulls
 from tools.systems import holdouts
-from tools.systems.registry import CHAMPION
 from tools.systems.systems import Systems
 
 HOLDOUT_ROWS = 10_000
@@ -88,9 +88,7 @@ def export(systems: Systems, model: str, version: str | None, folder: Path) -> E
     binding = systems.operations.model(model)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("is there already; name a new folder", where=str(folder))
-    version = version or systems.registry.alias(binding.registry_name, CHAMPION)
-    if version is None:
-        raise InputError(f"{binding.registry_name} has no champion; name a --version", where=model)
+    version = version or serving_champion(systems, model)
     where, task = f"{model} {version}", tasks.of(binding.task)
     local = systems.registry.fetch(binding.registry_name, version)
     pipeline = systems.registry.load(binding.registry_name, version)
