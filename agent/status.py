@@ -21,12 +21,14 @@ RUNNING = ("pending", "running", "paused", "waiting_approval")
 class ModelStatus(BaseModel):
     """One model: `deploy_strategy` is what last decided that the serving version serves, `manual` where a person did.
 
-    A canary decides for the challenger by promoting it, and for the champion by rolling back to it.
+    A canary decides for the challenger by promoting it, and for the champion by rolling back to it; `serves_by` says
+    which, for people.
     """
 
     model: str
     serving_version: str | None
     deploy_strategy: str
+    serves_by: str
     deploy_health: Literal["healthy", "degraded", "unmonitored"]
     drift_detection: Literal["active"] | None
     last_report: dict[str, Any] | None
@@ -86,6 +88,7 @@ def status(systems: Systems, *, aliases: bool = False) -> Status:
 def model_status(systems: Systems, model: str, *, aliases: bool = False) -> ModelStatus:
     """The state of one model, as of `status`. Raises InputError where it is not declared."""
     serving = serving_version(systems, model)
+    strategy, serves_by = _decided(systems, model, serving)
     report = systems.store.latest(Kind.drift_report, model)
     monitored = systems.store.latest(Kind.monitor, model) is not None
     rollout = systems.store.latest(Kind.rollout, model)
@@ -97,7 +100,8 @@ def model_status(systems: Systems, model: str, *, aliases: bool = False) -> Mode
     return ModelStatus(
         model=model,
         serving_version=serving,
-        deploy_strategy=_strategy(systems, model, serving),
+        deploy_strategy=strategy,
+        serves_by=serves_by,
         deploy_health=health,
         drift_detection="active" if monitored else None,
         last_report=_brief_report(report) if report else None,
@@ -108,17 +112,19 @@ def model_status(systems: Systems, model: str, *, aliases: bool = False) -> Mode
     )
 
 
-def _strategy(systems: Systems, model: str, version: str | None) -> str:
+def _decided(systems: Systems, model: str, version: str | None) -> tuple[str, str]:
+    """By what strategy it was decided that a version serves, and how."""
     for row in systems.store.list(Kind.rollout, model):
         kept = {"promoted": row.version, "rolled_back": row.body.get("champion")}.get(str(row.status))
         if kept is None or kept != version:
             continue
         if not row.body.get("stages"):
-            return "manual"  # a person took a promotion back
+            return "manual", "manual"  # a person took a promotion back
         name = str(row.body.get("strategy"))
         declared = systems.operations.deployment_strategies.get(name)
-        return declared.type if declared else name
-    return "manual"
+        kind = declared.type if declared else name
+        return kind, kind if row.status == "promoted" else f"kept: {kind} rolled version {row.version} back"
+    return "manual", "manual"
 
 
 def _brief_report(report: Evidence) -> dict[str, Any]:

@@ -137,16 +137,14 @@ def validation(result: Any) -> str:
 
 def status(result: Any) -> str:
     """Every model in a line, warnings beneath."""
-    rows: list[Sequence[object]] = [
-        ("model", "serving", "strategy", "health", "drift detection", "last report", "rollout")
-    ]
+    rows: list[Sequence[object]] = [("model", "serving", "by", "health", "drift detection", "last report", "rollout")]
     for each in result.models:
         report, roll = each.last_report or {}, each.rollout or {}
         rows.append(
             (
                 each.model,
                 each.serving_version,
-                each.deploy_strategy,
+                each.serves_by,
                 each.deploy_health,
                 each.drift_detection,
                 f"{report.get('report_id')} {report.get('severity')}" if report else None,

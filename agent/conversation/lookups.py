@@ -85,9 +85,7 @@ def status(systems: Systems, model: str) -> str:
     """What serves, how healthy it is, what is under way."""
     found = model_status(systems, model)
     report, roll = found.last_report or {}, found.rollout or {}
-    said = [
-        f"{model}: version {found.serving_version or 'none'} serves ({found.deploy_strategy}), {found.deploy_health}"
-    ]
+    said = [f"{model}: version {found.serving_version or 'none'} serves ({found.serves_by}), {found.deploy_health}"]
     if report:
         said.append(f"last drift report {report['report_id']} of {_day(report['checked_at'])}: {report['severity']}")
     if roll and roll["status"] in ("running", "pending", "paused"):

@@ -32,7 +32,7 @@ def home_view(systems: Systems) -> dict[str, Any]:
 
 
 def _line(systems: Systems, model: ModelStatus) -> str:
-    serving = f"version {model.serving_version or 'none'} serves ({model.deploy_strategy})"
+    serving = f"version {model.serving_version or 'none'} serves ({model.serves_by})"
     lines = [f"{_SIGNS[model.deploy_health]} *{escaped(model.model)}*: {serving}, {model.deploy_health}"]
     if model.last_report:
         lines.append(escaped(f"drift {model.last_report['report_id']}: {model.last_report['severity']}"))

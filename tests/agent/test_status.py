@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.cli import render
+from agent.conversation.lookups import status as status_in_words
 from agent.status import model_status
 from agent.status import status as status_of_all
 from tests.agent.world import MODEL, NIGHT, World
@@ -36,6 +37,18 @@ def test_the_strategy_is_what_last_decided_for_the_serving_version(
         body = {"strategy": name, "version": version, "champion": champion, "stages": stages}
         systems.store.add(Kind.rollout, MODEL, body, at=NIGHT, version=version, status=status)
     assert model_status(systems, MODEL).deploy_strategy == strategy
+
+
+def test_what_rolled_back_is_not_shown_as_how_the_version_serves(world: World) -> None:
+    systems = world.systems
+    systems.traffic.set(MODEL, "1", at=NIGHT, why="test", rests_on=None)
+    body = {"strategy": CANARY, "version": "2", "champion": "1", "stages": [{"traffic_pct": 5}]}
+    systems.store.add(Kind.rollout, MODEL, body, at=NIGHT, version="2", status="rolled_back")
+    kept = "kept: canary rolled version 2 back"
+    assert kept in render.status(status_of_all(systems))
+    assert f"version 1 serves ({kept})" in status_in_words(systems, MODEL)
+    systems.store.add(Kind.rollout, MODEL, {**body, "version": "3"}, at=NIGHT, version="1", status="promoted")
+    assert "version 1 serves (canary)" in status_in_words(systems, MODEL)
 
 
 def test_an_alias_moved_by_hand_is_said_beside_what_serves(world: World) -> None:
