@@ -152,20 +152,8 @@ def status(result: Any) -> str:
             )
         )
     warnings = [f"  WARNING {each.model}: {text}" for each in result.models for text in each.warnings]
-    promises = [f"  SLA of {each.model}: {_promise(each.sla)}" for each in result.models if each.sla is not None]
+    promises = [f"  SLA of {each.model}: {each.sla.in_words}" for each in result.models if each.sla is not None]
     return "\n".join([table(rows, ""), *promises, *warnings])
-
-
-def _promise(sla: Any) -> str:
-    served = "no request"
-    if sla.availability is not None:
-        served = f"{sla.availability:.4%} of {sla.requests:,} requests answered"
-    left = f"{sla.budget_left:.0%} of the error budget left" if sla.budget_left > 0 else "the error budget is used up"
-    late = "" if sla.latency_p99_ms is None else f"; p99 {sla.latency_p99_ms:.0f} of {sla.latency_p99_ms_promised:g} ms"
-    short = ""
-    if sla.short_seconds:
-        short = f"; {sla.short_seconds:,} s short of {sla.throughput_rps_promised:g} requests/s"
-    return f"{served} in 30 days, {left}{late}{short}"
 
 
 def why(result: Any) -> str:

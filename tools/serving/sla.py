@@ -50,6 +50,27 @@ class SlaReading(BaseModel):
     short_burn: Burn | None = Field(default=None, exclude=True)
     short: Mapping[timedelta, Short] = Field(default_factory=dict, exclude=True)
 
+    @property
+    def in_words(self) -> str:
+        """How it was kept, and what is left of the error budget, in a line."""
+        served = "no request"
+        if self.availability is not None:
+            served = f"{self.availability:.4%} of {self.requests:,} requests answered"
+        left = (
+            f"{self.budget_left:.0%} of the error budget left"
+            if self.budget_left > 0
+            else "the error budget is used up"
+        )
+        late = (
+            ""
+            if self.latency_p99_ms is None
+            else f"; p99 {self.latency_p99_ms:.0f} of {self.latency_p99_ms_promised:g} ms"
+        )
+        short = ""
+        if self.short_seconds:
+            short = f"; {self.short_seconds:,} s short of {self.throughput_rps_promised:g} requests/s"
+        return f"{served} in 30 days, {left}{late}{short}"
+
 
 def read_sla(systems: Systems, model: str, now: datetime) -> SlaReading | None:
     """None where no SLA is declared or nothing is logged yet. Raises SystemDown, InputError."""

@@ -165,6 +165,17 @@ def test_the_page_shows_everything_and_changes_nothing(world: World) -> None:
     assert world.systems.store.get("approval-1").status == "pending"
 
 
+def test_the_page_shows_what_is_promised_and_how_it_is_kept(world: World) -> None:
+    with serving(world) as (url, _):
+        assert 'id="sla"' not in get(url)[1], "nothing is logged yet"
+        served(world, 2_000, 1, "fine")
+        page = get(url)[1]
+        assert 'id="sla"' in page
+        assert "99.9500% of 2,000 requests answered in 30 days, 50% of the error budget left; p99 12 of 200 ms" in page
+        served(world, 2_000, 1_000, "broken")
+        assert "the error budget is used up" in get(url)[1]
+
+
 def test_with_a_key_the_page_is_for_those_who_have_it(world: World) -> None:
     with serving(world, key="s3cret-key") as (url, _):
         basic = base64.b64encode(b"anna:s3cret-key").decode()
