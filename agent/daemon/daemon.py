@@ -35,6 +35,7 @@ LOOK_SECONDS = 2.0
 KEEP_SECONDS = 0.2
 """How long a gateway that was killed may go unnoticed; it is to be back within three seconds."""
 RECONCILE_SECONDS = 15.0
+"""How often rollouts take a step. One whose stage's time is over takes it within LOOK_SECONDS."""
 WATCH_SECONDS = 60.0
 """How often the error budgets are looked at: their shortest window is five minutes, a look reads 30 days of the log."""
 LEFT_SECONDS = 60.0
@@ -86,6 +87,7 @@ class Daemon:
         self._troubles: dict[str, str] = {}
         self._triage_thread: threading.Thread | None = None
         self._not_before = 0.0
+        self._stepped = self._since
         self._outbox = Outbox(systems.store, systems.clock, configured())
         self._surface = (
             None
@@ -115,7 +117,7 @@ class Daemon:
             self.url = page.url
             parts = [
                 self._part("schedule", LOOK_SECONDS, self._look),
-                self._part("rollouts", RECONCILE_SECONDS, self._reconcile),
+                self._part("rollouts", RECONCILE_SECONDS, self._reconcile, self._stage_ended),
                 self._part("conversations", RECONCILE_SECONDS, lambda: go_on_with_conversations(self._systems)),
                 self._part("sla", WATCH_SECONDS, lambda: watch(self._systems, self._systems.clock.now())),
                 self._part("outbox", LOOK_SECONDS, self._deliver),
@@ -191,10 +193,16 @@ class Daemon:
         """Rollouts take their step, approvals whose time is over expire. Neither needs a model."""
         from tools.deploy.tool import advance
 
+        self._stepped = self._systems.clock.now()
         listed(self._systems)
-        for rollout in advance(self._systems, self._systems.clock.now()):
+        for rollout in advance(self._systems, self._stepped):
             if rollout.ended:
                 self._say(f"{rollout.rollout_id}: {rollout.status}: {clean(rollout.reason)}")
+
+    def _stage_ended(self) -> bool:
+        from tools.deploy.due import stage_ended
+
+        return stage_ended(self._systems, self._stepped, self._systems.clock.now())
 
     def _deliver(self) -> None:
         failed = self._outbox.deliver().failed
@@ -206,8 +214,11 @@ class Daemon:
     def _app(self) -> App | None:
         return self._surface.app if self._surface else None
 
-    def _part(self, name: str, seconds: float, work: Callable[[], None]) -> threading.Thread:
-        """Does `work` again and again; what goes wrong is said once, shown on the page, and tried again."""
+    def _part(
+        self, name: str, seconds: float, work: Callable[[], None], sooner: Callable[[], bool] = lambda: False
+    ) -> threading.Thread:
+        """Does `work` again and again, before its time where `sooner` says so; what goes wrong is said once, shown on
+        the page, and tried again."""
 
         def again() -> None:
             while not self._ending.is_set():
@@ -221,11 +232,18 @@ class Daemon:
                         _log.exception("%s failed", name)
                         self._say(f"{name}: {text}")
                     self._troubles[name] = text
-                self._ending.wait(seconds)
+                self._pause(seconds, sooner)
 
         thread = threading.Thread(target=again, name=name, daemon=True)
         thread.start()
         return thread
+
+    def _pause(self, seconds: float, sooner: Callable[[], bool]) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._ending.wait(min(left, LOOK_SECONDS)):
+            with suppress(Exception):  # the work meets it too, and tells of it
+                if sooner():
+                    return
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

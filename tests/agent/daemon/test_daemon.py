@@ -33,6 +33,7 @@ from tests.chromium import browser
 from tests.fakes.slack_server import APP_TOKEN, TOKEN
 from tests.fakes.slack_socket import running_socket, until
 from tests.postgres import database_url
+from tools.deploy.rollout import Rollout, StageState, Status
 from tools.systems.store import Kind
 
 
@@ -195,6 +196,30 @@ def test_an_approval_expires_while_nobody_looks(world: World) -> None:
     set_time(world, NIGHT + timedelta(hours=24, minutes=1))
     with serving(world):
         until(lambda: world.systems.store.get("approval-1").status == "expired", "the end of its time")
+
+
+def test_a_stage_that_is_over_is_left_within_seconds(world: World) -> None:
+    """The regular step comes every 15 seconds; a health check of ten is not prolonged by them."""
+    systems, seconds = world.systems, timedelta(seconds=10)
+    world.evaluate(systems, None)  # type: ignore[arg-type]
+    systems.traffic.set(MODEL, "1", at=NIGHT, why="test", rests_on=None)
+    stages = (
+        StageState(traffic_pct=5, duration=seconds, gate="none", max_wait=seconds, started_at=NIGHT),
+        StageState(traffic_pct=50, duration=timedelta(hours=1), gate="none", max_wait=seconds),
+    )
+    body = Rollout(
+        strategy="CanaryDeploy", declared=systems.operations.deployment_strategies["CanaryDeploy"], model=MODEL,
+        version="2", champion="1", status=Status.RUNNING, started_at=NIGHT, stages=stages, settled=True,
+    )  # fmt: skip
+    row = systems.store.add(Kind.rollout, MODEL, body, at=NIGHT, version="2", status="running")
+    set_time(world, NIGHT + timedelta(seconds=3))
+    with serving(world):
+        time.sleep(3)
+        assert systems.store.get(row.id).body["stage"] == 0
+        set_time(world, NIGHT + seconds)
+        over = time.monotonic()
+        until(lambda: systems.store.get(row.id).body["stage"] == 1, "the next stage")
+        assert time.monotonic() - over < 6
 
 
 def test_a_burning_error_budget_calls_people_while_nobody_looks(world: World) -> None:
