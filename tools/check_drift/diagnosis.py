@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -28,7 +28,7 @@ _MOST_FEATURES = 8
 def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Diagnosis:
     """Groups the findings of `checks` by declared source and judges them; `start` begins the shortest window.
 
-    Reads the past 28 days of what changed most, and scores a few thousand rows where features drifted.
+    Reads the past days of what changed most (`history`), and scores a few thousand rows where features drifted.
     """
     found = [check for check in checks if check.found]
     if not found:
@@ -46,7 +46,7 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     renamed = _renamed({*(name for name in drifted if signs[name] == "missing"), *contract}, material, start, current)
     sources = _by_source(binding, list(drifted), signs, contract, renamed)
     sound = [name for name in drifted if not signs[name] and name not in contract]
-    first, sudden = history.since(_candidates(sound or list(drifted), found, material, current))
+    first, sudden = history.since(_candidates(sound or list(drifted), found, material, current), material)
     changed = bool(types & {DriftType.concept_drift, DriftType.label_drift})
     broken = bool(contract) or any(signs.values())
     world = bool(sound) or changed or ((DriftType.prediction_drift in types or bool(related)) and not broken)
@@ -74,7 +74,7 @@ def _unit_since_change(name: str, material: Material, start: datetime, current: 
     baseline = material.baseline().columns[name]
     if not isinstance(baseline, NumericSummary):
         return None
-    first, _ = history.since([partial(history.of_feature, name, material, current)])
+    first = history.recently(partial(history.of_feature, name, material, current), material)
     for day in (first, first + timedelta(days=1)) if first else ():
         since = datetime.combine(day, time(), start.tzinfo)
         if start < since < material.at and material.row_count(since):
@@ -156,7 +156,7 @@ def _one_source(binding: ModelBinding, subjects: Sequence[str]) -> bool | None:
 
 def _candidates(
     features: Sequence[str], found: Sequence[Check], material: Material, current: Profile
-) -> list[Callable[[], history.Series | None]]:
+) -> list[history.Candidate]:
     """What to look back on, in order: the farthest feature, relations, labels, the performance, a late source."""
     of_features = [partial(history.of_feature, name, material, current) for name in features[:1]]
     pairs = [check.subject.split(" × ") for check in found if check.method == "correlation"]

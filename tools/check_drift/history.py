@@ -1,4 +1,7 @@
-"""The past four weeks of what changed, a value a day: a feature, a relation, labels, performance, a source's age."""
+"""What changed, a value a day: a feature, a relation, labels, performance, a source's age.
+
+Four weeks back, and for a feature farther where all of these lie after the change.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOOK_BACK = timedelta(days=28)
+_FARTHEST = timedelta(weeks=26)
+_BEFORE = timedelta(days=7)
+"""So much of the baseline's time is looked at with what came after it: a change right after it shows against that."""
 
 _FINEST_HOURS = 0.1
 """Ages of data that differ by less, over a day, are the same."""
@@ -35,19 +41,34 @@ _FIELLER = 1.06
 
 @dataclass(frozen=True)
 class Series:
-    """Days in order, and for each a value with its sampling variance."""
+    """Days in order, and for each a value with its sampling variance.
+
+    `halfway` lies in the middle between the baseline's value and the window's, which is the greater; None where it is
+    not known.
+    """
 
     days: list[date]
     values: Floats
     variances: Floats
+    halfway: float | None = None
 
     def onset(self) -> tuple[date, bool | None]:
         """The first day that shows the change, and whether it was sudden."""
         found: Onset = onset(self.values, self.variances)
         return self.days[found.first], found.sudden
 
+    @property
+    def changed_throughout(self) -> bool:
+        """Whether the days, on the whole, are more like the window than like the baseline."""
+        weights = 1 / np.maximum(self.variances, np.finfo(float).tiny)
+        return self.halfway is not None and float(np.average(self.values, weights=weights)) > self.halfway
 
-def of_feature(name: str, material: Material, current: Profile) -> Series | None:
+
+Candidate = Callable[[datetime], Series | None]
+"""Reads a series from a time on."""
+
+
+def of_feature(name: str, material: Material, current: Profile, start: datetime) -> Series | None:
     """How far each day's values lie on the way from the baseline's distribution to the window's.
 
     A day's value is the mean over its rows of log(q / p) of the bin they fall in, p the baseline's shares and q the
@@ -62,7 +83,7 @@ def of_feature(name: str, material: Material, current: Profile) -> Series | None
     def counts(rows: pa.Table) -> Floats:
         return counts_by_bin(before, profile(rows, like=baseline).columns[name])[1]
 
-    days = [(day, rows.num_rows, counts(rows)) for day, rows in _days(material, [name])]
+    days = [(day, rows.num_rows, counts(rows)) for day, rows in _days(material, [name], start)]
     if not days:
         return None
     p = counts_by_bin(before, before)[0] if after is None else counts_by_bin(before, after)[0]
@@ -75,14 +96,14 @@ def of_feature(name: str, material: Material, current: Profile) -> Series | None
     spread = float(middle @ way**2 - (middle @ way) ** 2)
     sizes = np.array([size for _, size, _ in days], dtype=np.float64)
     values = np.array([each @ way / size for _, size, each in days])
-    return Series([day for day, _, _ in days], values, spread / sizes)
+    return Series([day for day, _, _ in days], values, spread / sizes, float(middle @ way))
 
 
-def of_relation(pair: Sequence[str], material: Material) -> Series | None:
+def of_relation(pair: Sequence[str], material: Material, start: datetime) -> Series | None:
     """Fisher's z of the two features' rank correlation, day by day."""
     baseline = Profile(material.baseline().rows, {name: material.baseline().columns[name] for name in pair})
     days, values, variances = [], [], []
-    for day, rows in _days(material, pair):
+    for day, rows in _days(material, pair, start):
         found = correlations(rows, baseline)
         if len(found.names) < 2 or found.rows[0, 1] <= 3 or np.isnan(found.matrix[0, 1]):
             continue
@@ -92,7 +113,7 @@ def of_relation(pair: Sequence[str], material: Material) -> Series | None:
     return Series(days, np.array(values), np.array(variances)) if days else None
 
 
-def of_labels(material: Material) -> Series | None:
+def of_labels(material: Material, start: datetime) -> Series | None:
     """The share of positives among the labels known by now, by the day of the rows they belong to."""
     labels = material.binding.labels
     time, value = quote(labels.time), quote(labels.value)
@@ -100,7 +121,7 @@ def of_labels(material: Material) -> Series | None:
         SELECT CAST({time} AS DATE) AS day, count(*) AS n, avg(CAST({value} AS DOUBLE)) AS share
         FROM {known(labels, "$end", f"{time} >= $start AND {time} < $end")} GROUP BY 1 ORDER BY 1
     """
-    found = material.systems.warehouse.query(sql, {"start": _start(material), "end": material.at})
+    found = material.systems.warehouse.query(sql, {"start": start, "end": material.at})
     if not found.num_rows:
         return None
     sizes, shares = found["n"].to_numpy().astype(np.float64), found["share"].to_numpy()
@@ -108,7 +129,7 @@ def of_labels(material: Material) -> Series | None:
     return Series(found["day"].to_pylist(), shares, middle * (1 - middle) / sizes)
 
 
-def of_freshness(column: str, material: Material) -> Series | None:
+def of_freshness(column: str, material: Material, start: datetime) -> Series | None:
     """How old a source's data were when used, in hours: time of the row less its `loaded_at`."""
     binding = material.binding
     age = f"date_diff('second', {quote(column)}, {quote(binding.time)}) / 3600.0"
@@ -117,7 +138,7 @@ def of_freshness(column: str, material: Material) -> Series | None:
         FROM {binding.table} WHERE {quote(binding.time)} >= $start AND {quote(binding.time)} < $end
           AND {quote(column)} IS NOT NULL GROUP BY 1 ORDER BY 1
     """
-    found = material.systems.warehouse.query(sql, {"start": _start(material), "end": material.at})
+    found = material.systems.warehouse.query(sql, {"start": start, "end": material.at})
     if not found.num_rows:
         return None
     sizes = found["n"].to_numpy().astype(np.float64)
@@ -125,7 +146,7 @@ def of_freshness(column: str, material: Material) -> Series | None:
     return Series(found["day"].to_pylist(), found["age"].to_numpy(), spread / sizes)
 
 
-def of_performance(metric: str, material: Material) -> Series | None:
+def of_performance(metric: str, material: Material, start: datetime) -> Series | None:
     """The champion's metric on the labels known by now, by the day of the rows; its scores as recorded when served.
 
     A day's variance is what the days' standard errors say of a row on average, over its rows: a day of few rows may
@@ -143,7 +164,7 @@ def of_performance(metric: str, material: Material) -> Series | None:
         WHERE p.{quote(binding.time)} >= $start AND p.{quote(binding.time)} < $end AND p.model_version = $version
         ORDER BY 1
     """
-    params = {"start": _start(material), "end": material.at, "version": material.champion()}
+    params = {"start": start, "end": material.at, "version": material.champion()}
     found = material.systems.warehouse.query(sql, params)
     days, scores = found["day"].to_numpy().astype("datetime64[D]"), found["score"].to_numpy()
     outcomes = found["outcome"].to_numpy()
@@ -161,22 +182,43 @@ def of_performance(metric: str, material: Material) -> Series | None:
     return Series([day for day, _ in measured], values, max(a_row, np.finfo(float).tiny) / sizes)
 
 
-def since(candidates: Sequence[Callable[[], Series | None]]) -> tuple[date | None, bool | None]:
-    """The onset of the first of these series that can be read; none where none can."""
+def since(candidates: Sequence[Candidate], material: Material) -> tuple[date | None, bool | None]:
+    """The onset of the first of these series that can be read; none where none can.
+
+    Where four weeks show no change because all of them lie after it, the search goes on farther back, up to 26 weeks
+    and a week before the baseline's end. What lies after the change there too began on its first day at the latest.
+    """
+    recent = _midnight(material.at - LOOK_BACK)
     for each in candidates:
-        try:
-            found = each()
-        except GuardianError:
+        found = _read(each, recent)
+        if found is None:
             continue
-        if found is not None:
-            return found.onset()
+        first, sudden = found.onset()
+        end = material.baseline_end() if sudden is None and found.changed_throughout else None
+        if end is None or end >= recent:
+            return first, sudden
+        longer = _read(each, max(_midnight(end - _BEFORE), recent - (_FARTHEST - LOOK_BACK)))
+        return (first, sudden) if longer is None else longer.onset()
     return None, None
 
 
-def _days(material: Material, names: Sequence[str]) -> Iterator[tuple[date, pa.Table]]:
-    """The rows of each of the past 28 days and of today, these columns only; a day without rows is left out."""
+def recently(candidate: Candidate, material: Material) -> date | None:
+    """The onset within the past four weeks; their first day where they show none."""
+    found = _read(candidate, _midnight(material.at - LOOK_BACK))
+    return None if found is None else found.onset()[0]
+
+
+def _read(candidate: Candidate, start: datetime) -> Series | None:
+    try:
+        return candidate(start)
+    except GuardianError:
+        return None
+
+
+def _days(material: Material, names: Sequence[str], start: datetime) -> Iterator[tuple[date, pa.Table]]:
+    """The rows of each day from `start` to today, these columns only; a day without rows is left out."""
     binding = material.binding
-    rows = material.read_since(_start(material), [binding.time, *names])
+    rows = material.read_since(start, [binding.time, *names])
     days = rows.column(0).to_numpy().astype("datetime64[D]")
     order = np.argsort(days, kind="stable")
     rows, days = rows.select(range(1, len(names) + 1)).take(order), days[order]
@@ -186,5 +228,5 @@ def _days(material: Material, names: Sequence[str]) -> Iterator[tuple[date, pa.T
         yield days[first].astype(object), rows.slice(first, end - first)
 
 
-def _start(material: Material) -> datetime:
-    return (material.at - LOOK_BACK).replace(hour=0, minute=0, second=0, microsecond=0)
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)

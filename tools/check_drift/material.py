@@ -311,6 +311,18 @@ class Material:
         except Exception:  # its own check says why
             return 0
 
+    def baseline_end(self) -> datetime | None:
+        """The time of the baseline's last row; None where it has no times."""
+        reference, warehouse = self.reference(), self.systems.warehouse
+        kind = warehouse.columns(reference.table).get(reference.time)
+        if kind is None or not kind.upper().startswith(TIMES):
+            return None
+        where, params = reference.condition()
+        latest = f"CAST(max({quote(reference.time)}) AS TIMESTAMP)"
+        sql = f"SELECT {latest} FROM {reference.table}{f' WHERE {where}' if where else ''}"
+        end: datetime | None = warehouse.query(sql, params).column(0)[0].as_py()
+        return end
+
     def baseline_sample(self, most: int) -> pd.DataFrame:
         """At most `most` (and 2,000) of the baseline's rows with the model's features, spread evenly; stored."""
         import pyarrow.parquet as pq

@@ -1,10 +1,14 @@
-"""Signs of a broken pipeline in single columns."""
+"""Signs of a broken pipeline in single columns, and since when a change shows."""
 
 from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.tools.check_drift.world import NOW, World
 from tools.check_drift import profile
 from tools.check_drift.bins import Summary
 from tools.check_drift.signs import likely_name, pipeline_sign
@@ -84,3 +88,31 @@ def test_a_missing_column_is_found_under_its_new_name() -> None:
     assert likely_name("email_open_rate", before, {"web_share": new["web_share"]}) is None
     twin = {"b_rate": summary(share), **new}
     assert likely_name("email_open_rate", before, twin) == "email_opens_share"
+
+
+PSI = {"type": "data_drift", "method": "psi", "threshold": 0.2}
+
+
+@pytest.mark.parametrize("kept_live", [True, False], ids=["the baseline's rows are live too", "they are not"])
+@pytest.mark.parametrize("weeks", [2, 8, 20])
+def test_a_change_of_weeks_ago_is_dated_at_the_first_look(tmp_path: Path, weeks: int, kept_live: bool) -> None:
+    changed = NOW - timedelta(weeks=weeks)
+    world = World(tmp_path, [PSI])
+    baseline = world.rows(changed - timedelta(weeks=2), 14)
+    world.write("features.baseline", baseline)
+    if kept_live:
+        world.write("features.live", baseline, "before")
+    world.write("features.live", world.rows(changed, 7 * weeks, shift=1.0), "after")
+    diagnosis = world.check().diagnosis
+    assert diagnosis.first_seen == changed.date()
+    assert diagnosis.sudden is (True if kept_live else None)
+
+
+def test_a_change_between_the_baseline_and_the_past_four_weeks_is_found(tmp_path: Path) -> None:
+    world = World(tmp_path, [PSI])
+    start, changed = NOW - timedelta(weeks=20), NOW - timedelta(weeks=9)
+    world.write("features.baseline", world.rows(start, 14))
+    world.write("features.live", world.rows(start, 77), "before")
+    world.write("features.live", world.rows(changed, 63, shift=1.0), "after")
+    diagnosis = world.check().diagnosis
+    assert (diagnosis.first_seen, diagnosis.sudden) == (changed.date(), True)

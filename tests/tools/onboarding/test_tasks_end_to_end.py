@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -84,6 +85,29 @@ def test_a_drifted_table_is_retrained_evaluated_gated_and_deployed(
         systems.close()
     assert guardian(capsys, "status").code == 0
     assert guardian(capsys, "why", "Parcels").code == 0
+
+
+def test_a_first_look_eight_weeks_after_the_change_learns_from_what_came_since(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = START + pd.Timedelta(days=UNTIL - CHANGED_ON - 56)
+    data = written(_parcels(0, DAYS, "regression", start), tmp_path, "parcels.parquet")
+    guardian(capsys, "init", "--json", "--data", str(data), "--target", "outcome")
+    monkeypatch.chdir(tmp_path / "parcels")
+    binding = load(Path("operations.yaml")).models["Parcels"]
+    _arrive(binding.table, binding.labels.table, _parcels(DAYS, CHANGED_ON + 56, "regression", start))
+    text = Path("operations.yaml").read_text()
+    Path("operations.yaml").write_text(re.sub(r"holdout: \{latest: \d+d", "holdout: {latest: 28d", text))
+    (model,) = guardian(capsys, "triage", "--planner", "runbook", "--json").json["models"]
+    with closing(Systems.open(Path("operations.yaml"))) as systems:
+        trained = systems.store.latest(Kind.training_run, "Parcels")
+        judged = systems.store.latest(Kind.evaluation, "Parcels")
+    assert trained is not None and judged is not None, model
+    assert judged.status == "challenger_wins"
+    window = trained.body["data_window"]
+    assert pd.Timestamp(window["changed_at"]) == start + pd.Timedelta(days=CHANGED_ON)
+    assert window["new_rows"] == 28 * A_DAY
 
 
 def _arrive(table: str, labels: str, rows: pd.DataFrame, name: str = "new", lag: pd.Timedelta = NO_LAG) -> None:
