@@ -72,9 +72,9 @@ def drift_detected(
     `report` is on the version that serves `since` then; `earlier` the newest one of before, which never counts.
     """
     if report is None and earlier is not None and since is not None:
-        looked = f"{earlier.report_id} of {trigger.source} looked as of {earlier.checked_at:%Y-%m-%d %H:%M}"
-        told = f"{looked}, and the version that serves has done so only since {since:%Y-%m-%d %H:%M}"
-        return Refused(trigger.type, "no_report", f"{told}: check drift as of a later time")
+        looked = f"a look as of {earlier.checked_at:%Y-%m-%d %H:%M} ({earlier.report_id}) starts no training"
+        told = f"{looked}: what serves now began on {since:%Y-%m-%d %H:%M}; look again as of now"
+        return Refused(trigger.type, "no_report", told)
     if report is None:
         return Refused(
             trigger.type, "no_report", f"monitor {trigger.source} has not reported yet on the version that serves"

@@ -283,3 +283,16 @@ def test_on_a_terminal_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
     assert made.returncode == 0, said
     assert "say which column holds the outcome" in said and "there is no column 'lat'" in said
     assert load(tmp_path / "w" / "operations.yaml").models["Orders"].target == "late"
+
+
+def test_a_look_back_before_the_champion_served_says_why_it_trains_nothing(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = orders()
+    frame.loc[frame["created_at"] < "2026-02-10", "x"] -= 2
+    guardian(capsys, "init", "--data", str(written(frame, tmp_path)), "--target", "late", "--ignore", "grade,amount")
+    monkeypatch.chdir(tmp_path / "orders")
+    said = guardian(capsys, "triage", "--planner", "runbook", "--at", "2026-01-20")
+    assert "starts no training: what serves now began on" in said.out
+    assert "look again as of now" in said.out

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policies.declarations import Severity
 from policies.declarations.training import DecayTrigger, DriftTrigger, ScheduledTrigger, VolumeTrigger
-from tests.tools.retrain.tiny_world import FIRST, MODEL, MONITOR, PIPELINE
+from tests.tools.retrain.tiny_world import FIRST, MODEL, PIPELINE
 from tools.retrain import triggers
 from tools.retrain.case import Case
 from tools.retrain.triggers import DriftSeen, Fired, Performance, Refused
@@ -97,6 +97,6 @@ def test_the_drift_of_a_version_that_serves_no_longer_triggers_nothing(opened: C
     assert case.seen == []
     told = case.ask(None)[0].reason
     assert told == (
-        f"{case.earlier[0].report_id} of {MONITOR} looked as of 2026-02-14 00:00, and the version that serves has done "
-        "so only since 2026-02-14 01:00: check drift as of a later time"
+        f"a look as of 2026-02-14 00:00 ({case.earlier[0].report_id}) starts no training: "
+        "what serves now began on 2026-02-14 01:00; look again as of now"
     )
