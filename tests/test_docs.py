@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import yaml
 
+from agent.cli.daemon import serve
 from policies.declarations import Operations
 from policies.declarations.binding import SystemsBlock
 from policies.declarations.loader import parse
@@ -26,3 +28,15 @@ def test_the_examples_are_one_valid_file_that_has_every_block() -> None:
     declared = parse("\n".join(examples), "declarations.md")
     assert set(Operations.model_fields) == declared.model_fields_set
     assert set(declared.deployment_strategies) == {"LateCanary", "LateShadow", "LateSwitch", "LateTest"}
+
+
+def test_the_pods_probes_ask_the_gateway_on_a_port_it_opens() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "service.md").read_text()
+    found = [yaml.safe_load(each) for each in re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)]
+    (pod,) = [each["spec"]["template"]["spec"] for each in found if each.get("kind") == "Deployment"]
+    (container,) = pod["containers"]
+    gateway = inspect.signature(serve).parameters["gateway_port"].default
+    assert gateway in {each["containerPort"] for each in container["ports"]}
+    asked = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+    health, ready = {"path": "/healthz", "port": gateway}, {"path": "/readyz", "port": gateway}
+    assert asked == {"startup": health, "liveness": health, "readiness": ready}
