@@ -24,11 +24,15 @@ class Difference(BaseModel):
 
 
 class CounterfactualResult(BaseModel):
-    """All rows of evidence that were judged again, and those on which the decisions differ."""
+    """All rows of evidence that were judged again, and those on which the decisions differ.
+
+    `unasked`: keys that differ too, and that stored evidence cannot answer.
+    """
 
     other: str
     judged: int
     differences: list[Difference]
+    unasked: list[str]
 
 
 def counterfactual(
@@ -37,6 +41,7 @@ def counterfactual(
 ) -> None:
     """What one's own evidence would have led to under other declarations: the nights on which decisions differ."""
     from evals.counterfactual.decisions import decisions
+    from evals.counterfactual.unasked import unasked
     from policies.declarations import load
     from tools.systems.store import Kind
 
@@ -56,7 +61,9 @@ def counterfactual(
         for each in was
         if each.evidence not in would or would[each.evidence].what != each.what
     ]
-    session.emit(CounterfactualResult(other=str(other), judged=len(was), differences=differences), _show)
+    left = unasked(systems.operations, declared)
+    result = CounterfactualResult(other=str(other), judged=len(was), differences=differences, unasked=left)
+    session.emit(result, _show)
 
 
 def _show(result: CounterfactualResult) -> str:
@@ -64,6 +71,7 @@ def _show(result: CounterfactualResult) -> str:
         f"{each.at:%Y-%m-%d %H:%M}  {each.model}  {each.evidence}: {each.declared} → {each.other}  ({each.why})"
         for each in result.differences
     ]
-    return "\n".join(
-        [*lines, f"{result.judged} decisions, {len(result.differences)} would differ under {result.other}"]
-    )
+    lines.append(f"{result.judged} decisions, {len(result.differences)} would differ under {result.other}")
+    if result.unasked:
+        lines.append(f"not asked again, for nothing was measured that tells: {', '.join(result.unasked)}")
+    return "\n".join(lines)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from evals.counterfactual.decisions import decisions
+from evals.counterfactual.unasked import unasked
 from evals.suite.base import merged
 from policies.declarations import Operations, parse
 from tools.systems.store import Evidence, Kind
@@ -155,3 +156,20 @@ def test_what_held_a_night_back_holds_it_back_here_too_and_starts_no_cooldown() 
     assert what([*reports, *runs], none) == [*held, "retrain", "retrain", "no retraining (waiting)"]
     cooldown = "no retraining (retraining_cooldown)"
     assert what([*reports, *runs], longer) == [*held, "retrain", cooldown, "no retraining (waiting)"]
+
+
+def test_what_stored_evidence_cannot_answer_is_named() -> None:
+    assert unasked(operations(), with_threshold(0.1)) == []
+    metrics = [dict(each) for each in DECLARED["champion_challengers"]["ChurnChallenger"]["evaluation"]["metrics"]]
+    metrics[0]["weight"], metrics[1]["weight"] = 0.5, 0.2
+    evaluation = {"metrics": metrics, "min_weighted_improvement": 0.5}
+    other = operations(
+        champion_challengers={"ChurnChallenger": {"evaluation": evaluation}},
+        quality_gates={"ChurnGate": {"max_age": "3d", "min_rows": 5}},
+    )
+    place = "champion_challengers.ChurnChallenger.evaluation.metrics"
+    assert unasked(operations(), other) == [
+        f"{place}.auc_roc.weight",
+        f"{place}.f1.weight",
+        "quality_gates.ChurnGate.max_age",
+    ]
