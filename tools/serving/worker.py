@@ -9,6 +9,7 @@ import socket
 import uvicorn
 
 from tools.serving.app import GatewayApp
+from tools.serving.slow_headers import TimedHeaders
 
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 5
@@ -22,7 +23,7 @@ def serve(app: GatewayApp, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=TimedHeaders,
         ws="none",
         lifespan="on",
         access_log=False,
