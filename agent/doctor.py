@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -20,6 +21,7 @@ from agent.tokens import cached_vocabulary
 from agent.untrusted import clean
 from policies.declarations.deployment import BlueGreen
 from policies.errors import GuardianError, SystemDown
+from tools.deploy.champion import moved_alias
 from tools.systems.registry import CHAMPION
 from tools.systems.store import Kind
 from tools.systems.systems import Systems
@@ -50,6 +52,7 @@ def examine(systems: Systems) -> Diagnosis:
         *_packages(),
         *_reached(systems),
         *_traffic(systems),
+        *_champions(systems),
         *_planner(),
         *_agents(systems),
         *_channels(),
@@ -103,6 +106,14 @@ def _traffic(systems: Systems) -> Iterator[Check]:
         if isinstance(declared, BlueGreen) and declared.switch.method == "dns" and not named:
             says = "switch.method is dns and systems.traffic names no name server: the gateway switches"
             yield Check(subject=f"strategy {name}", state="note", says=says)
+
+
+def _champions(systems: Systems) -> Iterator[Check]:
+    """Models of which the registry says that another version is the champion than the one that serves."""
+    for model in systems.operations.models:
+        with suppress(GuardianError, OSError):  # a registry that does not answer is told of above
+            if told := moved_alias(systems, model):
+                yield Check(subject=f"champion of {model}", state="warning", says=clean(told, 300))
 
 
 def _planner() -> Iterator[Check]:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from policies.errors import GuardianError, InputError
-from tools.deploy.champion import moved_alias
 from tools.deploy.permission import serving_version
 from tools.serving.sla import SlaReading, read_sla
 from tools.systems.store import Evidence, Kind
@@ -80,13 +79,13 @@ class Runs(BaseModel):
     runs: list[RunLine]
 
 
-def status(systems: Systems, *, aliases: bool = False) -> Status:
-    """The state of every declared model; with `aliases`, MLflow is asked too whether it names what serves."""
-    return Status(models=[model_status(systems, name, aliases=aliases) for name in systems.operations.models])
+def status(systems: Systems) -> Status:
+    """The state of every declared model."""
+    return Status(models=[model_status(systems, name) for name in systems.operations.models])
 
 
-def model_status(systems: Systems, model: str, *, aliases: bool = False) -> ModelStatus:
-    """The state of one model, as of `status`. Raises InputError where it is not declared."""
+def model_status(systems: Systems, model: str) -> ModelStatus:
+    """The state of one model. Raises InputError where it is not declared."""
     serving = serving_version(systems, model)
     strategy, serves_by = _decided(systems, model, serving)
     report = systems.store.latest(Kind.drift_report, model)
@@ -108,7 +107,7 @@ def model_status(systems: Systems, model: str, *, aliases: bool = False) -> Mode
         rollout=_brief_rollout(rollout) if rollout else None,
         kpis=_kpis(systems, model),
         sla=_sla(systems, model),
-        warnings=[*_warnings(systems, model), *(_moved(systems, model) if aliases else [])],
+        warnings=_warnings(systems, model),
     )
 
 
@@ -154,12 +153,6 @@ def _sla(systems: Systems, model: str) -> SlaReading | None:
 
 def _warnings(systems: Systems, model: str) -> list[str]:
     return [f"THE QUALITY GATE IS SWITCHED OFF by {switch}" for switch in systems.operations.gate_off_by(model)]
-
-
-def _moved(systems: Systems, model: str) -> list[str]:
-    with suppress(GuardianError):  # a registry that does not answer hides nothing else of the status
-        return [told] if (told := moved_alias(systems, model)) else []
-    return []
 
 
 def why(systems: Systems, model: str) -> Why:

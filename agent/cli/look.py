@@ -34,7 +34,7 @@ def status(context: typer.Context) -> None:
     from agent.status import status as look_up
 
     session: Session = context.obj
-    session.emit(look_up(session.systems, aliases=True), render.status)
+    session.emit(look_up(session.systems), render.status)
 
 
 def why(context: typer.Context, model: Annotated[str, typer.Argument(metavar="MODEL")]) -> None:
