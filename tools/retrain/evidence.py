@@ -164,12 +164,18 @@ def labels_since(systems: Systems, model: str, table: str, since: datetime | Non
 
 
 def labelled_rows(systems: Systems, model: str, start: datetime, end: datetime, now: datetime) -> tuple[int, float]:
-    """Rows in [start, end) labelled by `now`, and how many such rows a day there are of late (the 14 days to `end`)."""
+    """Rows in [start, end) labelled by `now`, and how many such rows a day there are of late (the 14 days to `end`).
+
+    A label of no row in the model's table teaches nothing, and is not counted.
+    """
     binding = systems.operations.model(model)
-    labels = binding.labels
+    labels, at = binding.labels, quote(binding.time)
     sql = f"""
-        SELECT count(*) FILTER ({quote(labels.time)} >= $start), count(*) FILTER ({quote(labels.time)} >= $late)
-        FROM {known(labels, "$now", f"{quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end")}
+        SELECT count(*) FILTER (f.{at} >= $start), count(*) FILTER (f.{at} >= $late)
+        FROM {binding.table} f
+        JOIN {known(labels, "$now", f"{quote(labels.time)} >= least($start, $late) AND {quote(labels.time)} < $end")}
+          ON l.{quote(labels.id)} = f.{quote(binding.id)} AND l.{quote(labels.time)} = f.{at}
+        WHERE f.{at} >= least($start, $late) AND f.{at} < $end
     """
     late = end - timedelta(days=14)
     found = systems.warehouse.query(sql, {"start": start, "late": late, "end": end, "now": now})

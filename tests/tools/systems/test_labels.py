@@ -87,3 +87,12 @@ def test_a_label_of_no_time_is_none(systems: Systems) -> None:
     row = row.set_column(times, row.schema.field(times), pa.nulls(1, row.schema.field(times).type))
     systems.warehouse.append("outcomes", row, "timeless")
     assert evidence.labels_since(systems, MODEL, "outcomes", None, CORRECTED) == 10 * ROWS_A_DAY
+
+
+def test_a_label_of_no_row_is_nothing_to_learn_from(systems: Systems) -> None:
+    told = systems.warehouse.read("outcomes")
+    ids = told.schema.get_field_index("loan")
+    strangers = told.set_column(ids, "loan", pa.array(np.arange(len(told)) + 1_000_000))
+    systems.warehouse.append("outcomes", strangers, "strangers")
+    rows, a_day = evidence.labelled_rows(systems, MODEL, FIRST, END, CORRECTED - DAY)
+    assert (rows, a_day) == (10 * ROWS_A_DAY, 10 * ROWS_A_DAY / 14)
