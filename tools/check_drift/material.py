@@ -26,6 +26,7 @@ from tools.check_drift.inside import computes_inside, profile_inside
 from tools.check_drift.numeric import exact_centre
 from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.check_drift.reference import Reference, reference_for
+from tools.systems.datasets import moment, timed
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, Streams, quote
 from tools.tasks.predicted import LABEL, SCORE, Predicted
@@ -318,10 +319,9 @@ class Material:
         if kind is None or not kind.upper().startswith(TIMES):
             return None
         where, params = reference.condition()
-        latest = f"CAST(max({quote(reference.time)}) AS TIMESTAMP)"
-        sql = f"SELECT {latest} FROM {reference.table}{f' WHERE {where}' if where else ''}"
-        end: datetime | None = warehouse.query(sql, params).column(0)[0].as_py()
-        return end
+        sql = f"SELECT max({quote(reference.time)}) FROM {reference.table}{f' WHERE {where}' if where else ''}"
+        end = warehouse.query(sql, params).column(0)[0].as_py()
+        return None if end is None else moment(end)
 
     def baseline_sample(self, most: int) -> pd.DataFrame:
         """At most `most` (and 2,000) of the baseline's rows with the model's features, spread evenly; stored."""
@@ -361,7 +361,7 @@ class Material:
         binding, reference = self.binding, self.reference()
         there = self.systems.warehouse.columns(reference.table)
         names = [name for name in (binding.id, binding.time, binding.target) if name in there]
-        frame: pd.DataFrame = reference.read(self.systems, names).to_pandas()
+        frame: pd.DataFrame = timed(reference.read(self.systems, names), binding.time).to_pandas()
         return frame
 
     def scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
@@ -390,7 +390,9 @@ class Material:
         where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} <= $end"
         params = {"start": rows[binding.time].min(), "end": rows[binding.time].max()}
         names = [binding.id, binding.time, SCORE, *([LABEL] if binding.task == "multiclass" else [])]
-        said = self.systems.warehouse.read(str(binding.predictions), names, where, params).to_pandas()
+        said = timed(
+            self.systems.warehouse.read(str(binding.predictions), names, where, params), binding.time
+        ).to_pandas()
         both = rows.merge(said, on=[binding.id, binding.time])
         return both[rows.columns], self.as_recorded(pa.Table.from_pandas(both, preserve_index=False))
 

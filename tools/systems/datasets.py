@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
@@ -23,7 +23,9 @@ def window(
     """Rows of the model's table with time in [start, end)."""
     binding = systems.operations.model(model)
     where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end"
-    return _frame(systems.warehouse.read(binding.table, columns, where, {"start": start, "end": end}))
+    return _frame(
+        timed(systems.warehouse.read(binding.table, columns, where, {"start": start, "end": end}), binding.time)
+    )
 
 
 def labelled(systems: Systems, model: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
@@ -40,7 +42,8 @@ def labelled(systems: Systems, model: str, start: datetime, end: datetime, as_of
         ORDER BY f.{quote(binding.time)}, f.{quote(binding.id)}
     """
     require(systems, binding.table, labels.table)
-    return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
+    found = systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of})
+    return _frame(timed(found, binding.time))
 
 
 def with_labels(systems: Systems, model: str, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -58,9 +61,9 @@ def with_labels(systems: Systems, model: str, rows: pd.DataFrame, as_of: datetim
                {quote(labels.value)} AS {quote(binding.target)}
         FROM {known(labels, "$as_of", f"{quote(labels.time)} >= $start AND {quote(labels.time)} <= $end")}
     """
-    told = _frame(systems.warehouse.query(sql, params))
-    kept = [column for column in rows.columns if column != binding.target]
-    return rows[kept].merge(told, on=[binding.id, binding.time])
+    told = _frame(timed(systems.warehouse.query(sql, params), binding.time))
+    kept = rows[[column for column in rows.columns if column != binding.target]]
+    return kept.assign(**{binding.time: pd.to_datetime(kept[binding.time])}).merge(told, on=[binding.id, binding.time])
 
 
 def table(systems: Systems, name: str) -> pd.DataFrame:
@@ -80,17 +83,32 @@ def label_coverage(systems: Systems, model: str, start: datetime, end: datetime,
         ON f.{quote(binding.id)} = l.{quote(labels.id)} AND f.{at} = l.{quote(labels.time)}
         WHERE f.{at} >= $start AND f.{at} < $end GROUP BY 1 ORDER BY 1
     """
-    return _frame(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}))
+    return _frame(timed(systems.warehouse.query(sql, {"start": start, "end": end, "as_of": as_of}), "day"))
 
 
 def time_span(systems: Systems, name: str, column: str) -> tuple[datetime, datetime, int]:
-    """First time, last time and number of rows of a table. Raises InputError where it is empty."""
+    """First time, last time and number of rows; a day's time is its midnight. Raises InputError where it is empty."""
     require(systems, name)
     found = systems.warehouse.query(f"SELECT min({quote(column)}), max({quote(column)}), count(*) FROM {name}")
     first, last, rows = (column[0].as_py() for column in found.columns)
     if not rows:
         raise InputError("has no rows", where=name)
-    return first, last, rows
+    return moment(first), moment(last), rows
+
+
+def moment(time: date) -> datetime:
+    """A time as a time; a day as its midnight."""
+    return time if isinstance(time, datetime) else datetime(time.year, time.month, time.day)
+
+
+def timed(rows: pa.Table, column: str) -> pa.Table:
+    """Rows whose time column holds times: where it holds days, midnights."""
+    import pyarrow as pa
+
+    place = rows.schema.get_field_index(column)
+    if place < 0 or not pa.types.is_date(rows.schema.field(place).type):
+        return rows
+    return rows.set_column(place, column, rows.column(place).cast(pa.timestamp("us")))
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:

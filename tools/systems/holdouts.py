@@ -60,7 +60,7 @@ def read(systems: Systems, model: str, as_of: datetime) -> pa.Table:
     """
     binding = systems.operations.model(model)
     if isinstance(binding.holdout, str):
-        return systems.warehouse.read(binding.holdout)
+        return datasets.timed(systems.warehouse.read(binding.holdout), binding.time)
     held = period(systems, model, as_of)
     labels, at = binding.labels, quote(binding.time)
     columns = [name for name in systems.warehouse.columns(binding.table) if name != binding.target]
@@ -75,7 +75,7 @@ def read(systems: Systems, model: str, as_of: datetime) -> pa.Table:
         WHERE f.{at} >= $start AND f.{at} <= $end AND f.{at} < $until{some}
     """
     bounds = {"start": held.start, "end": held.end, "until": as_of - binding.holdout.label_delay}
-    return systems.warehouse.query(sql, {**bounds, "as_of": as_of})
+    return datasets.timed(systems.warehouse.query(sql, {**bounds, "as_of": as_of}), binding.time)
 
 
 def _labelled_days(systems: Systems, model: str, held: LatestLabelled, as_of: datetime) -> pd.DataFrame:
