@@ -91,11 +91,16 @@ def complete(systems: Systems, row: Evidence, version: ModelVersion) -> RetrainR
 
 
 def fail(systems: Systems, row: Evidence, reason: str) -> None:
-    """Marks a run as failed, in the registry too where it has begun to log there."""
+    """Marks a run as failed, in the registry too where it has begun to log there.
+
+    Raises what the registry does, once the rest is done.
+    """
     name = systems.operations.model(row.model).registry_name
-    systems.registry.give_up(name, row.id, reason)
-    systems.store.update(row.id, status=FAILED, body={**row.body, "failure": reason})
-    shutil.rmtree(systems.state / "training" / row.id, ignore_errors=True)
+    try:
+        systems.registry.give_up(name, row.id, reason)
+    finally:
+        systems.store.update(row.id, status=FAILED, body={**row.body, "failure": reason})
+        shutil.rmtree(systems.state / "training" / row.id, ignore_errors=True)
 
 
 def _finish(systems: Systems, row: Evidence) -> RetrainResult | None:

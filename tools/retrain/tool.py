@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from policies.declarations.training import RetrainingPipeline, Training
-from policies.errors import InputError, PolicyRefusal
+from policies.errors import GuardianError, InputError, PolicyRefusal
 from policies.promotion import Decision
 from policies.retraining import BROKEN_DATA, one_run_at_a_time
 from tools import tasks
@@ -186,7 +187,8 @@ def _carry_out(
             tags["guardian.adopted_by"] = "a person, as the first champion"
         version = training.register(systems, order.model, trained, as_of=order.as_of, metrics=judged, tags=tags)
     except BaseException as error:
-        fail(systems, row, str(error) or type(error).__name__)
+        with suppress(GuardianError):  # of a registry that is down: the run's own error is what to tell
+            fail(systems, row, str(error) or type(error).__name__)
         raise
     else:
         # What fails from here on fails no run: its version is registered, and the next request completes it.

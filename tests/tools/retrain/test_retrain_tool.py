@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
-from policies.errors import InputError
+from policies.errors import InputError, SystemDown
 from tests.tools.retrain.tiny_world import DAY, FIRST, MODEL, MONITOR, PIPELINE, TinyWorld, lost_pipeline
 from tools.retrain import evidence
 from tools.retrain.case import Case
@@ -243,3 +243,19 @@ def test_a_run_that_fails_says_why_and_counts_for_the_cooldown(world: TinyWorld)
     assert row is not None
     assert "nothing to train on" in row.body["failure"]
     assert TOOL.run(world.systems, arguments).policy == "retraining_cooldown"  # type: ignore[attr-defined]
+
+
+def test_a_registry_that_is_down_does_not_hide_why_a_run_failed(
+    world: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise SystemDown("connection refused", where="model registry")
+
+    world.report()
+    arguments = TOOL.arguments(pipeline=lost_pipeline(world.systems), force_trigger="drift_detected")
+    monkeypatch.setattr(world.systems.registry, "give_up", down)
+    with pytest.raises(InputError, match="nothing to train on"):
+        TOOL.run(world.systems, arguments)
+    row = world.systems.store.latest(Kind.training_run, MODEL, status="failed")
+    assert row is not None
+    assert "nothing to train on" in row.body["failure"]
