@@ -207,8 +207,8 @@ def _notes(systems: Systems) -> Iterator[str]:
         registry_name = operations.models[operations.model_of_challenge(name)].registry_name
         for role, label in ((CHAMPION, challenge.champion.model), (CHALLENGER, challenge.challenger.model)):
             version = systems.registry.alias(registry_name, role)
-            held = f"version {version} of {registry_name}" if version else "no version yet"
-            if label != f"{registry_name}_v{version}":
+            if version is not None and label != f"{registry_name}_v{version}":
+                held = f"version {version} of {registry_name}"
                 yield f"champion_challengers.{name}: the label {label!r} is for people; alias {role!r} is {held}"
     for model in operations.models:
         for switch in operations.gate_off_by(model):

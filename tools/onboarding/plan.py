@@ -180,7 +180,8 @@ def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]
     named = [name for wanted in _TIMES for name in found if name.lower() == wanted]
     if named:
         return named[0]
-    raise Undecided(f"say which column is the time at which a row was made: {_shown(found)}", "time", found)
+    known = "" if choices.label_time else " (--label-time is the one that says when its outcome was known)"
+    raise Undecided(f"say which column is the time at which a row was made: {_shown(found)}{known}", "time", found)
 
 
 def _counted(name: str, column: Typed) -> str | None:

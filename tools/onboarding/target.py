@@ -40,7 +40,7 @@ def outcomes(
     if column.kind == "empty":
         raise InputError("the outcome has no value in any row", where=where)
     if column.distinct == 1:
-        only = column.values.dropna().iloc[0]
+        only = _names(column).dropna().iloc[0]
         raise InputError(f"the outcome is {only} in every row; there is nothing to foretell", where=where)
     if column.kind == "time":
         raise InputError("the outcome is a time; foretell a number, say the days until then", where=where)

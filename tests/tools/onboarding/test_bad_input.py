@@ -91,6 +91,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "no such target": (_csv(lambda f: f), ["--target", "nope"], "there is no column 'nope'"),
     "no target said": (_csv(lambda f: f), ["--target", ""], "there is no column ''"),
     "a constant target": (_csv(lambda f: f.assign(late="no")), [], "in every row"),
+    "a target of one number": (_csv(lambda f: f.assign(late=1)), [], "the outcome is 1 in every row"),
     "an all-null target": (_csv(lambda f: f.assign(late=None)), [], "no value in any row"),
     "a class a row": (_csv(lambda f: f.assign(late=f["order_id"].astype(str) + "x")), [], "400 classes"),
     "one of a class": (_csv(lambda f: f.assign(late=["yes", *["no"] * 399])), [], "only 1 rows are"),
@@ -102,6 +103,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "half of the times with a zone": (_csv(_half_zoned), [], "name an offset from UTC and"),
     "a time missing": (_csv(lambda f: f.assign(created_at=f.created_at.where(f.order_id > 3))), [], "have no time"),
     "a time that is none": (_csv(lambda f: f), ["--time", "kind"], "holds no times"),
+    "two columns of times": (
+        _csv(lambda f: f.rename(columns={"created_at": "a"}).assign(b=f.created_at)), [], "(--label-time is the one",
+    ),
     "two times only": (_csv(lambda f: f.assign(created_at="2026-01-01")), [], "1 different times"),
     "an id that repeats": (
         _csv(lambda f: f.assign(order_id=1, created_at=f["created_at"].dt.floor("D"))), ["--id", "order_id"], "repeat",

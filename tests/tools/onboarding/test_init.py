@@ -43,7 +43,9 @@ def test_every_task_from_every_kind_of_file(
     name, good = {"binary": ("auc_roc", 0.8), "multiclass": ("accuracy", 0.7), "regression": ("r2", 0.9)}[task]
     assert made["metrics"][f"holdout_{name}"] > good
     monkeypatch.chdir(tmp_path / "orders")
-    assert guardian(capsys, "validate").code == 0
+    validated = guardian(capsys, "validate")
+    assert validated.code == 0
+    assert "for people" not in validated.out + validated.err
     report = guardian(capsys, "check-drift", "OrdersDrift", "--at", "2026-02-28", "--json").json
     assert report["status"] == "checked", [each["detail"] for each in report["checks"]]
     assert not report["drift_detected"]
