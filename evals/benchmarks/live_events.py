@@ -10,7 +10,6 @@ import argparse
 import os
 import random
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -18,9 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import orjson
 
-from evals.benchmarks.serving.world import FEATURES, MODEL, SCALED, declare, registered
+from evals.benchmarks.serving.world import FEATURES, MODEL, SCALED, SLOW, declare, registered, slow
 from policies.errors import SystemDown
 from tools.serving.buckets import BucketRouter, threshold
 from tools.serving.client import Response, failures, send
@@ -47,15 +47,16 @@ class Splits:
     systems: Systems
     history: list[tuple[float, float, str, str | None, int]] = field(default_factory=list)
 
-    def set(self, champion: str, challenger: str | None = None, pct: float = 0.0) -> float:
-        """Puts a split in force; gives the seconds until it was."""
+    def set(self, champion: str, challenger: str | None = None, pct: float = 0.0, *, mirrored: bool = False) -> float:
+        """Puts a split in force; gives the seconds until it was. Mirrored, the champion answers everything."""
         began = time.perf_counter()
         self.systems.traffic.set(
             MODEL, champion, challenger, pct, at=self.systems.clock.now(), why="benchmark", rests_on=None,
-            wait_seconds=PATIENCE,
+            wait_seconds=PATIENCE, mirrored=mirrored,
         )  # fmt: skip
         served = time.perf_counter()
-        self.history.append((began, served, champion, challenger, threshold(pct) if challenger else 0))
+        bound = threshold(pct) if challenger and not mirrored else 0
+        self.history.append((began, served, champion, challenger, bound))
         return served - began
 
     def misrouted(self, responses: Sequence[Response]) -> int:
@@ -85,6 +86,7 @@ class Row:
     failed: int
     misrouted: int
     fallbacks: float
+    p99_ms: float
     slowest_ms: float
     note: str
 
@@ -95,7 +97,6 @@ class Bench:
     def __init__(self, gateway: GatewayProcess, splits: Splits, rate: float) -> None:
         self.gateway = gateway
         self.splits = splits
-        self.rows: list[Row] = []
         self._rate = rate
         features = dict.fromkeys(FEATURES, 0.1)
         bodies = [orjson.dumps({"id": str(number), "features": features}) for number in range(IDS)]
@@ -116,18 +117,19 @@ class Bench:
             ended.set()
             load.join()
         fallbacks = max(self._fallbacks() - before, 0.0)
-        self.rows.append(
+        took = np.array([each.latency_ms for each in responses])
+        _show(
             Row(
                 event,
                 len(responses),
                 len(list(failures(responses))),
                 max(self.splits.misrouted(responses) - int(fallbacks), 0),
                 fallbacks,
-                max(each.latency_ms for each in responses),
+                float(np.quantile(took, 0.99)),
+                float(took.max()),
                 note,
             )
         )
-        print(f"{event}: done", file=sys.stderr, flush=True)
 
     def _fallbacks(self) -> float:
         return self.gateway.metrics()[_BEHIND]
@@ -191,6 +193,22 @@ class Bench:
         back = time.perf_counter() - began
         return f"back after {back:.1f} s, {self.gateway.metrics()[_LOST]:.0f} rows of the log lost"
 
+    def steady(self, seconds: float) -> str:
+        """Nothing happens."""
+        time.sleep(seconds)
+        return ""
+
+    def shadow(self, challenger: str, seconds: float, *, killed: bool = False) -> str:
+        """A copy of every request to a challenger; where so, its processes are killed every five seconds."""
+        self.splits.set(SCALED[0], challenger, mirrored=True)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for pid in self.challengers() if killed else ():
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(5.0)
+        self.splits.set(SCALED[0])
+        return ""
+
     def scale(self) -> str:
         """From two instances to ten, by the load."""
         began = time.perf_counter()
@@ -213,40 +231,59 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints one line a kind of event."""
+    """Prints one line a kind of event, as soon as it is measured."""
     parser = argparse.ArgumentParser(prog="live_events", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few of each event, in a minute")
+    parser.add_argument("--only", default="", metavar="TEXT", help="the events whose names have this in them")
     parser.add_argument("--rate", type=float, default=500.0, metavar="N", help="requests a second offered")
     options = parser.parse_args(arguments)
-    weights, deploys, hits, kills = (40, 5, 2, 2) if options.quick else (10_000, 100, 10, 5)
+    weights, deploys, hits, kills, seconds = (40, 5, 2, 2, 5) if options.quick else (10_000, 100, 10, 5, 30)
     with tempfile.TemporaryDirectory() as folder, registered(Path(folder), STEADY) as systems:
+        slow(systems)
         home, splits = Path(folder), Splits(systems)
         splits.set(SCALED[0])
         bench = Bench(GatewayProcess(home / "operations.yaml", MODEL).start(), splits, options.rate)
-        try:
-            _until(lambda: len(bench.serving()) == 2)
-            bench.run("nothing", lambda: "")
-            bench.run(f"{weights:,} weight changes", lambda: bench.weights(weights))
-            bench.run(f"{deploys} deploys, rollbacks, promotions", lambda: bench.deploys(deploys))
-            bench.run(f"challengers killed, {hits} times", lambda: bench.hit(signal.SIGKILL, hits))
-            bench.run(f"challengers hung, {hits} times", lambda: bench.hit(signal.SIGSTOP, hits))
-            bench.run(f"a worker killed, {kills} times", lambda: bench.kill_worker(kills))
-            bench.run("the gateway killed", bench.kill_all)
+
+        def follow() -> None:
             bench.gateway.stop()
             declare(home, FOLLOWING)
             bench.gateway = GatewayProcess(home / "operations.yaml", MODEL).start()
-            bench.run("2 to 10 instances", bench.scale)
-            bench.run("10 to 2 instances", bench.shrink, rate=40.0)
+
+        events: list[tuple[str, Callable[[], str]]] = [
+            ("nothing", lambda: bench.steady(seconds)),
+            ("shadow of a challenger of 500 ms", lambda: bench.shadow(SLOW, seconds)),
+            ("shadow of a challenger that dies", lambda: bench.shadow(SCALED[1], seconds, killed=True)),
+            (f"{weights:,} weight changes", lambda: bench.weights(weights)),
+            (f"{deploys} deploys, rollbacks, promotions", lambda: bench.deploys(deploys)),
+            (f"challengers killed, {hits} times", lambda: bench.hit(signal.SIGKILL, hits)),
+            (f"challengers hung, {hits} times", lambda: bench.hit(signal.SIGSTOP, hits)),
+            (f"a worker killed, {kills} times", lambda: bench.kill_worker(kills)),
+            ("the gateway killed", bench.kill_all),
+            ("2 to 10 instances", bench.scale),
+            ("10 to 2 instances", bench.shrink),
+        ]
+        _head()
+        try:
+            _until(lambda: len(bench.serving()) == 2)
+            for event, change in events:
+                if options.only in event:
+                    if event.startswith("2 to"):
+                        follow()
+                    bench.run(event, change, 40.0 if event.startswith("10 to") else None)
         finally:
             bench.gateway.stop()
-    print(_table(bench.rows))
 
 
-def _table(rows: Sequence[Row]) -> str:
-    lines = [f"{'event':<38}{'requests':>10}{'failed':>8}{'misrouted':>11}{'fallbacks':>11}{'slowest ms':>12}"]
-    for row in rows:
-        lines.append(
-            f"{row.event:<38}{row.requests:>10,}{row.failed:>8}{row.misrouted:>11}{row.fallbacks:>11.0f}"
-            f"{row.slowest_ms:>12.0f}  {row.note}"
-        )
-    return "\n".join(lines)
+def _head() -> None:
+    print(
+        f"{'event':<38}{'requests':>10}{'failed':>8}{'misrouted':>11}{'fallbacks':>11}{'p99 ms':>9}{'slowest ms':>12}",
+        flush=True,
+    )
+
+
+def _show(row: Row) -> None:
+    print(
+        f"{row.event:<38}{row.requests:>10,}{row.failed:>8}{row.misrouted:>11}{row.fallbacks:>11.0f}"
+        f"{row.p99_ms:>9.1f}{row.slowest_ms:>12.0f}  {row.note}",
+        flush=True,
+    )

@@ -17,6 +17,8 @@ MODEL, NAME = "ChurnModel", "churn_model"
 FEATURES = tuple(f"f{i}" for i in range(20))
 SCALED, BARE = ("1", "2"), ("3", "4")
 """Versions, champion and challenger: of scikit-learn's own steps, and of trees alone."""
+SLOW = "5"
+"""The version that `slow` registers."""
 NIGHT = datetime(2026, 1, 6, 2)
 ALONE = "instances: {min: 1, max: 1}"
 _OPERATIONS = f"""
@@ -54,6 +56,15 @@ def fitted(seed: int, *, scaled: bool) -> Any:
     churned = rows["f0"] + rows["f1"] * rows["f2"] + np.random.default_rng(seed).normal(size=len(rows)) > 1.0
     trees = HistGradientBoostingClassifier(random_state=seed, early_stopping=False)
     return make_pipeline(*([StandardScaler()] if scaled else []), trees).fit(rows, churned)
+
+
+def slow(systems: Systems) -> None:
+    """Registers one more version, which takes half a second to answer."""
+    from evals.benchmarks.serving.slow import Slow
+
+    rows = frame(5)
+    systems.registry.register(NAME, Slow().fit(rows, None), example=rows, params={}, metrics={}, tags={})
+    systems.registry.fetch(NAME, SLOW)
 
 
 def declare(home: Path, scaling: str) -> None:
