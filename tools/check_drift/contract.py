@@ -55,6 +55,15 @@ def timeless(time: str, rows: int) -> list[Check]:
     return [_check(Clause(time, True, float(rows), 0.0, f"{rows:,} rows have no time, and are in no window"))]
 
 
+def repeated(id_: str, time: str, rows: int, again: int, *, sample: bool) -> list[Check]:
+    """The finding that of `rows` (where so, a `sample` of the window's) `again` repeat the id and time of another, by
+    which predictions and labels are told apart. None where there are none."""
+    if not again:
+        return []
+    told = f"{again:,} of {rows:,} rows{' looked at' if sample else ''} repeat the {id_} of another at the same {time}"
+    return [_check(Clause(id_, True, again / rows, 0.0, told))]
+
+
 def _check(clause: Clause) -> Check:
     return Check(
         type=DriftType.schema_drift,

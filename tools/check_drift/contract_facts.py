@@ -112,6 +112,18 @@ def inside(
     return Facts(int(found["rows"]), columns, lags if found["rows"] else {})
 
 
+def repeats(
+    warehouse: AnyWarehouse, table: str, id_: str, time: str, where: str, params: Mapping[str, object]
+) -> tuple[int, int]:
+    """How many of a table's rows that `where` lets through have an id, and how many of them repeat id and time of
+    another."""
+    key = quote(id_)
+    groups = f"SELECT count(*) AS n FROM {table} WHERE ({where}) AND {key} IS NOT NULL GROUP BY {key}, {quote(time)}"
+    sql = f"SELECT coalesce(sum(n), 0) AS held, count(*) AS told_apart FROM ({groups}) AS g"
+    (found,) = warehouse.query(sql, params).to_pylist()
+    return int(found["held"]), int(found["held"]) - int(found["told_apart"])
+
+
 def kind_of(arrow_type: Any) -> str:
     """The declared kind an Arrow type belongs to: integer, number, string, boolean, timestamp, or its own name."""
     import pyarrow as pa

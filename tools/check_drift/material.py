@@ -18,7 +18,7 @@ from policies.errors import InputError
 from tools import tasks
 from tools.check_drift import attribution, large
 from tools.check_drift.columns import Categories
-from tools.check_drift.contract_facts import Facts, inside, of_arrow
+from tools.check_drift.contract_facts import Facts, inside, of_arrow, repeats
 from tools.check_drift.correlation import Correlations, correlations
 from tools.check_drift.counting import Floats
 from tools.check_drift.frames import parts
@@ -88,7 +88,7 @@ class Material:
         """Whether the window is too large to be read: then all rows are counted where they are, and a sample by the
         rows' ids stands for them wherever rows are needed.
         """
-        return self.row_count(self.at - self.reach) > large.MOST_ROWS
+        return self.samples(self.at - self.reach)
 
     def _since(self, start: datetime) -> tuple[str, dict[str, object]]:
         """The condition for rows from `start` up to now, and its parameters."""
@@ -110,6 +110,19 @@ class Material:
             return of_arrow(schema, self.rows(start), self.binding.time)
         where, params = self._since(start)
         return inside(schema, self.systems.warehouse, self.binding.table, where, params, self.binding.time)
+
+    def repeats(self, start: datetime) -> tuple[int, int]:
+        """Of the rows from `start` up to now that have an id, how many there are and how many repeat id and time of
+        another; of many rows a sample, which is of whole ids."""
+        binding, warehouse = self.binding, self.systems.warehouse
+        if binding.id not in warehouse.columns(binding.table):
+            return 0, 0
+        where, params = large.sampled(warehouse, binding.table, [binding.id], *self._since(start))
+        return repeats(warehouse, binding.table, binding.id, binding.time, str(where), params)
+
+    def samples(self, start: datetime) -> bool:
+        """Whether the rows from `start` up to now are so many that a sample of them is looked at."""
+        return self.row_count(start) > large.MOST_ROWS
 
     def _require_times(self) -> None:
         """Raises InputError where the time column holds no times."""

@@ -137,7 +137,9 @@ def _measure(declared: Declared, material: Material, level: float) -> Sequence[C
         if not material.row_count(start):
             return [_empty(declared)]
         checks = contract.judge(schema, material.facts(schema, start), _window(declared))
-        return [*checks, *contract.timeless(material.binding.time, material.rows_without_time())]
+        id_, time = material.binding.id, material.binding.time
+        checks += contract.repeated(id_, time, *material.repeats(start), sample=material.samples(start))
+        return [*checks, *contract.timeless(time, material.rows_without_time())]
     if isinstance(declared, PredictionDrift):
         return check_predictions(declared, material, start, level)
     if isinstance(declared, LabelDrift):

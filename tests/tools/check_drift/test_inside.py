@@ -13,7 +13,7 @@ from policies.declarations.drift import Schema
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.comparison import compare
 from tools.check_drift.contract import judge
-from tools.check_drift.contract_facts import inside, of_arrow
+from tools.check_drift.contract_facts import inside, of_arrow, repeats
 from tools.check_drift.inside import profile_inside
 from tools.check_drift.numeric import NumericSummary, exact_centre
 from tools.check_drift.profiles import Profile, profile
@@ -138,3 +138,14 @@ def test_a_contract_is_judged_by_the_same_facts(warehouse: AnyWarehouse) -> None
     values = [[np.nan if each.value is None else each.value for each in side] for side in (ours, theirs)]
     np.testing.assert_allclose(*values, rtol=1e-9)
     assert sum(each.severity == "critical" for each in ours) == 11
+
+
+def test_rows_that_came_twice_are_counted(warehouse: AnyWarehouse) -> None:
+    ids = pa.array([1, 1, 2, 3, None, None])
+    at = pa.array(pd.to_datetime(["2026-01-01", "2026-01-02", *["2026-01-01"] * 4]), pa.timestamp("us"))
+    warehouse.append("p.t", pa.table({"id": ids, "at": at}), "once")
+    assert repeats(warehouse, "p.t", "id", "at", "true", {}) == (4, 0)
+    warehouse.append("p.t", pa.table({"id": ids, "at": at}).slice(0, 3), "again")
+    assert repeats(warehouse, "p.t", "id", "at", "true", {}) == (7, 3)
+    assert repeats(warehouse, "p.t", "id", "at", '"id" > $least', {"least": 1}) == (3, 1)
+    assert repeats(warehouse, "p.t", "id", "at", '"id" > $least', {"least": 9}) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from policies.declarations import Severity
 from policies.errors import InputError
 from tests.tools.check_drift.world import BASE, NOW, World
-from tools.check_drift import compare, profile
+from tools.check_drift import compare, large, profile
 from tools.check_drift.result import DriftReport
 
 CHECKS: list[dict[str, Any]] = [
@@ -244,6 +245,36 @@ def test_a_baseline_of_a_few_rows_says_nothing(tmp_path: Path, rows: int) -> Non
             else "failed: features.baseline: the baseline has no rows"
         )
         assert (check.severity, check.value, check.detail) == (Severity.unknown, None, few)
+
+
+@pytest.mark.parametrize("most", [1_000_000, 1_000])
+def test_rows_that_came_twice_break_the_contract(tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "MOST_ROWS", most)
+    plain = {"columns": {"x": {"type": "number"}}}
+    world = World(tmp_path, [CHECKS[-1]], schema=plain)
+    world.happen()
+    assert world.check().severity is Severity.ok
+    live = world.systems.warehouse.read("features.live").to_pandas()
+    world.write("features.live", live, "again")
+    report = world.check()
+    assert report.severity is Severity.critical
+    (check,) = [each for each in report.checks if each.found]
+    assert (check.subject, check.value, check.threshold) == ("id", 0.5, 0.0)
+    told = r"([\d,]+) of ([\d,]+) rows( looked at)? repeat the id of another at the same at"
+    found = re.fullmatch(told, check.detail)
+    assert found is not None
+    again, rows = (int(found[i].replace(",", "")) for i in (1, 2))
+    assert 2 * again == rows
+    assert rows == 8_400 if most > 8_400 else 800 < rows < 1_200
+    assert bool(found[3]) == (most < 8_400)
+    assert report.diagnosis.kind == "pipeline"
+
+
+def test_an_id_may_be_there_at_several_times(tmp_path: Path) -> None:
+    world = World(tmp_path, [CHECKS[-1]], schema={"columns": {"x": {"type": "number"}}})
+    world.settle()
+    world.write("features.live", world.live().assign(id=7))
+    assert world.check().severity is Severity.ok
 
 
 def test_labels_of_no_row_are_named_and_not_counted(tmp_path: Path) -> None:
