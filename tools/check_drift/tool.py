@@ -62,7 +62,12 @@ def run(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
 
 
 def measured(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
-    """What a run would report. Nothing is stored."""
+    """What a run would report, of one state of the tables where the engine can tell it. Nothing is stored."""
+    with systems.warehouse.snapshot():
+        return _measured(systems, arguments)
+
+
+def _measured(systems: Systems, arguments: CheckDriftArguments) -> DriftReport:
     monitor = systems.operations.named("drift_monitors", arguments.monitor)
     assert isinstance(monitor, DriftMonitor)
     at = looked_back_from(systems.clock, arguments.at)

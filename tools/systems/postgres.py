@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from policies.errors import InputError, SystemDown
@@ -28,6 +29,13 @@ _KINDS = {
 }  # fmt: skip
 
 
+class _Snapshot(threading.local):
+    """Whether this thread reads one state of the tables, and the connection it reads that by once it did."""
+
+    open = False
+    connection: psycopg.Connection[Any] | None = None
+
+
 class PostgresWarehouse(RemoteWarehouse):
     """Tables `schema.table` of a database, by a `postgresql://` URL. Times with a zone are read as UTC without one.
 
@@ -41,6 +49,7 @@ class PostgresWarehouse(RemoteWarehouse):
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._lock = threading.Lock()
         self._reading: psycopg.Connection[Any] | None = None
+        self._snapshot = _Snapshot()
 
     def append(self, table: str, data: pa.Table, name: str) -> None:
         """Adds `data` as the load `name`, replacing a load of that name; readers see all of it or nothing."""
@@ -112,6 +121,24 @@ class PostgresWarehouse(RemoteWarehouse):
         sql = f"SELECT count(*)::text || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) AS f FROM {table} t"
         return self.query(sql, dialect="postgres")["f"][0].as_py()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """A block in which all that this thread reads is the database's state at its first query: one transaction.
+
+        A connection that is lost in it is not opened again: what follows would be of another state.
+        """
+        if self._snapshot.open:
+            yield
+            return
+        self._snapshot.open = True
+        try:
+            yield
+        finally:
+            self._snapshot.open = False
+            if self._snapshot.connection is not None:
+                self._snapshot.connection.close()
+            self._snapshot.connection = None
+
     def close(self) -> None:
         """Closes the connection; the next query opens another."""
         with self._lock:
@@ -138,15 +165,15 @@ class PostgresWarehouse(RemoteWarehouse):
         """Names, types and rows. A connection that was lost is opened once more."""
         import psycopg
 
-        again = self._reading is not None
+        again = self._reading is not None and not self._snapshot.open
         try:
-            if self._reading is None or self._reading.closed:
-                self._reading = self._connect(reading=True)
-            with self._reading.cursor() as cursor:
+            connection = self._connection()
+            # A query that fails must not end the snapshot: within it each has a savepoint.
+            with connection.transaction() if self._snapshot.open else nullcontext(), connection.cursor() as cursor:
                 _run(cursor, f"SET statement_timeout = {int(1000 * seconds)}" if seconds else "RESET statement_timeout")
                 _run(cursor, text, bound)
                 description = cursor.description or []
-                types = self._reading.adapters.types
+                types = connection.adapters.types
                 kinds = [_kind(types.get(each.type_code), each.type_code) for each in description]
                 return [each.name for each in description], kinds, cursor.fetchall()
         except psycopg.errors.QueryCanceled as error:
@@ -154,12 +181,24 @@ class PostgresWarehouse(RemoteWarehouse):
                 raise InputError("took longer than it may, and was interrupted", where="query") from error
             raise SystemDown(f"gave up a query: {self._line(error)}", where="warehouse") from error
         except psycopg.OperationalError as error:
-            self._reading = None
+            if not self._snapshot.open:
+                self._reading = None
             if again:
                 return self._fetch(text, bound, seconds)
             raise SystemDown(self._line(error), where="warehouse") from error
         except psycopg.Error as error:
             raise InputError(self._line(error), where="query") from error
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        """The snapshot's connection, else the one that all threads share."""
+        if not self._snapshot.open:
+            if self._reading is None or self._reading.closed:
+                self._reading = self._connect(reading=True)
+            return self._reading
+        if self._snapshot.connection is None:
+            self._snapshot.connection = self._connect(reading=True)
+            self._snapshot.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return self._snapshot.connection
 
     def _line(self, error: Exception) -> str:
         """The first line of the driver's error, without what the URL holds in secret."""

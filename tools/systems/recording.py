@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tools.systems.warehouse import AnyWarehouse, Streams, quote
@@ -81,6 +82,10 @@ class RecordingWarehouse:
     def fingerprint(self, table: str) -> object:
         """What changes with the table's rows."""
         return self._inner.fingerprint(table)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """The inner warehouse's."""
+        return self._inner.snapshot()
 
     def close(self) -> None:
         """Closes the inner warehouse."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.errors import InputError
@@ -54,6 +55,10 @@ class RemoteWarehouse(ABC):
         """Rows of a table; `where` is a condition of ours with `$name` parameters, never text from outside."""
         chosen = ", ".join(map(quote, columns or self.columns(table)))
         return self.query(f"SELECT {chosen} FROM {table}{f' WHERE {where}' if where else ''}", params)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Nothing, where an engine has no snapshot of several tables over several queries."""
+        return nullcontext()
 
     @abstractmethod
     def tables(self) -> list[str]:

@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -86,6 +86,10 @@ class AnyWarehouse(Protocol):
 
     def fingerprint(self, table: str) -> object:
         """Something that can be written as JSON and changes when the table's rows do."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """A block in which all that this thread reads is of one state of the tables, where the engine can do that."""
         ...
 
     def close(self) -> None:
@@ -264,6 +268,10 @@ class Warehouse:
         """Names, sizes and times of the table's files."""
         files = sorted(self.folder(table).glob("*.parquet"))
         return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Nothing: a query sees whole files, the next one also those that came in between."""
+        return nullcontext()
 
     def tables(self) -> list[str]:
         """Names of all tables that have a file."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ import pytest
 from policies.declarations.binding import Labels
 from policies.errors import InputError, SystemDown
 from tests.postgres import database_url
+from tests.tools.check_drift.world import World
 from tests.tools.onboarding.tables import guardian, orders, written
 from tools.systems.labels import known
 from tools.systems.postgres import PostgresWarehouse
@@ -154,6 +158,78 @@ def test_the_same_check_finds_the_same_on_both_engines(
     said = guardian(capsys, *arguments)
     assert said.code == 0 and ":start" in said.out
     assert guardian(capsys, *arguments[:-1], "oracle").code == 2
+
+
+def test_a_snapshot_is_one_state_and_survives_a_faulty_query(warehouse: PostgresWarehouse) -> None:
+    counted = "SELECT count(*) AS n FROM ml.t"
+
+    def rows() -> int:
+        return int(warehouse.query(counted)["n"][0].as_py())
+
+    with warehouse.snapshot():
+        assert rows() == 3
+        warehouse.append("ml.t", pa.table({"a": [9]}), "second")
+        assert rows() == 3
+        with pytest.raises(InputError, match="no_such_column"):
+            warehouse.query("SELECT no_such_column FROM ml.t")
+        with ThreadPoolExecutor(1) as beside:
+            assert beside.submit(rows).result() == 4
+        with warehouse.snapshot():
+            assert rows() == 3
+        assert rows() == 3
+    assert rows() == 4
+
+
+def test_a_snapshot_whose_connection_is_lost_is_not_mixed_with_another(warehouse: PostgresWarehouse) -> None:
+    other = PostgresWarehouse(warehouse.url)
+    kill = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE pid = $pid"
+    with warehouse.snapshot():
+        pid = warehouse.query("SELECT pg_backend_pid() AS pid", dialect="postgres")["pid"][0].as_py()
+        other.query(kill, {"pid": pid}, dialect="postgres")
+        for _ in range(2):
+            with pytest.raises(SystemDown):
+                warehouse.query("SELECT count(*) FROM ml.t")
+    assert warehouse.read("ml.t").num_rows == 3
+    other.close()
+
+
+class Growing(PostgresWarehouse):
+    """A warehouse into which rows are loaded after each query that reads the live table."""
+
+    loads = 0
+
+    def query(self, sql: str, *args: Any, **options: Any) -> pa.Table:
+        found = super().query(sql, *args, **options)
+        if "features.live" in sql and self.loads < 20:
+            self.loads += 1
+            self.append("features.live", self.more, f"more{self.loads}")
+        return found
+
+    more: pa.Table
+
+
+def test_a_table_that_grows_while_it_is_checked_is_seen_in_one_state(postgres: Path, tmp_path: Path) -> None:
+    checks = [
+        {"type": "schema_drift", "method": "contract_validation", "expected_schema": "Rows"},
+        {"type": "data_drift", "method": "psi", "threshold": 0.2},
+        {"type": "prediction_drift", "method": "psi", "threshold": 0.2},
+    ]
+    world = World(tmp_path, checks)
+    world.happen()
+    files, growing = world.systems.warehouse, Growing(database_url(postgres))
+    for table in files.tables():
+        growing.append(table, files.read(table), "all")
+    live = world.live()
+    growing.more = pa.Table.from_pandas(live.assign(id=live["id"] + 10_000), preserve_index=False).slice(0, 500)
+    world.systems = replace(world.systems, warehouse=growing)
+    report = world.check()
+    assert growing.loads > 2
+    assert (report.status, report.window.rows) == ("checked", len(live))
+    for check in report.checks:
+        if check.type != "schema_drift":
+            assert f"{len(live):,} rows" in check.detail, check.detail
+    assert not report.drift_detected  # the rows that came have ids of rows that came before
+    growing.close()
 
 
 def test_every_query_of_ours_runs_on_postgresql(warehouse: PostgresWarehouse) -> None:
