@@ -21,6 +21,7 @@ from policies.errors import DeclarationError, GuardianError, Problem
 from policies.routing import unroutable
 from policies.strategies import StrategyFacts, may_use_strategy
 from tools.retrain.recipes import BUILT_IN, BuiltIn, UserFunction, resolve
+from tools.systems.datasets import misfit
 from tools.systems.registry import CHALLENGER, CHAMPION
 from tools.systems.systems import Systems
 from tools.systems.warehouse import TIMES
@@ -122,7 +123,7 @@ def _time_problems(systems: Systems, place: str, table: str, column: str) -> Ite
     with suppress(GuardianError):  # of the table itself another problem tells
         kind = systems.warehouse.columns(table).get(column)
         if kind is not None and not kind.upper().startswith(TIMES):
-            yield place, f"column {column!r} of {table} holds {kind}, and must hold times"
+            yield place, f"{table}: {misfit(column, kind, 'times')}"
 
 
 def _monitor_problems(systems: Systems, name: str, monitor: DriftMonitor) -> Iterator[tuple[str, str]]:

@@ -37,6 +37,8 @@ def check_estimated(declared: ConceptDrift, material: Material, start: datetime,
     if len(said) < FEWEST_ROWS:
         few = f"only {len(said):,} rows in the window, fewer than {FEWEST_ROWS}"
         return [unknown(DriftType.concept_drift, declared.method, metric, declared.threshold, few)]
+    if not np.isfinite(said.scores).all():
+        raise InputError("hold values that are no numbers", where="scores")
     judged = baseline_judged(material)
     baseline = measured(material, metric, judged)
     if not baseline.enough:

@@ -26,6 +26,7 @@ from tools.check_drift.inside import computes_inside, profile_inside
 from tools.check_drift.numeric import exact_centre
 from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.check_drift.reference import Reference, reference_for
+from tools.systems import datasets
 from tools.systems.datasets import moment, timed
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, Streams, quote
@@ -78,7 +79,7 @@ class Material:
 
     def read_since(self, start: datetime, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows of the model's table from `start` up to now, read anew; of many a sample."""
-        self._require_times()
+        self.require_times()
         binding, warehouse = self.binding, self.systems.warehouse
         where, params = large.sampled(warehouse, binding.table, [binding.id, binding.time], *self._since(start))
         return warehouse.read(binding.table, columns, where, params)
@@ -100,7 +101,7 @@ class Material:
         return int(self.kept(f"rows {start}", lambda: self._counted(start)))
 
     def _counted(self, start: datetime) -> int:
-        self._require_times()
+        self.require_times()
         where, params = self._since(start)
         return large.count(self.systems.warehouse, self.binding.table, where, params)
 
@@ -124,12 +125,28 @@ class Material:
         """Whether the rows from `start` up to now are so many that a sample of them is looked at."""
         return self.row_count(start) > large.MOST_ROWS
 
-    def _require_times(self) -> None:
-        """Raises InputError where the time column holds no times."""
+    def require_times(self) -> None:
+        """Raises InputError where the model's table has no times."""
+        self._require(self.binding.table, [], [self.binding.time])
+
+    def require_labels(self) -> None:
+        """Raises InputError where the rows or their labels cannot be told apart and dated."""
+        binding, labels = self.binding, self.binding.labels
+        datasets.require(self.systems, labels.table, binding.table)
+        self._require(binding.table, [binding.id], [binding.time])
+        self._require(labels.table, [labels.id, labels.value], [labels.time, labels.arrived])
+
+    def require_predictions(self) -> None:
+        """Raises InputError where the recorded predictions lack something."""
         binding = self.binding
-        kind = self.systems.warehouse.columns(binding.table).get(binding.time)
-        if kind is not None and not kind.upper().startswith(TIMES):
-            raise InputError(f"column {binding.time!r} holds {kind}, and must hold times", where=binding.table)
+        said = [SCORE, LABEL] if binding.task == "multiclass" else [SCORE]
+        self._require(str(binding.predictions), [binding.id, "model_version", *said], [binding.time])
+
+    def _require(self, table: str, columns: Sequence[str], times: Sequence[str]) -> None:
+        self.kept(
+            f"required {table} {columns} {times}",
+            lambda: datasets.require_columns(self.systems, table, columns, times=times),
+        )
 
     def rows_without_time(self) -> int:
         """Rows that no window will ever hold."""
@@ -148,7 +165,7 @@ class Material:
             raise InputError("holds none of the model's features", where=table)
         where, params = self._since(start)
         if computes_inside(self.systems.warehouse):
-            self._require_times()
+            self.require_times()
             return profile_inside(self.systems.warehouse, table, where, params, there, like=self.baseline())
         if self.large and isinstance(self.systems.warehouse, Streams):
             streamed = large.streamed(self.systems.warehouse, table, there, where, params)
@@ -251,6 +268,7 @@ class Material:
 
     def _recorded_version(self) -> str:
         binding = self.binding
+        self.require_predictions()
         sql = f"""
             SELECT CAST(model_version AS VARCHAR) AS v FROM {binding.predictions} WHERE {quote(binding.time)} < $end
             ORDER BY {quote(binding.time)} DESC LIMIT 1
@@ -267,9 +285,7 @@ class Material:
                 "is served elsewhere: rows without a recorded prediction cannot be scored", self.monitor.model
             )
         names, several = self.binding.features.names, self.binding.task == "multiclass"
-        missing = [name for name in names if name not in rows.columns]
-        if missing:
-            raise InputError(f"cannot be scored without {', '.join(missing)}", where=self.binding.table)
+        self._require_features(list(rows.columns))
         if rows.empty:
             return Predicted(np.empty(0), np.empty(0, dtype=np.str_) if several else None)
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -277,7 +293,20 @@ class Material:
         pipeline = self.systems.registry.load(self.binding.registry_name, self.champion())
         # One thread: a check runs beside the gateway, and trees scored by spinning threads starve it.
         with threadpool_limits(limits=1):
-            return tasks.of(self.binding.task).predict(pipeline, rows[names])
+            try:
+                return tasks.of(self.binding.task).predict(pipeline, rows[names])
+            except Exception as error:  # whatever a model raises over values it cannot take
+                if odd := datasets.no_numbers(rows, self.binding.features.numeric):
+                    raise InputError(odd, where=self.binding.table) from error
+                raise
+
+    def require_features(self) -> None:
+        """Raises InputError where the model's table lacks a feature."""
+        self._require_features(list(self.systems.warehouse.columns(self.binding.table)))
+
+    def _require_features(self, there: Sequence[str]) -> None:
+        if missing := [name for name in self.binding.features.names if name not in there]:
+            raise InputError(f"cannot be scored without {', '.join(missing)}", where=self.binding.table)
 
     def score(self, rows: pd.DataFrame) -> Floats:
         """The champion's scores alone (`Predicted.scores`)."""
@@ -299,6 +328,7 @@ class Material:
         binding = self.binding
         if binding.predictions is None or not self.systems.warehouse.exists(binding.predictions):
             return Predicted(np.empty(0))
+        self.require_predictions()
         where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} < $end AND model_version = $version"
         params = {"start": start, "end": self.at, "version": self.champion()}
         names = [SCORE, LABEL] if binding.task == "multiclass" else [SCORE]
@@ -306,7 +336,11 @@ class Material:
 
     def as_recorded(self, rows: pa.Table) -> Predicted:
         """Rows of the predictions table (or a join with it) as what was said."""
-        scores = np.asarray(rows.column(SCORE).to_numpy(), dtype=np.float64)
+        try:
+            scores = np.asarray(rows.column(SCORE).to_numpy(), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            odd = datasets.no_numbers(rows.select([SCORE]).to_pandas(), [SCORE])
+            raise InputError(odd or str(error), where=str(self.binding.predictions)) from error
         labels = rows.column(LABEL).to_pandas() if LABEL in rows.schema.names else None
         return tasks.of(self.binding.task).recorded(scores, labels)
 
@@ -400,6 +434,7 @@ class Material:
         binding, rows = self.binding, self.baseline_frame()
         if binding.id not in rows or binding.time not in rows:
             raise InputError(f"needs {binding.id} and {binding.time}, to find its predictions", str(self.reference()))
+        self.require_predictions()
         where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} <= $end"
         params = {"start": rows[binding.time].min(), "end": rows[binding.time].max()}
         names = [binding.id, binding.time, SCORE, *([LABEL] if binding.task == "multiclass" else [])]

@@ -52,9 +52,8 @@ def arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
 
 
 def _arrived(material: Material, start: datetime) -> tuple[NDArray[Any], str]:
-    systems, labels = material.systems, material.binding.labels
-    datasets.require(systems, labels.table, material.binding.table)
-    binding = material.binding
+    systems, binding, labels = material.systems, material.binding, material.binding.labels
+    material.require_labels()
     key, at = quote(binding.id), quote(binding.time)
     sql = f"""
         SELECT l.{quote(labels.value)}, f.{key} IS NOT NULL AS of_a_row FROM {known(labels, "$end", _made(labels))}
@@ -83,6 +82,7 @@ def judged(material: Material, start: datetime, metric: str) -> tuple[Judged, st
         recorded = _recorded(material, start, _made(material.binding.labels))
     if recorded is not None and (material.elsewhere or _covers(recorded, len(outcomes))):
         return recorded, delay
+    material.require_features()
     rows = datasets.labelled(material.systems, material.monitor.model, start, material.at, material.at)
     if len(rows) > _MOST_SCORED:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, _MOST_SCORED).astype(int)]
@@ -98,11 +98,12 @@ def stream(material: Material, start: datetime) -> Judged:
     binding, warehouse = material.binding, material.systems.warehouse
     labels = binding.labels
     params = {"start": start, "end": material.at}
-    datasets.require(material.systems, labels.table)
+    material.require_labels()
     came = warehouse.query(f"SELECT count(*) FROM {known(labels, '$end', _told(labels))}", params)[0][0].as_py()
     recorded = _recorded(material, start, _told(labels))
     if recorded is not None and (material.elsewhere or _covers(recorded, came)):
         return recorded
+    material.require_features()
     chosen = ", ".join(f"f.{quote(name)}" for name in binding.features.names)
     sql = f"""
         SELECT {chosen}, l.{quote(labels.value)} AS "{_AT}"
@@ -192,6 +193,7 @@ def _recorded(material: Material, start: datetime, which: str) -> Judged | None:
     labels = binding.labels
     if binding.predictions is None or not all(map(warehouse.exists, (binding.predictions, labels.table))):
         return None
+    material.require_predictions()
     several = binding.task == "multiclass"
     sql = f"""
         SELECT l.{quote(labels.value)} AS outcome, p.{SCORE}{f", p.{LABEL}" if several else ""}
@@ -210,6 +212,8 @@ def _labelled(material: Material, rows: pd.DataFrame) -> pd.DataFrame:
     """The baseline's rows whose label is known: from the label table, else from the baseline itself."""
     binding = material.binding
     if material.systems.warehouse.exists(binding.labels.table) and {binding.id, binding.time} <= set(rows.columns):
+        material.require_labels()
+        datasets.require_columns(material.systems, material.reference().table, [], times=[binding.time])
         joined = datasets.with_labels(material.systems, material.monitor.model, rows, material.at)
         if not joined.empty or binding.target not in rows.columns:
             return joined

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from reprlib import repr as briefly
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
 from tools.systems.labels import known
-from tools.systems.warehouse import quote
+from tools.systems.warehouse import TIMES, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,13 @@ def with_labels(systems: Systems, model: str, rows: pd.DataFrame, as_of: datetim
     """
     told = _frame(timed(systems.warehouse.query(sql, params), binding.time))
     kept = rows[[column for column in rows.columns if column != binding.target]]
-    return kept.assign(**{binding.time: pd.to_datetime(kept[binding.time])}).merge(told, on=[binding.id, binding.time])
+    kept = kept.assign(**{binding.time: pd.to_datetime(kept[binding.time])})
+    try:
+        return kept.merge(told, on=[binding.id, binding.time])
+    except ValueError as error:  # ids of one side are texts, of the other numbers
+        theirs, ours = systems.warehouse.columns(labels.table), systems.warehouse.columns(binding.table)
+        wanted = f"{ours.get(binding.id)}, as {binding.table} does"
+        raise InputError(misfit(labels.id, str(theirs.get(labels.id)), wanted), where=labels.table) from error
 
 
 def table(systems: Systems, name: str) -> pd.DataFrame:
@@ -122,3 +129,35 @@ def require(systems: Systems, *names: str) -> None:
         if not systems.warehouse.exists(name):
             there = ", ".join(systems.warehouse.tables()) or "none"
             raise InputError(f"there is no table {name!r}; there are: {there}", where="warehouse")
+
+
+def require_columns(systems: Systems, table: str, columns: Sequence[str], *, times: Sequence[str]) -> None:
+    """Raises InputError where a table has not all of these columns, or one of `times` holds none."""
+    there = systems.warehouse.columns(table)
+    kinds = {name.casefold(): kind for name, kind in there.items()}  # most engines do not mind the case
+    if missing := [name for name in dict.fromkeys([*columns, *times]) if name.casefold() not in kinds]:
+        raise InputError(f"no column {', '.join(map(repr, missing))}; present: {', '.join(there)}", where=table)
+    for name in times:
+        kind = kinds[name.casefold()]
+        if not kind.upper().startswith(TIMES):
+            raise InputError(misfit(name, kind, "times"), where=table)
+
+
+def misfit(column: str, held: str, wanted: str) -> str:
+    """What is said of a column that holds something else than it must."""
+    return f"column {column!r} holds {held}, and must hold {wanted}"
+
+
+def no_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """What is wrong with the first of `columns` that has a value which is no number; None where all are numbers."""
+    from pandas.api.types import is_numeric_dtype
+
+    for name in columns:
+        if is_numeric_dtype(frame[name]):
+            continue
+        for value in frame[name].dropna():
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                return misfit(name, briefly(value), "numbers")
+    return None

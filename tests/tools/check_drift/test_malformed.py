@@ -93,6 +93,76 @@ def test_broken_rows_are_a_finding_or_unknown_and_never_ok(tmp_path: Path, case:
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def no_library_speaks(report: DriftReport) -> None:
+    told = [check.detail for check in report.checks if re.search(r"[A-Za-z]+ ?(Error|Exception)\b", check.detail)]
+    assert not told, told
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("recorded", [False, True], ids=["scored now", "as served"])
+def test_why_a_check_failed_is_said_in_our_words(tmp_path: Path, case: str, recorded: bool) -> None:
+    world = broken_world(tmp_path, BROKEN[case])
+    if recorded:
+        world.write("predictions.daily", said_of(world.live()))
+    no_library_speaks(world.check())
+
+
+def said_of(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[["id", "at"]].assign(model_version="1", score=1 / (1 + np.exp(-rows["x"])))
+
+
+def as_text(column: str) -> Change:
+    return lambda rows: rows.assign(**{column: rows[column].astype(str)})
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "told"),
+    [
+        ("features.live", as_text("at"), "features.live: column 'at' holds VARCHAR, and must hold times"),
+        (
+            "features.live",
+            lambda rows: rows.drop(columns="at"),
+            "features.live: no column 'at'; present: id, x, z, kind",
+        ),
+        ("features.live", mixed, "features.live: column 'x' holds 'many', and must hold numbers"),
+        ("features.baseline", as_text("at"), "features.baseline: column 'at' holds VARCHAR, and must hold times"),
+        ("labels.y", as_text("at"), "labels.y: column 'at' holds VARCHAR, and must hold times"),
+        ("labels.y", as_text("known_at"), "labels.y: column 'known_at' holds VARCHAR, and must hold times"),
+        ("labels.y", as_text("id"), "labels.y: column 'id' holds VARCHAR, and must hold BIGINT, as features.live does"),
+        ("labels.y", lambda rows: rows.drop(columns="y"), "labels.y: no column 'y'; present: id, at, known_at"),
+        ("predictions.daily", as_text("at"), "predictions.daily: column 'at' holds VARCHAR, and must hold times"),
+        (
+            "predictions.daily",
+            lambda rows: rows.assign(score="high"),
+            "predictions.daily: column 'score' holds 'high', and must hold numbers",
+        ),
+        (
+            "predictions.daily",
+            lambda rows: rows.drop(columns="score"),
+            "predictions.daily: no column 'score'; present: id, at, model_version",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_named_with_what_it_must_hold(
+    tmp_path: Path, table: str, change: Change, told: str
+) -> None:
+    world = World(tmp_path, CHECKS, schema=SCHEMA)
+    baseline, live = world.rows(BASE), world.live()
+    tables = {
+        "features.baseline": baseline,
+        "features.live": live,
+        "labels.y": pd.concat([world.labels(baseline), world.labels(live)]),
+    }
+    if table.startswith("predictions"):
+        tables[table] = said_of(live)
+    tables[table] = change(tables[table])
+    for name, rows in tables.items():
+        world.write(name, rows)
+    report = world.check()
+    no_library_speaks(report)
+    assert f"failed: {told}" in {check.detail for check in report.checks if check.severity is Severity.unknown}
+
+
 @pytest.mark.parametrize(
     "case", ["a constant column", "all nulls", "infinities", "mixed kinds as text", "dates as text"]
 )
