@@ -23,6 +23,15 @@ _PART = re.compile(r'"[^"]+"|[A-Za-z_][A-Za-z0-9_]*')
 _QUOTED = re.compile(rf"({_PART.pattern})(\.({_PART.pattern}))?")
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "guardian"}
 
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|(role|database) .* does not exist|no pg_hba\.conf entry"
+    r"|permission denied for database|is not permitted to log in"
+)
+_MEND = (
+    "mend user, password and database in GUARDIAN_WAREHOUSE_URL, or the URL in systems.warehouse of operations.yaml "
+    "with its password in ~/.pgpass"
+)
+
 _KINDS = {
     "bool": "bool", "int2": "int64", "int4": "int64", "int8": "int64", "float4": "float64", "float8": "float64",
     "numeric": "float64", "timestamp": "timestamp[us]", "timestamptz": "timestamp[us]", "date": "date32",
@@ -40,7 +49,7 @@ class PostgresWarehouse(RemoteWarehouse):
     """Tables `schema.table` of a database, by a `postgresql://` URL. Times with a zone are read as UTC without one.
 
     Reads are one SELECT each, in a read-only session with a statement timeout. Raises SystemDown where the server does
-    not answer, cannot be logged in to or gives up, InputError for a faulty query.
+    not answer or gives up, InputError where it refuses the login, and for a faulty query.
     """
 
     dialect = "postgres"
@@ -222,7 +231,10 @@ class PostgresWarehouse(RemoteWarehouse):
         try:
             return psycopg.connect(**{**_DEFAULTS, **given, "options": options}, autocommit=reading)  # type: ignore[arg-type]
         except psycopg.Error as error:
-            raise SystemDown(f"cannot be reached: {self._line(error)}", where="warehouse") from error
+            line = self._line(error)
+            if _REFUSED.search(line):
+                raise InputError(f"refuses the login: {line}; {_MEND}", where="warehouse") from error
+            raise SystemDown(f"cannot be reached: {line}", where="warehouse") from error
 
 
 def _parts(table: str) -> tuple[str, str]:

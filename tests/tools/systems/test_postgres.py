@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -93,14 +96,9 @@ def test_a_table_rewritten_meanwhile_is_read_whole(warehouse: PostgresWarehouse)
 
 def test_a_server_that_is_not_well_is_told_in_a_line(postgres: Path, tmp_path: Path) -> None:
     url = database_url(postgres)
-    for wrong, told in (
-        (url.replace("postgres@", "nobody:secret@"), 'role "nobody" does not exist'),
-        (url.replace("/test_", "/no_"), "does not exist"),
-        (f"postgresql://postgres@/x?host={tmp_path}", "cannot be reached"),
-    ):
-        with pytest.raises(SystemDown) as found:
-            PostgresWarehouse(wrong).tables()
-        assert told in str(found.value) and "secret" not in str(found.value) and "\n" not in str(found.value)
+    with pytest.raises(SystemDown, match="cannot be reached") as found:
+        PostgresWarehouse(f"postgresql://postgres:secret@/x?host={tmp_path}").tables()
+    assert "secret" not in str(found.value) and "\n" not in str(found.value)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(SystemDown, match="timeout"):
@@ -109,6 +107,37 @@ def test_a_server_that_is_not_well_is_told_in_a_line(postgres: Path, tmp_path: P
     with pytest.raises(SystemDown, match="gave up a query"):
         slow.query("SELECT pg_sleep(20)", dialect="postgres")
     slow.close()
+
+
+def test_a_refused_login_says_what_to_mend(
+    postgres: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database_url(postgres)
+    hba = postgres / "data" / "pg_hba.conf"
+    hba.write_text("local all guarded scram-sha-256\n" + hba.read_text())
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'right-secret'")
+        connection.execute("SELECT pg_reload_conf()")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
+    with suppress(psycopg.OperationalError):  # until the server has read its rules again
+        for _ in range(100):
+            psycopg.connect(url.replace("+psycopg", "").replace("postgres@", "guarded@")).close()
+            time.sleep(0.05)
+    for wrong, told in (
+        (url.replace("postgres@", "nobody:wrong-secret@"), 'role "nobody" does not exist'),
+        (url.replace("/test_", "/no_"), "does not exist"),
+        (url.replace("postgres@", "guarded:wrong-secret@"), 'password authentication failed for user "guarded"'),
+        (url.replace("postgres@", "guarded@"), "no password supplied"),
+    ):
+        monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", wrong)
+        said = guardian(capsys, "init", "--data", "shop.orders", "--target", "late")
+        assert said.code == 2
+        assert told in said.err and "secret" not in said.err and "Traceback" not in said.err
+        for place in ("refuses the login", "GUARDIAN_WAREHOUSE_URL", "operations.yaml", "~/.pgpass"):
+            assert place in said.err
+    right = PostgresWarehouse(url.replace("postgres@", "guarded:right-secret@"))
+    assert right.tables() == []
+    right.close()
 
 
 def test_the_same_check_finds_the_same_on_both_engines(
@@ -228,7 +257,7 @@ def test_a_table_that_grows_while_it_is_checked_is_seen_in_one_state(postgres: P
     for check in report.checks:
         if check.type != "schema_drift":
             assert f"{len(live):,} rows" in check.detail, check.detail
-    assert not report.drift_detected  # the rows that came have ids of rows that came before
+    assert not report.drift_detected  # the rows that came repeat each other
     growing.close()
 
 
