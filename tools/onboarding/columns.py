@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from policies.errors import InputError
+from tools.onboarding.dates import MOST, WRITE, unread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class Typed:
 
     `values` is a series of float64 (number), datetime64[us] in UTC without a zone (time), or object text with None
     (boolean as `true` and `false`, and text). `whole`: all its numbers are whole. `note`: what was changed, for people.
+    `unread`: of text that looks like times, why it is not read as them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Typed:
     nulls: int
     whole: bool = False
     note: str = ""
+    unread: str = ""
 
 
 def typed(name: str, column: Any) -> Typed:
@@ -77,6 +80,8 @@ def as_time(name: str, column: Typed) -> Typed:
             if 1e14 / microseconds < largest < 1e16 / microseconds:
                 times = (column.values * microseconds).astype("Int64").astype("datetime64[us]")
                 return Typed(name, "time", times, column.distinct, column.nulls)
+    if column.unread:
+        raise InputError(column.unread, where=f"column {name}")
     example = column.values.dropna()
     shown = f", say {example.iloc[0]!r}" if len(example) else ""
     raise InputError(f"holds no times{shown}; write them as 2024-05-31 13:45:00", where=f"column {name}")
@@ -109,7 +114,9 @@ def _of_text(name: str, text: pd.Series[Any]) -> Typed:
     if times is not None:
         return times
     # Only an empty cell is surely missing in a column of names; "none" and "-" may be names.
-    return _text(name, stripped.where(stripped.notna() & (stripped != ""), None), "text")
+    return replace(
+        _text(name, stripped.where(stripped.notna() & (stripped != ""), None), "text"), unread=unread(present)
+    )
 
 
 def _as_numbers(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typed | None:
@@ -122,35 +129,39 @@ def _as_numbers(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typ
         return None
     numbers = pd.to_numeric(text.where(~missing), errors="coerce").astype(np.float64)
     odd = present[numbers[~missing].isna()]
-    shown = ", ".join(map(repr, odd.unique()[:3].tolist()))
+    shown, what = ", ".join(map(repr, odd.unique()[:3].tolist())), "number" if len(odd) == 1 else "numbers"
     if len(odd) > (1 - MOSTLY) * len(present):
-        mixed = f"{len(odd):,} of its values are no numbers ({shown}) and the others are: taken as text"
+        mixed = f"{_are(len(odd))} no {what} ({shown}) and the others are: taken as text"
         return replace(_text(name, text.where(text.notna() & (text != ""), None), "text"), note=mixed)
-    return _number(
-        name, numbers, f"{len(odd):,} of its values are no numbers ({shown}): taken as missing" if len(odd) else ""
-    )
+    return _number(name, numbers, f"{_are(len(odd))} no {what} ({shown}): taken as missing" if len(odd) else "")
 
 
 def _as_times(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typed | None:
     import pandas as pd
 
     present = text[~missing]
-    if not present.iloc[:200].str.match(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all():
+    dated = present.iloc[:: max(1, len(present) // 1000)].str.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+    if dated.mean() < MOST:
         return None
     written, note = _year_first(present)
-    zoned = written.str.contains(r"(?:\d[+-]\d{2}:?\d{2}|Z)$", regex=True)
+    written = written.str.replace(r"(?<=\d)\s*(?:UTC|GMT)$", "Z", regex=True)
+    times = pd.to_datetime(written, format="ISO8601", errors="coerce", utc=True)
+    odd = present[times.isna()]
+    if len(odd) > (1 - MOST) * len(present):
+        return None
+    if len(odd) > (1 - MOSTLY) * len(present):
+        told = f"looks like a time, but {len(odd):,} of its values, say {odd.iloc[0]!r}, cannot be read: {WRITE}"
+        return replace(_text(name, text.where(text.notna() & (text != ""), None), "text"), unread=told)
+    zoned = written[times.notna()].str.contains(r"(?:\d[+-]\d{2}:?\d{2}|Z)$", regex=True)
     if zoned.any() and not zoned.all():
         raise InputError(
             f"{int(zoned.sum()):,} of its times name an offset from UTC and {int((~zoned).sum()):,} do not; "
             "write all of them with one, or all in UTC without",
             where=f"column {name}",
         )
-    times = pd.to_datetime(written, format="ISO8601", errors="coerce", utc=True)
-    if times.notna().mean() < MOSTLY:
-        return None
-    odd = present[times.isna()]
     if len(odd):
-        note = f"{len(odd):,} of its values are no times ({odd.iloc[0]!r}): taken as missing"
+        what = "time" if len(odd) == 1 else "times"
+        note = f"{_are(len(odd))} no {what} ({odd.iloc[0]!r}): taken as missing"
     elif zoned.any() and written.str.extract(r"([+-]\d{2}:?\d{2}|Z)$")[0].nunique() > 1:
         note = "its offset from UTC changes on the way: all times are brought to UTC"
     return _time(name, times.reindex(text.index), note)
@@ -159,21 +170,28 @@ def _as_times(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typed
 def _year_first(present: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
     """Dates such as 31/05/2024 or 5.31.2024 with the year first; which of the two is the day, all of them decide."""
     parts = present.str.extract(r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(.*)$")
-    if parts[0].isna().any():
+    parts = parts[parts[0].notna()]
+    if len(parts) < MOST * len(present):
         return present, ""
     first, second = parts[0].astype(int), parts[1].astype(int)
     month_first = second.max() > 12 >= first.max()
     day, month = (second, first) if month_first else (first, second)
     ambiguous = max(first.max(), second.max()) <= 12
     note = "its dates are read with the day first; write 2024-05-31 where that is wrong" if ambiguous else ""
-    return parts[2] + "-" + month.map("{:02d}".format) + "-" + day.map("{:02d}".format) + parts[3], note
+    written = parts[2] + "-" + month.map("{:02d}".format) + "-" + day.map("{:02d}".format) + parts[3]
+    return written.reindex(present.index).fillna(present), note
+
+
+def _are(count: int) -> str:
+    """`1 of its values is`, `5 of its values are`."""
+    return f"{count:,} of its values {'is' if count == 1 else 'are'}"
 
 
 def _number(name: str, values: pd.Series[Any], note: str = "") -> Typed:
     infinite = int(np.isinf(values).sum())
     if infinite:
         values = values.where(~np.isinf(values))
-        note = note or f"{infinite:,} of its values are infinite: taken as missing"
+        note = note or f"{_are(infinite)} infinite: taken as missing"
     present = values.dropna()
     if present.empty:
         return Typed(name, "empty", values, 0, len(values), note=note)

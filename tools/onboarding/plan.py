@@ -108,8 +108,7 @@ def plan(source: Source, choices: Choices) -> Plan:
     time = _time(columns, choices, {target, prediction}, notes)
     if time is not None:
         columns[time] = as_time(time, columns[time])
-        if lost := columns[time].nulls:
-            raise InputError(f"{lost:,} rows have no time; leave them out, or fill it in", where=f"column {time}")
+        _require_every_time(columns[time], source)
     if choices.label_time is not None:
         columns[choices.label_time] = as_time(choices.label_time, columns[choices.label_time])
     identity = _identity(columns, time, choices, {target, prediction}, notes)
@@ -175,6 +174,8 @@ def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]
     found = [name for name in found if name != choices.label_time]
     if len(found) == 1 and (told := _counted(found[0], columns[found[0]])) is not None:
         notes.append(f"{found[0]}: holds {told} and counts as the time; say otherwise with --time or --ignore")
+    if not found:
+        _require_no_other_time(columns, choices, taken)
     if len(found) <= 1:
         return found[0] if found else None
     named = [name for wanted in _TIMES for name in found if name.lower() == wanted]
@@ -182,6 +183,29 @@ def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]
         return named[0]
     known = "" if choices.label_time else " (--label-time is the one that says when its outcome was known)"
     raise Undecided(f"say which column is the time at which a row was made: {_shown(found)}{known}", "time", found)
+
+
+def _require_no_other_time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]) -> None:
+    """Raises InputError where no column is the time and one looks like it, unless the user said what its rows hold."""
+    for name, column in columns.items():
+        if column.unread and name not in taken and name != choices.label_time and choices.features is None:
+            raise InputError(
+                f"{column.unread}; or say --time with another column, --features without this one, or --ignore {name}: "
+                "then all rows count as one load",
+                where=f"column {name}",
+            )
+
+
+def _require_every_time(column: Typed, source: Source) -> None:
+    """Raises InputError where a row has no time, with the first such row and what it holds instead."""
+    if not (lost := column.nulls):
+        return
+    row = int(column.values.isna().to_numpy().argmax())
+    held = source.rows.column(column.name)[row].as_py()
+    what = f"{held!r} in row {row + 1:,} of the data is none" if held else f"row {row + 1:,} of the data is empty"
+    rows, them = ("1 row has", "it") if lost == 1 else (f"{lost:,} rows have", "them")
+    first = "" if lost == 1 else "the first: "
+    raise InputError(f"{rows} no time ({first}{what}); correct {them}, or leave {them} out", f"column {column.name}")
 
 
 def _counted(name: str, column: Typed) -> str | None:
@@ -244,13 +268,16 @@ def _unfit(name: str, column: Typed, choices: Choices) -> str | None:
     if column.kind == "empty":
         return "it has no value in any row"
     if column.distinct == 1 and not column.nulls:
-        return f"it is constant ({column.values.iloc[0]!r})"
+        only = column.values.iloc[0]
+        return f"it is constant ({f'{only:.15g}' if column.kind == 'number' else repr(str(only))})"
     if column.kind == "time":
         return "it is a time"
     if choices.features is not None:
         return None
     if (told := _counted(name, column)) is not None:
         return f"it is a time ({told})"
+    if column.unread:
+        return f"it {column.unread}"
     if name.lower() in _PREDICTIONS:
         return "it looks like a model's prediction; name it with --prediction to watch it"
     if column.kind == "text" and present > 50 and column.distinct > _OWN * present:

@@ -54,6 +54,18 @@ def _half_zoned(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(created_at=stamps)
 
 
+def _dated(frame: pd.DataFrame, form: str, others: dict[int, str] | None = None) -> pd.DataFrame:
+    written = frame["created_at"].dt.strftime(form).astype(object)
+    for row, value in (others or {}).items():
+        written[row] = value
+    return frame.assign(created_at=written)
+
+
+BAD_DATE = (
+    "column created_at: 1 row has no time ('31.02.2026' in row 99 of the data is none); correct it, or leave it out"
+)
+
+
 def _database(engine: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = folder / "orders.db"
@@ -102,6 +114,27 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "only empty features": (_csv(lambda f: f.assign(x=None, y=None, kind=None)), [], "no column is left"),
     "half of the times with a zone": (_csv(_half_zoned), [], "name an offset from UTC and"),
     "a time missing": (_csv(lambda f: f.assign(created_at=f.created_at.where(f.order_id > 3))), [], "have no time"),
+    "a date that is none": (_csv(lambda f: _dated(f, "%d.%m.%Y %H:%M", {98: "31.02.2026"})), [], BAD_DATE),
+    "two dates that are none": (
+        _csv(lambda f: _dated(f, "%d.%m.%Y %H:%M", {9: "soon", 98: ""})), [],
+        "column created_at: 2 rows have no time (the first: 'soon' in row 10 of the data is none); correct them, or",
+    ),
+    "dates with years of two digits": (
+        _csv(lambda f: _dated(f, "%m/%d/%y")), [],
+        "column created_at: looks like a time, but '01/01/26' cannot be read for certain: write 2024-05-31 or 2024-",
+    ),
+    "the same, named as the time": (
+        _csv(lambda f: _dated(f, "%m/%d/%y")), ["--time", "created_at"], "looks like a time, but '01/01/26' cannot",
+    ),
+    "dates with the name of a month": (_csv(lambda f: _dated(f, "%b %d, %Y")), [], "but 'Jan 01, 2026' cannot be read"),
+    "times in a zone by its name": (
+        _csv(lambda f: _dated(f, "%Y-%m-%d %H:%M:%S CET")), [],
+        "00:00:00 CET' names the zone CET, which is not read: write its offset from UTC (+01:00), or all times in UTC;",
+    ),
+    "dates of which a fifth are none": (
+        _csv(lambda f: _dated(f, "%Y-%m-%d %H:%M:%S", dict.fromkeys(range(80), "soon"))), [],
+        "looks like a time, but 80 of its values, say 'soon', cannot be read: write 2024-05-31",
+    ),
     "a time that is none": (_csv(lambda f: f), ["--time", "kind"], "holds no times"),
     "two columns of times": (
         _csv(lambda f: f.rename(columns={"created_at": "a"}).assign(b=f.created_at)), [], "(--label-time is the one",
@@ -147,11 +180,18 @@ def _some(values: pd.Series, count: int, other: object) -> pd.Series:
 
 
 TAKEN: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = {
-    "a constant column": (lambda f: f.assign(same=7), "left_out", "same: it is constant"),
+    "a constant column": (lambda f: f.assign(same=1.0), "left_out", "same: it is constant (1)"),
+    "a constant name": (lambda f: f.assign(same="it's"), "left_out", 'same: it is constant ("it\'s")'),
     "an all-null column": (lambda f: f.assign(void=None), "left_out", "void: it has no value in any row"),
     "a category a row": (lambda f: f.assign(token=[f"t{i:x}" for i in f.index]), "left_out", "token: nearly every"),
     "infinities": (lambda f: f.assign(x=_some(f["x"], 5, np.inf)), "notes", "x: 5 of its values are infinite"),
     "mixed types": (lambda f: f.assign(x=_some(f["x"], 8, "n.v.")), "notes", "x: 8 of its values are no numbers ('n."),
+    "one that is no number": (lambda f: f.assign(x=[*f["x"][:-1], "n.v."]), "notes", "x: 1 of its values is no number"),
+    "times of another form beside the time": (
+        lambda f: f.assign(due=f["created_at"].dt.strftime("%m/%d/%y %H:%M")), "left_out",
+        "due: it looks like a time, but '01/01/26 00:00' cannot be read",
+    ),
+    "times in UTC by its name": (lambda f: _dated(f, "%Y-%m-%d %H:%M:%S UTC"), "time", "created_at"),
     "numbers for names": (lambda f: f.assign(x=_some(f["x"], 200, "low")), "left_out", "x: 200 of its"),
     "dates as text": (
         lambda f: f.assign(created_at=f["created_at"].dt.strftime("%d/%m/%Y %H:%M:%S")), "time", "created_at",
@@ -215,6 +255,21 @@ def test_a_killed_set_up_is_cleared_away_by_the_next(tmp_path: Path, capsys: Cap
     again = guardian(capsys, "init", "--data", str(written(frame, tmp_path)), *arguments)
     assert again.code == 2 and "working folder already" in again.err
     assert (folder / "operations.yaml").exists()
+
+
+def test_columns_that_are_chosen_decide_what_unclear_dates_are(tmp_path: Path, capsys: Capture) -> None:
+    path = written(_dated(orders(400).assign(said=0.4), "%m/%d/%y"), tmp_path)
+    common = ["init", "--json", "--data", str(path), "--target", "late", "--prediction", "said"]
+    for number, (more, left_out) in enumerate(
+        [
+            (["--features", "x,kind"], "not among --features"),
+            (["--features", "x,created_at"], None),
+            (["--ignore", "created_at,grade,amount"], "ignored as asked"),
+        ]
+    ):
+        made = guardian(capsys, *common, *more, "--dir", str(tmp_path / str(number))).json
+        assert (made["time"], made["left_out"].get("created_at")) == (None, left_out)
+        assert ("created_at" in made["categorical"]) == (left_out is None)
 
 
 @pytest.mark.parametrize("name", ["order", "group", "user"])
