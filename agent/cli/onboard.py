@@ -13,8 +13,9 @@ from agent.cli.session import Session
 from policies.errors import InputError
 
 if TYPE_CHECKING:
+    from tools.onboarding.choices import Choices
     from tools.onboarding.onboard import Onboarded
-    from tools.onboarding.plan import Choices, Plan
+    from tools.onboarding.plan import Plan
     from tools.onboarding.source import Source
 
 TASKS = ("binary", "multiclass", "regression")
@@ -26,10 +27,14 @@ def init(
         str,
         typer.Option("--data", metavar="FILE|TABLE", help="CSV, Parquet, Arrow; or a table of GUARDIAN_WAREHOUSE_URL."),
     ],
-    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="The outcome.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="COL", help="The outcome; must be there.")] = None,
     prediction: Annotated[
         str | None,
-        typer.Option("--prediction", metavar="COL", help="A served model's predictions: watch them, train nothing."),
+        typer.Option(
+            "--prediction",
+            metavar="COL",
+            help="A served model's predictions: watch them, train nothing; needs --target too.",
+        ),
     ] = None,
     time: Annotated[str | None, typer.Option("--time", metavar="COL", help="When a row was made.")] = None,
     identity: Annotated[str | None, typer.Option("--id", metavar="COL", help="What names a row.")] = None,
@@ -49,8 +54,8 @@ def init(
     directory: Annotated[Path | None, typer.Option("--dir", metavar="D", help="The working folder to make.")] = None,
 ) -> None:
     """A user's own table to a guarded model: baseline, declarations, first champion."""
+    from tools.onboarding.choices import Choices, Task
     from tools.onboarding.onboard import Wanted, model_name, onboard, snake
-    from tools.onboarding.plan import Choices, Task
     from tools.onboarding.source import read
 
     session: Session = context.obj
@@ -60,7 +65,6 @@ def init(
     if model_name(name) != name:
         raise InputError(f"{name!r} is no model name: letters and digits, say {model_name(name)}", where="--model")
     warehouse = None if Path(data).exists() else os.environ.get("GUARDIAN_WAREHOUSE_URL")
-    source = read(Path(data)) if warehouse is None else _of_warehouse(warehouse, data, time)
     choices = Choices(
         target=target,
         prediction=prediction,
@@ -72,12 +76,13 @@ def init(
         ignore=_names(ignore) or (),
         features=_names(features),
     )
+    source = read(Path(data), choices) if warehouse is None else _of_warehouse(warehouse, data, choices)
     plan = _plan(session, source, choices)
     wanted = Wanted(directory or Path(snake(name)), name, mlflow_model, warehouse)
     session.emit(onboard(source, plan, wanted, session.say), show)
 
 
-def _of_warehouse(url: str, table: str, time: str | None) -> Source:
+def _of_warehouse(url: str, table: str, choices: Choices) -> Source:
     from tools.onboarding.source import read_table
     from tools.systems.systems import warehouse_at
 
@@ -86,14 +91,15 @@ def _of_warehouse(url: str, table: str, time: str | None) -> Source:
     warehouse = warehouse_at(Path.cwd(), url)
     try:
         named = {each.replace('"', ""): each for each in warehouse.tables()}
-        return read_table(warehouse, named.get(table, table), time)
+        return read_table(warehouse, named.get(table, table), choices)
     finally:
         warehouse.close()
 
 
 def _plan(session: Session, source: Source, choices: Choices) -> Plan:
     """The plan; on a terminal, what is undecided is asked."""
-    from tools.onboarding.plan import Undecided, decided, plan
+    from tools.onboarding.choices import decided
+    from tools.onboarding.plan import Undecided, plan
 
     while True:
         try:

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from policies.errors import InputError
+from tools.onboarding.choices import ID, PREDICTIONS, TARGETS, TIMELY, TIMES, Choices, Task, require_known, shown
 from tools.onboarding.columns import Typed, as_time, epoch, typed
 from tools.onboarding.target import Outcomes, outcomes
 
 if TYPE_CHECKING:
     from tools.onboarding.source import Source
 
-Task = Literal["binary", "multiclass", "regression"]
-
 ROW_ID = "row_id"
 LOADED_AT = "loaded_at"
 FEWEST_ROWS = 200
 MOST_FEATURES = 1_000
-_TARGETS = ("target", "label", "outcome", "class", "churn", "churned", "default", "fraud", "is_fraud", "survived")
-_TIMES = (
-    "timestamp", "time", "datetime", "date", "event_time", "created_at", "scored_at", "at", "ts", "day", "updated_at",
-)  # fmt: skip
-_PREDICTIONS = ("prediction", "predictions", "predicted", "pred", "y_pred", "y_hat", "yhat")
-_ID = re.compile(r"(^|[_\s])(id|uuid|guid|key)$|(?<=[a-z])(Id|ID|Uuid|UUID)$", re.IGNORECASE)
-_TIMELY = re.compile(
-    r"(^|[_\s])(at|ts|time|timestamp|date|datetime|day|epoch|unix|created|updated)(_?(s|ms|us|utc))?$"
-    r"|(?<=[a-z])(At|Ts|Time|Timestamp|Date)$",
-    re.IGNORECASE,
-)
 _OWN = 0.9
 """Share of the rows with a value of their own from which a text column is an id rather than a category."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the user said; None where it is to be detected."""
-
-    target: str | None = None
-    prediction: str | None = None
-    time: str | None = None
-    id: str | None = None
-    label_time: str | None = None
-    positive: str | None = None
-    task: Task | None = None
-    ignore: tuple[str, ...] = ()
-    features: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,11 +66,12 @@ def plan(source: Source, choices: Choices) -> Plan:
     Raises InputError for a table that cannot be guarded as asked, Undecided where the user must say more.
     """
     names = source.rows.column_names
-    _known(choices, names)
+    require_known(choices, [*names, *source.unread])
     if source.rows.num_rows < FEWEST_ROWS:
         raise InputError(f"has {source.rows.num_rows:,} rows; {FEWEST_ROWS} are needed for a baseline", where="data")
     notes = list(source.notes)
-    target = choices.target or _target([name for name in names if name not in choices.ignore])
+    left = [name for name in names if name not in (*choices.ignore, choices.prediction)]
+    target = choices.target or _target(left, choices.prediction)
     if choices.target is None:
         notes.append(f"{target!r} counts as the outcome because of its name; say otherwise with --target")
     columns = {name: typed(name, source.rows.column(name)) for name in names if name not in choices.ignore}
@@ -119,7 +92,7 @@ def plan(source: Source, choices: Choices) -> Plan:
         f"{name}: looks like a time ({told}) and is taken for a number; --time {name} says that it is when a row was "
         f"made, --ignore {name} that it is no feature"
         for name in numeric
-        if (told := epoch(columns[name])) is not None and not _ID.search(name)
+        if (told := epoch(columns[name])) is not None and not ID.search(name)
     ]
     made = Plan(
         columns, target, found, time, identity, prediction, choices.label_time, numeric, categorical, left_out, notes
@@ -128,34 +101,18 @@ def plan(source: Source, choices: Choices) -> Plan:
     return made
 
 
-def _known(choices: Choices, names: Sequence[str]) -> None:
-    asked = {
-        "target": choices.target,
-        "prediction": choices.prediction,
-        "time": choices.time,
-        "id": choices.id,
-        "label-time": choices.label_time,
-    }
-    several = [("ignore", each) for each in choices.ignore] + [("features", each) for each in choices.features or ()]
-    for option, name in [*asked.items(), *several]:
-        if name is not None and name not in names:
-            raise InputError(f"there is no column {name!r}; there are: {_shown(names)}", where=f"--{option}")
-    for option, name in [*asked.items(), *[("features", each) for each in choices.features or ()]]:
-        if name in choices.ignore:
-            raise InputError(f"column {name!r} is named by --{option} too; leave it out of one", where="--ignore")
-    given = [name for name in asked.values() if name is not None]
-    if len(set(given)) < len(given):
-        twice = next(name for name in given if given.count(name) > 1)
-        raise InputError(f"column {twice!r} is named for two purposes; name each column once", where="command line")
-
-
-def _target(names: Sequence[str]) -> str:
-    found = [name for name in names if name.lower() in _TARGETS]
+def _target(names: Sequence[str], watched: str | None) -> str:
+    """The only column with the name of an outcome; `watched` are predictions made elsewhere."""
+    found = [name for name in names if name.lower() in TARGETS]
     if len(found) == 1:
         return found[0]
-    which = f"; is it {' or '.join(found)}?" if found else ""
+    which = f"; is it {' or '.join(found)}?" if found else "."
+    if watched:
+        which += (
+            f" It is needed too where {watched!r} is watched, which is judged by it; not yet known, it may be empty."
+        )
     raise Undecided(
-        f"say which column holds the outcome that the model foretells{which} There are: {_shown(names)}",
+        f"say which column holds the outcome that the model foretells{which} There are: {shown(names)}",
         "target",
         found or list(names),
     )
@@ -178,11 +135,11 @@ def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]
         _require_no_other_time(columns, choices, taken)
     if len(found) <= 1:
         return found[0] if found else None
-    named = [name for wanted in _TIMES for name in found if name.lower() == wanted]
+    named = [name for wanted in TIMES for name in found if name.lower() == wanted]
     if named:
         return named[0]
     known = "" if choices.label_time else " (--label-time is the one that says when its outcome was known)"
-    raise Undecided(f"say which column is the time at which a row was made: {_shown(found)}{known}", "time", found)
+    raise Undecided(f"say which column is the time at which a row was made: {shown(found)}{known}", "time", found)
 
 
 def _require_no_other_time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None]) -> None:
@@ -210,7 +167,7 @@ def _require_every_time(column: Typed, source: Source) -> None:
 
 def _counted(name: str, column: Typed) -> str | None:
     """In what a column counts time that is named as one and holds whole numbers; None for others."""
-    return epoch(column) if _TIMELY.search(name) else None
+    return epoch(column) if TIMELY.search(name) else None
 
 
 def _identity(
@@ -225,7 +182,7 @@ def _identity(
             raise InputError(f"{what}, so labels cannot be told apart; name another, or none", where="--id")
         return choices.id
     for name, column in columns.items():
-        if name in taken or name == time or column.kind not in ("number", "text") or not _ID.search(name):
+        if name in taken or name == time or column.kind not in ("number", "text") or not ID.search(name):
             continue
         if column.nulls or (column.kind == "number" and not column.whole):
             continue
@@ -278,11 +235,11 @@ def _unfit(name: str, column: Typed, choices: Choices) -> str | None:
         return f"it is a time ({told})"
     if column.unread:
         return f"it {column.unread}"
-    if name.lower() in _PREDICTIONS:
+    if name.lower() in PREDICTIONS:
         return "it looks like a model's prediction; name it with --prediction to watch it"
     if column.kind == "text" and present > 50 and column.distinct > _OWN * present:
         return column.note or "nearly every row has a value of its own, as ids have"
-    if _ID.search(name) and column.distinct > _OWN * present:
+    if ID.search(name) and column.distinct > _OWN * present:
         return "it is named as an id"
     return None
 
@@ -297,13 +254,3 @@ def _require_features(made: Plan) -> None:
             "name those that the model uses with --features",
             where="data",
         )
-
-
-def _shown(names: Sequence[str], most: int = 30) -> str:
-    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most:,} more" if len(names) > most else "")
-
-
-def decided(choices: Choices, option: str, column: str) -> Choices:
-    """The choices with an answer to what was undecided."""
-    answer: dict[str, Any] = {option.replace("-", "_"): column}
-    return replace(choices, **answer)

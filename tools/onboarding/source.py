@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policies.errors import InputError
+from tools.onboarding.choices import Choices, to_read
 from tools.systems.warehouse import TIMES, quote
 
 if TYPE_CHECKING:
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
     from tools.systems.warehouse import AnyWarehouse
 
-MOST_COLUMNS = 5_000
 MOST_ROWS = 1_000_000
 _ARROW = (".arrow", ".feather", ".ipc")
 _PARQUET = (".parquet", ".pq")
@@ -28,43 +30,49 @@ _HEAD = 1 << 20
 class Source:
     """Rows as they are in the file (those of a CSV all text), and what is worth saying about how they were read.
 
-    `table` is the warehouse's name for them where they are in one.
+    `table` is the warehouse's name for them where they are in one; `unread` are the columns that were left there.
     """
 
     name: str
     rows: pa.Table
     notes: tuple[str, ...] = ()
     table: str | None = None
+    unread: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Source:
-    """Reads a file, or a folder of Parquet files. Raises InputError for anything that is not a table with rows."""
+def read(path: Path, choices: Choices) -> Source:
+    """Reads the columns that count of a file, or of a folder of Parquet files.
+
+    Raises InputError for anything that is not a table with rows, or has no column that an option names.
+    """
     if not path.exists():
         raise InputError("there is no such file", where=str(path))
     notes: list[str] = []
     _require_no_database(path)
     try:
         if path.is_dir() or path.suffix.lower() in _PARQUET:
-            rows = _parquet(path)
+            names, rows = _parquet(path, choices)
         elif path.suffix.lower() in _ARROW:
-            rows = _arrow(path)
+            names, rows = _arrow(path, choices)
         else:
-            rows = _csv(path, notes)
+            names, rows = _csv(path, choices, notes)
     except (OSError, MemoryError) as error:
         raise InputError(f"cannot be read: {_first_line(error)}", where=str(path)) from error
-    _check(rows, path)
-    return Source(path.stem, rows, tuple(notes))
+    _require_rows(rows, path)
+    return _source(path.stem, rows, notes, names, choices)
 
 
-def read_table(warehouse: AnyWarehouse, table: str, time: str | None) -> Source:
+def read_table(warehouse: AnyWarehouse, table: str, choices: Choices) -> Source:
     """The latest million rows of a warehouse's table: enough to decide what is in it, and to learn from.
 
-    `time` names the column that orders them; None where the table's only time column does. Raises InputError.
+    The time that was chosen orders them, else the table's only column of times. Raises InputError.
     """
     columns = warehouse.columns(table)
+    chosen = _chosen(list(columns), choices, table)
+    time = choices.time
     times = [name for name, kind in columns.items() if kind.upper().startswith(TIMES)]
     order = time if time in columns else times[0] if len(times) == 1 else None
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     where, params = None, {}
     counted = int(warehouse.query(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py())
     if counted > MOST_ROWS:
@@ -73,10 +81,22 @@ def read_table(warehouse: AnyWarehouse, table: str, time: str | None) -> Source:
         sql = f"SELECT {quote(order)} AS t FROM {table} WHERE {quote(order)} IS NOT NULL ORDER BY 1 DESC"
         found = warehouse.query(f"{sql} LIMIT 1 OFFSET {MOST_ROWS}")
         where, params = f"{quote(order)} > $since", {"since": found["t"][0].as_py()}
-        notes = (f"of {counted:,} rows the latest, since {params['since']}, were looked at",)
-    rows = warehouse.read(table, None, where, params)
-    _check(rows, table)
-    return Source(table.rpartition(".")[2], rows, notes, table)
+        notes = [f"of {counted:,} rows the latest, since {params['since']}, were looked at"]
+    rows = warehouse.read(table, chosen, where, params)
+    _require_rows(rows, table)
+    return _source(table.rpartition(".")[2], rows, notes, list(columns), choices, table)
+
+
+def _source(
+    name: str, rows: pa.Table, notes: list[str], names: Sequence[str], choices: Choices, table: str | None = None
+) -> Source:
+    unread = tuple(sorted(set(names) - set(rows.column_names)))
+    if set(unread) - set(choices.ignore):
+        notes.append(
+            f"of {len(names):,} columns {rows.num_columns:,} were read: those that options name, "
+            "and those with the name of an outcome, a time or an id"
+        )
+    return Source(name, rows, tuple(notes), table, unread)
 
 
 def _require_no_database(path: Path) -> None:
@@ -94,8 +114,10 @@ def _require_no_database(path: Path) -> None:
         raise InputError(f"is a DuckDB database, not a table; write the table as a file: {how}", where=str(path))
 
 
-def _check(rows: pa.Table, path: Path | str) -> None:
-    names = rows.column_names
+def _chosen(names: Sequence[str], choices: Choices, path: Path | str) -> list[str]:
+    """The columns to read of those that there are. Raises InputError for names that tell no columns apart."""
+    if not names:
+        raise InputError("has no columns", where=str(path))
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"has more than one column named {repeated[0]!r}; give each a name of its own", str(path))
     if alike := [name for name, count in Counter(name.lower() for name in names).items() if count > 1]:
@@ -103,36 +125,43 @@ def _check(rows: pa.Table, path: Path | str) -> None:
     if any(not name.strip() for name in names):
         place = next(i for i, name in enumerate(names, 1) if not name.strip())
         raise InputError(f"column {place} has no name; write a header line with a name for each", where=str(path))
-    if len(names) > MOST_COLUMNS:
-        raise InputError(
-            f"has {len(names):,} columns, more than the {MOST_COLUMNS:,} that can be watched one by one; "
-            "write a file of the columns that the model uses",
-            where=str(path),
-        )
+    return to_read(choices, names, str(path))
+
+
+def _require_rows(rows: pa.Table, path: Path | str) -> None:
     if not rows.num_rows:
         raise InputError("has no rows", where=str(path))
 
 
-def _parquet(path: Path) -> pa.Table:
+def _parquet(path: Path, choices: Choices) -> tuple[Sequence[str], pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files:
         raise InputError("is a folder without a Parquet file", where=str(path))
+    held: dict[Path, list[str]] = {}
     tables = []
-    for file in files:
-        try:
-            tables.append(pq.ParquetFile(file).read())
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"is not a whole Parquet file: {_first_line(error)}", where=str(file)) from error
     try:
-        return pa.concat_tables(tables, promote_options="permissive")
+        for file in files:
+            held[file] = pq.read_schema(file).names
+        repeated = [names for names in held.values() if len(set(names)) < len(names)]
+        every = repeated[0] if repeated else list(dict.fromkeys(name for names in held.values() for name in names))
+        chosen = _chosen(every, choices, path)
+        for file, names in held.items():
+            there = [name for name in chosen if name in set(names)]
+            # By the names of fields, which a dot divides: what else they match goes again.
+            wanted = there if len(there) < len(names) else None
+            tables.append(pq.ParquetFile(file).read(columns=wanted).select(there))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"is not a whole Parquet file: {_first_line(error)}", where=str(file)) from error
+    try:
+        return every, pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise InputError(f"its files do not hold the same columns: {_first_line(error)}", where=str(path)) from error
 
 
-def _arrow(path: Path) -> pa.Table:
+def _arrow(path: Path, choices: Choices) -> tuple[Sequence[str], pa.Table]:
     import pyarrow as pa
 
     with path.open("rb") as file:
@@ -140,19 +169,23 @@ def _arrow(path: Path) -> pa.Table:
     try:
         with pa.OSFile(str(path)) as source:
             reader = pa.ipc.open_stream(source) if streamed else pa.ipc.open_file(source)
-            return reader.read_all()
+            names = reader.schema.names
+            return names, reader.read_all().select(_chosen(names, choices, path))
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"is not a whole Arrow file: {_first_line(error)}", where=str(path)) from error
 
 
-def _csv(path: Path, notes: list[str]) -> pa.Table:
+def _csv(path: Path, choices: Choices, notes: list[str]) -> tuple[Sequence[str], pa.Table]:
     """All values as text: which are numbers or times is decided over whole columns, not by the first rows."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
     header, separator = _header(path)
     convert = pc.ConvertOptions(
-        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=False
+        include_columns=_chosen(header, choices, path),
+        column_types=dict.fromkeys(header, pa.string()),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
     )
     options = pc.ReadOptions(block_size=64 << 20)
     parse = pc.ParseOptions(delimiter=separator, newlines_in_values=True)
@@ -167,23 +200,24 @@ def _csv(path: Path, notes: list[str]) -> pa.Table:
         file.seek(-1, 2)
         if file.read(1) not in b"\r\n":
             notes.append("the file does not end with a line break: if it was cut off, its last row may be incomplete")
-    return rows
+    return header, rows
 
 
 def _header(path: Path) -> tuple[list[str], str]:
     """The names of the first line, and the character that separates them."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
+        head += b"" if b"\n" in head else file.readline()
     if not head.strip():
         raise InputError("is empty", where=str(path))
     if b"\0" in head:
         raise InputError("is no text: name a file ending in .csv, .parquet or .arrow after what it holds", str(path))
     try:
-        first = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore").splitlines()[0]
+        text = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore").lstrip("\r\n")
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text; convert it first, say with iconv -t UTF-8", str(path)) from None
-    separator = max(_SEPARATORS, key=first.count)
-    return next(csv.reader([first], delimiter=separator), []), separator
+    separator = max(_SEPARATORS, key=text.splitlines()[0].count)
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []), separator
 
 
 def _first_line(error: BaseException) -> str:

@@ -147,6 +147,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a prediction of names": (_csv(lambda f: f), ["--prediction", "kind"], "no number and no outcome"),
     "one column for two": (_csv(lambda f: f), ["--time", "late"], "named for two purposes"),
     "an ignored target": (_csv(lambda f: f), ["--ignore", "late"], "'late' is named by --target too"),
+    "an option that names no column": (_wide(10_000), ["--features", "nope"], "there is no column 'nope'"),
     "a folder that cannot be made": (_csv(lambda f: f), ["--dir", "/proc/foo"], "choose another --dir"),
     "no model address": (_csv(lambda f: f), ["--mlflow-model", "mymodel"], "write models:/NAME"),
     "no name for a model": (_csv(lambda f: f), ["--model", "a b'; --"], "is no model name"),
@@ -255,6 +256,51 @@ def test_a_killed_set_up_is_cleared_away_by_the_next(tmp_path: Path, capsys: Cap
     again = guardian(capsys, "init", "--data", str(written(frame, tmp_path)), *arguments)
     assert again.code == 2 and "working folder already" in again.err
     assert (folder / "operations.yaml").exists()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow", "folder", "warehouse"])
+def test_of_10_000_columns_those_that_are_chosen_are_read(
+    ending: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = pd.DataFrame(np.zeros((len(FEW), 10_000)), columns=[f"c{i}" for i in range(10_000)])
+    wide = pd.concat([FEW.assign(late=FEW["late"] == "yes", said=0.4), extra], axis=1)
+    chosen = ["--features", "x,kind"] if ending != "csv" else ["--features", "x,kind", "--prediction", "said"]
+    match ending:
+        case "folder":
+            (tmp_path / "orders").mkdir()
+            data = str(written(wide, tmp_path / "orders", "1.parquet").parent)
+        case "warehouse":
+            (tmp_path / "lake").mkdir()
+            Warehouse(tmp_path / "lake").append("shop.orders", pa.Table.from_pandas(wide, preserve_index=False), "1")
+            monkeypatch.setenv("GUARDIAN_WAREHOUSE_URL", str(tmp_path / "lake"))
+            data = "shop.orders"
+        case _:
+            data = str(written(wide, tmp_path, f"orders.{ending}"))
+    common = ["init", "--json", "--data", data, *chosen, "--dir", str(tmp_path / "w")]
+    unsaid = guardian(capsys, *common)
+    assert (unsaid.code, unsaid.json["error"]["message"]) == (
+        2, "has 10,009 columns; name the one that holds the outcome with --target",
+    )  # fmt: skip
+    unknown = guardian(capsys, *common, "--target", "latte")
+    assert unknown.code == 2 and "there is no column 'latte'; there are: 'order_id'" in unknown.out
+    said = guardian(capsys, *common, "--target", "late")
+    assert said.code == 0, said
+    made = said.json
+    assert (made["time"], made["id"], made["numeric"], made["categorical"]) == (
+        "created_at",
+        "order_id",
+        ["x"],
+        ["kind"],
+    )
+    assert any(each.startswith("of 10,009 columns ") for each in made["notes"]), made["notes"]
+
+
+def test_a_csv_with_lines_before_and_in_its_header(tmp_path: Path, capsys: Capture) -> None:
+    path = written(FEW.assign(said=0.4).rename(columns={"kind": "the\nkind"}), tmp_path)
+    path.write_text("\n\n" + path.read_text())
+    common = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    made = guardian(capsys, "init", "--json", "--data", str(path), *common).json
+    assert (made["numeric"], made["categorical"]) == (["x", "y"], ["the\nkind"])
 
 
 def test_columns_that_are_chosen_decide_what_unclear_dates_are(tmp_path: Path, capsys: Capture) -> None:
