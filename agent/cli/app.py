@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agent.cli import change, daemon, decisions, look, measure, onboard, talk
+from agent.cli.ending import TERMINATED, cleaning_up_on_sigterm
 from agent.cli.session import Session
 from agent.untrusted import printable, redact
 from policies.errors import DeclarationError, GuardianError
@@ -30,12 +31,17 @@ Exit codes: 0 done · 1 failed · 2 bad usage, declaration or input · 3 blocked
 TELLING = ("triage", "evaluate", "retrain", "deploy", "advance", "rollback", "approve", "deny", "acknowledge", "chat")
 """The commands that may have something to tell people."""
 
+CLEANING = ("init",)
+"""The commands that leave nothing behind where SIGTERM ends them. The others are carried on by their next run, or are
+over at once.
+"""
+
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it; also what typer makes of a KeyboardInterrupt."""
 
 _TOLD = (
     "interrupted: what was done so far is left as it is; run the same command again: "
-    "triage goes on where it was, demo and eval begin anew"
+    "triage goes on where it was; init, which leaves nothing, demo and eval begin anew"
 )
 
 
@@ -64,6 +70,22 @@ def _delivering(command: Callable[..., int | None]) -> Callable[..., int | None]
     return whole
 
 
+def _cleaning(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """The command, which SIGTERM ends as Ctrl-C does."""
+
+    @functools.wraps(command)
+    def whole(*given: Any, **named: Any) -> int | None:
+        with cleaning_up_on_sigterm() as terminated:
+            try:
+                return command(*given, **named)
+            except KeyboardInterrupt:
+                if not terminated():
+                    raise
+                return TERMINATED
+
+    return whole
+
+
 def build_app() -> typer.Typer:
     """All commands: this package's, and those of the entry point group `guardian.commands`."""
     app = typer.Typer(
@@ -71,7 +93,8 @@ def build_app() -> typer.Typer:
     )
     for module in (onboard, look, measure, change, decisions, talk, daemon):
         for name, command in module.COMMANDS.items():
-            app.command(name)(_delivering(command) if name in TELLING else command)
+            telling = _delivering(command) if name in TELLING else command
+            app.command(name)(_cleaning(telling) if name in CLEANING else telling)
     for point in sorted(entry_points(group="guardian.commands"), key=lambda each: each.name):
         app.command(point.name)(point.load())
     return app
@@ -97,10 +120,10 @@ def run(arguments: Sequence[str]) -> int:
             raise
         text = redact(f"{type(error).__name__}: {error}")
         return _fail("bug", f"{text} (set GUARDIAN_DEBUG=1 for the traceback)", "guardian", as_json, 1)
-    if code == _INTERRUPTED:
+    if code in (_INTERRUPTED, TERMINATED):
         if as_json:
             sys.stderr.write(f"{_TOLD}\n")
-        return _fail("interrupted", _TOLD, "", as_json, _INTERRUPTED)
+        return _fail("interrupted", _TOLD, "", as_json, code)
     return int(code or 0)
 
 

@@ -148,6 +148,13 @@ class Material:
             lambda: datasets.require_columns(self.systems, table, columns, times=times),
         )
 
+    def last_time(self) -> datetime | None:
+        """The time of the last row before now, in UTC; None where there is none."""
+        time = quote(self.binding.time)
+        sql = f"SELECT max({time}) FROM {self.binding.table} WHERE {time} < $end"
+        last: datetime | None = self.systems.warehouse.query(sql, {"end": self.at}).column(0)[0].as_py()
+        return last
+
     def rows_without_time(self) -> int:
         """Rows that no window will ever hold."""
         sql = f"SELECT count(*) FROM {self.binding.table} WHERE {quote(self.binding.time)} IS NULL"

@@ -140,7 +140,7 @@ def _measure(declared: Declared, material: Material, level: float) -> Sequence[C
     if isinstance(declared, SchemaDrift):
         schema = material.systems.operations.schemas[declared.expected_schema]
         if not material.row_count(start):
-            return [_empty(declared)]
+            return [_empty(declared, material)]
         checks = contract.judge(schema, material.facts(schema, start), _window(declared))
         id_, time = material.binding.id, material.binding.time
         checks += contract.repeated(id_, time, *material.repeats(start), sample=material.samples(start))
@@ -173,8 +173,16 @@ def _failure(declared: Declared, error: Exception) -> Check:
     return _unjudged(declared, f"failed: {reason.splitlines()[0]}")
 
 
-def _empty(declared: Declared) -> Check:
-    return _unjudged(declared, "no rows in the window")
+def _empty(declared: Declared, material: Material) -> Check:
+    """A window without rows: since when there are none, and how to look at the last ones."""
+    last = material.last_time()
+    if last is None:
+        return _unjudged(declared, f"no rows in the window, and none before it in {material.binding.table}")
+    seen = f"the last before it is of {last:%Y-%m-%d %H:%M}"
+    named = next(name for name, each in material.systems.operations.drift_monitors.items() if each is material.monitor)
+    until = (last + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M")
+    how = f"guardian check-drift {named} --at {until}"
+    return _unjudged(declared, f"no rows in the window; {seen}: to look there, {how}")
 
 
 def _unjudged(declared: Declared, why: str) -> Check:

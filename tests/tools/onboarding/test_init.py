@@ -298,3 +298,40 @@ def test_a_look_back_before_the_champion_served_says_why_it_trains_nothing(
     said = guardian(capsys, "triage", "--planner", "runbook", "--at", "2026-01-20")
     assert "starts no training: what serves now began on" in said.out
     assert "look again as of now" in said.out
+
+
+def test_a_night_after_the_last_row_says_how_to_look_at_it(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = orders().assign(said=0.4)
+    arguments = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount"]
+    guardian(capsys, "init", "--data", str(written(frame, tmp_path)), *arguments)
+    monkeypatch.chdir(tmp_path / "orders")
+    told = guardian(capsys, "triage").out
+    assert (
+        "no rows in the window; the last before it is of 2026-03-01 23:31: to look there, guardian check-drift" in told
+    )
+    command = told.split("to look there, guardian ", 1)[1].splitlines()[0].split()
+    assert guardian(capsys, *command, "--json").json["status"] == "checked"
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    data, folder = written(orders(20_000), tmp_path), tmp_path / "w"
+    command = ["init", "--data", str(data), "--target", "late", "--ignore", "grade,amount", "--dir", str(folder)]
+    program = [sys.executable, "-c", "from agent.cli import main; main()", *command]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "training the first champion" not in (line := process.stderr.readline()):
+            assert line, "it ended before it was interrupted"
+        process.terminate()
+        assert "init, which leaves nothing" in process.stderr.read()
+    assert (process.returncode, folder.exists()) == (143, False)
+
+
+def test_without_an_outcome_it_says_that_predictions_are_judged_by_one(tmp_path: Path, capsys: Capture) -> None:
+    data = written(orders(400)[["order_id", "created_at", "x"]].assign(said=0.4), tmp_path)
+    said = guardian(capsys, "init", "--data", str(data), "--prediction", "said", "--dir", str(tmp_path / "w"))
+    assert said.code == 2 and not (tmp_path / "w").exists()
+    assert "the outcome that the model foretells. It is needed too where 'said' is watched" in said.err
+    assert "it may be empty. There are: 'order_id', 'created_at', 'x'\n" in said.err
