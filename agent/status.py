@@ -118,7 +118,7 @@ def _decided(systems: Systems, model: str, version: str | None) -> tuple[str, st
         if kept is None or kept != version:
             continue
         if not row.body.get("stages"):
-            return "manual", "manual"  # a person took a promotion back
+            return "manual", f"manual: version {row.version} was rolled back"  # a person took a promotion back
         name = str(row.body.get("strategy"))
         declared = systems.operations.deployment_strategies.get(name)
         kind = declared.type if declared else name

@@ -81,8 +81,14 @@ def rollback(
     from tools.deploy.tool import rollback as give_back
 
     session: Session = context.obj
-    result = give_back(session.systems, model, why)
     systems = session.systems
+    began = systems.clock.now()
+    result = give_back(systems, model, why)
+    if result.events[-1].at < began:
+        session.say(
+            f"{result.rollout_id} was rolled back a moment ago: nothing to change. The same command, a minute later, "
+            f"goes back to the champion before version {result.champion}"
+        )
     systems.store.audit("command line", "rollback", {"model": model, "why": why}, at=systems.clock.now())
     session.emit(result, render.rollout)
 

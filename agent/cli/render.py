@@ -100,6 +100,7 @@ def rollout(result: Any) -> str:
     return (
         f"{result.rollout_id}: {result.strategy} of {result.model} version {result.version}: {result.status}, "
         f"{share}{judged}{f'; held: {result.held}' if result.held else ''}"
+        f"{f': {result.reason}' if result.reason else ''}"
     )
 
 

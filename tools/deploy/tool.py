@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["TOOL", "DeployArguments", "RolloutResult", "advance", "rollback", "run"]
 
 RolloutResult = Rollout
+
+SAME_MOMENT = timedelta(minutes=1)
+"""Rollbacks of a model that are less apart are one."""
 
 
 class DeployArguments(BaseModel):
@@ -94,6 +97,9 @@ def advance(systems: Systems, now: datetime) -> list[RolloutResult]:
 def rollback(systems: Systems, model: str, why: str) -> RolloutResult:
     """Gives the champion all traffic, now; with no rollout running, the champion before this one.
 
+    Within SAME_MOMENT of a rollback it changes nothing and gives that one: who presses second, or just after the
+    Guardian itself, does not take away the champion that was just given all traffic.
+
     Needs no approval, no budget and, until the traffic has moved, no registry. Raises InputError where there is no
     earlier champion to go back to, it was itself rolled back since, or its artifact is gone.
     """
@@ -105,7 +111,16 @@ def rollback(systems: Systems, model: str, why: str) -> RolloutResult:
         except StaleRevision:
             continue
         return _gave_back(systems, row.id, state.version, why)
-    return _back_to_previous(systems, model, why)
+    done = _just_rolled_back(systems, model)
+    return _back_to_previous(systems, model, why) if done is None else settle(systems, done, systems.clock.now())
+
+
+def _just_rolled_back(systems: Systems, model: str) -> str | None:
+    """The rollout whose end is the model's latest and was a rollback within SAME_MOMENT; None where there is none."""
+    ends = [(state_of(row).events[-1].at, row.number, row) for row in systems.store.list(Kind.rollout, model, limit=20)]
+    at, _, row = max(ends, default=(None, 0, None))
+    recent = at is not None and timedelta() <= systems.clock.now() - at < SAME_MOMENT
+    return row.id if row is not None and recent and row.status == Status.ROLLED_BACK.value else None
 
 
 def _back_to_previous(systems: Systems, model: str, why: str) -> Rollout:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, create_engine, event, func, make_url, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from policies.errors import GuardianError, InputError, SystemDown
@@ -106,7 +106,7 @@ class Store:
         with self._engine.connect() as connection:
             if migrations.current(connection) == migrations.HEAD:
                 return
-        with self.writing() as session:
+        with self._writing() as session:
             migrations.prepare(session.connection(), Base.metadata)
 
     @property
@@ -120,13 +120,21 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session for reads."""
-        with self._sessions() as session:
+        """A session for reads. Raises SystemDown where the database does not answer."""
+        with self._answering(), self._sessions() as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session in a write transaction, exclusive of other writers from its start; commits at the end."""
+        """A session in a write transaction, exclusive of other writers from its start; commits at the end.
+
+        Raises SystemDown where the database does not answer, or cannot be written.
+        """
+        with self._answering(), self._writing() as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
         with self._sessions() as session:
             if self._engine.dialect.name == "sqlite":
                 session.connection().exec_driver_sql("BEGIN IMMEDIATE")
@@ -134,6 +142,14 @@ class Store:
                 session.connection().exec_driver_sql("SELECT pg_advisory_xact_lock(20)")
             yield session
             session.commit()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            shown = self._engine.url.database if self.dialect == "sqlite" else "the database"
+            raise SystemDown(f"{shown}: {cleaned(error.orig or error, self.url)}", where="state store") from error
 
     def add(
         self,

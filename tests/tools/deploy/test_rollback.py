@@ -9,8 +9,8 @@ from policies.errors import InputError
 from tests.tools.deploy import test_tool as deployed
 from tests.tools.deploy.conftest import MODEL, NAME, Shop
 from tests.tools.deploy.test_tool import deploy, share
-from tools.deploy.rollout import Rollout, Status
-from tools.deploy.tool import rollback
+from tools.deploy.rollout import Event, Rollout, Status
+from tools.deploy.tool import SAME_MOMENT, rollback
 from tools.systems.store import Kind
 
 
@@ -37,9 +37,28 @@ def test_rollback_after_promotion_returns_to_the_champion_before(shop: Shop) -> 
     ]
     state = model_status(shop.systems, MODEL)
     assert (state.serving_version, state.rollout and state.rollout["status"]) == ("1", "rolled_back")
+    shop.set(shop.now + SAME_MOMENT)
     with pytest.raises(InputError, match="version 1 serves and no champion before it is known"):
         rollback(shop.systems, MODEL, "again")
     assert share(shop) == ("1", None, 0.0)
+
+
+def test_a_second_rollback_in_the_same_moment_changes_nothing(shop: Shop) -> None:
+    promoted(shop, "2", "1")
+    shop.set(shop.now + SAME_MOMENT)
+    shop.gate("3")
+    deploy(shop, "3")
+    first = rollback(shop.systems, MODEL, "the canary hurts")
+    assert (first.version, first.champion) == ("3", "2")
+    shop.set(shop.now + SAME_MOMENT / 2)
+    assert rollback(shop.systems, MODEL, "me too") == first
+    assert share(shop) == ("2", None, 0.0)
+    shop.set(shop.now + SAME_MOMENT)
+    assert rollback(shop.systems, MODEL, "version 2 hurts too").champion == "1"
+    assert rollback(shop.systems, MODEL, "me too").version == "2"
+    assert share(shop) == ("1", None, 0.0)
+    promoted(shop, "2", "1")
+    assert rollback(shop.systems, MODEL, "a promotion since can be taken back at once").champion == "1"
 
 
 def promoted(shop: Shop, version: str, champion: str) -> str:
@@ -55,6 +74,7 @@ def promoted(shop: Shop, version: str, champion: str) -> str:
         status=Status.PROMOTED,
         started_at=shop.now,
         stages=(),
+        events=(Event(at=shop.now, event="promoted", stage=0, traffic_pct=100.0, detail=""),),
         settled=True,
     )
     store = shop.systems.store
@@ -71,8 +91,10 @@ def test_a_second_rollback_does_not_bring_back_what_the_first_took_away(
         promoted(shop, version, champion)
     assert rollback(shop.systems, MODEL, "sales fell").champion == back
     taken_away = promotions[-1][0]
+    shop.set(shop.now + SAME_MOMENT)
     if taken_away == "3":
         assert rollback(shop.systems, MODEL, "again").champion == "1"
+        shop.set(shop.now + SAME_MOMENT)
     with pytest.raises(InputError, match=r"itself rolled back by rollout-\d|no champion before it is known"):
         rollback(shop.systems, MODEL, "again")
     serving = share(shop)[0]

@@ -121,3 +121,13 @@ def test_a_new_file_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert refused == []
+
+
+def test_a_disk_that_is_full_is_a_system_that_is_down(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/state.db")
+    with store.writing() as session:
+        session.execute(text("PRAGMA max_page_count = 1"))
+    with pytest.raises(SystemDown) as told:
+        for _ in range(1_000):
+            store.add(Kind.run, "M", {"text": "x" * 4_000}, at=NOW)
+    assert str(told.value) == f"state store: {tmp_path}/state.db: database or disk is full"
