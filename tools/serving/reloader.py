@@ -22,11 +22,13 @@ from tools.serving.nursery import Nursery
 from tools.serving.router import Router, Serving
 from tools.serving.scorer import Scorer, load_scorer
 from tools.serving.seams import Models, Split, Traffic
+from tools.systems.credentials import hidden
 
 POLL_SECONDS = 0.05
 HEARTBEAT_SECONDS = 0.5
 _RETRY_SECONDS = (1.0, 30.0)
 _DRAIN_MARGIN_SECONDS = 0.3
+_SAID_AGAIN_SECONDS = 60.0
 
 log = logging.getLogger("guardian.gateway")
 Result = TypeVar("Result")
@@ -40,6 +42,34 @@ class NotLoaded:
     reason: str
     retry_at: float
     pause: float
+
+
+class Failure:
+    """What keeps the state store from being read, or written, just now: logged when it changes, else once a minute."""
+
+    def __init__(self, what: str, timer: Callable[[], float]) -> None:
+        self._what = what
+        self._timer = timer
+        self._said = ("", 0.0)
+        self.text: str | None = None
+
+    def began(self, error: Exception) -> None:
+        """It failed, perhaps again."""
+        self.text, now = _line(error), self._timer()
+        text, at = self._said
+        if text != self.text or now - at >= _SAID_AGAIN_SECONDS:
+            self._said = (self.text, now)
+            log.error("the state store cannot be %s, serving on: %s", self._what, self.text)
+
+    def ended(self) -> None:
+        """It worked."""
+        self.text = None
+
+
+def _line(error: Exception) -> str:
+    """An error's first line: SQLAlchemy appends the statement and an address of its manual."""
+    first = (str(error).splitlines() or [""])[0]
+    return hidden(f"{type(error).__name__}: {first}")
 
 
 class Reloader:
@@ -79,10 +109,17 @@ class Reloader:
         self._tasks: list[asyncio.Task[None]] = []
         self._applying: tuple[int, asyncio.Task[None]] | None = None
         self._acknowledged = 0
+        self._settled = False
         self._draining: list[tuple[Serving, Challenger | None]] = []
         self.not_loaded: NotLoaded | None = None
         self.nothing_to_serve = False
-        self.store_error: str | None = None
+        self._unread = Failure("read", timer)
+        self._unwritten = Failure("written", timer)
+
+    @property
+    def store_error(self) -> str | None:
+        """What keeps the state store from being read, else from being written; None where neither is known."""
+        return self._unread.text or self._unwritten.text
 
     def start(self) -> None:
         """Starts following in the running loop."""
@@ -92,7 +129,7 @@ class Reloader:
     async def settled(self, *, patient: bool) -> None:
         """Waits until the split in force is served; unless `patient`, until its champion is, or is known not to be."""
         while not (
-            self._acknowledged or (not patient and (self._router.serving or self.nothing_to_serve or self.not_loaded))
+            self._settled or (not patient and (self._router.serving or self.nothing_to_serve or self.not_loaded))
         ):
             await asyncio.sleep(0.01)
 
@@ -105,7 +142,7 @@ class Reloader:
         try:
             await self._on(self._writes, self._traffic.leave, self._worker)
         except Exception as error:
-            log.warning("could not say goodbye to the state store: %s", error)
+            log.warning("could not say goodbye to the state store: %s", _line(error))
         self._spares.close()
         serving = self._router.serving
         if serving is not None and serving.challenger is not None:
@@ -118,21 +155,28 @@ class Reloader:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
     async def _run(self) -> None:
-        """Is known as a worker before it reads its first split, so that whoever sets the next one waits for it."""
-        while not await self._heartbeat():
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-        for gone in self._gone:
-            with suppress(Exception):  # it is forgotten by itself, after seconds in which changes wait for it
-                await self._on(self._writes, self._traffic.leave, gone)
+        """Says that it is a worker before it reads its first split, so that whoever sets the next one waits for it.
+
+        Where that cannot be written, as on a full disk, callers are answered all the same.
+        """
+        if await self._heartbeat():
+            for gone in self._gone:
+                with suppress(Exception):  # it is forgotten by itself, after seconds in which changes wait for it
+                    await self._on(self._writes, self._traffic.leave, gone)
         self._tasks.append(asyncio.get_running_loop().create_task(self._beat()))
         await self._follow()
 
     async def _heartbeat(self) -> bool:
+        return await self._write(self._traffic.heartbeat, self._worker, self._router.model)
+
+    async def _write(self, call: Callable[..., None], *arguments: object) -> bool:
+        """Whether it could be written."""
         try:
-            await self._on(self._writes, self._traffic.heartbeat, self._worker, self._router.model)
+            await self._on(self._writes, call, *arguments)
         except Exception as error:
-            log.warning("heartbeat failed: %s", error)
+            self._unwritten.began(error)
             return False
+        self._unwritten.ended()
         return True
 
     async def _beat(self) -> None:
@@ -145,12 +189,10 @@ class Reloader:
             asked = self._timer()
             try:
                 split = await self._on(self._reads, self._traffic.split, self._router.model)
-                self.store_error = None
             except Exception as error:
-                if self.store_error is None:
-                    log.error("the state store does not answer, serving on: %s", error)
-                self.store_error = f"{type(error).__name__}: {error}"
+                self._unread.began(error)
             else:
+                self._unread.ended()
                 self._router.split_read = asked
                 self.nothing_to_serve = split is None
                 if split is not None:
@@ -178,7 +220,6 @@ class Reloader:
     async def _try(self, split: Split) -> None:
         try:
             await self._apply(split)
-            self.not_loaded = None
         except Exception as error:
             before = self.not_loaded
             first, longest = _RETRY_SECONDS
@@ -201,7 +242,9 @@ class Reloader:
             self._router.serving = Serving(split, champion, challenger, buckets, mirror)
             self._retire(old, champion, challenger)
         await self._drain()
-        await self._on(self._writes, self._traffic.acknowledge, self._worker, self._router.model, split.number)
+        self._settled, self.not_loaded = True, None
+        while not await self._write(self._traffic.acknowledge, self._worker, self._router.model, split.number):
+            await asyncio.sleep(HEARTBEAT_SECONDS)
         self._acknowledged = split.number
         log.info("serving split %d: champion %s, challenger %s at %g%%", split.number, split.champion,
                  split.challenger, split.challenger_pct)  # fmt: skip
