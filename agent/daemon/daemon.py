@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from agent.daemon.gateways import Gateways
+from agent.daemon.gateways import Gateways, log_faults
 from agent.daemon.http import StatusServer
+from agent.daemon.log_watch import LogWatch
 from agent.daemon.page import DaemonState
 from agent.daemon.schedule import is_due, next_tick
 from agent.deciding import go_on_with_conversations, listed
@@ -81,6 +82,7 @@ class Daemon:
         self._settings = settings
         self._job = job
         self._gateways = gateways
+        self._log_watch = LogWatch(systems, say)
         self._since = systems.clock.now()
         self._say = say
         self._ending = threading.Event()
@@ -124,6 +126,7 @@ class Daemon:
             ]
             if self._gateways is not None:
                 parts.append(self._part("gateways", KEEP_SECONDS, self._gateways.keep))
+                parts.append(self._part("prediction log", LOOK_SECONDS, self._look_at_logs))
             if self._surface is not None:
                 self._surface.start()
                 parts.append(self._part("slack", LEFT_SECONDS, self._surface.answer_what_is_left))
@@ -135,12 +138,14 @@ class Daemon:
 
     def state(self) -> DaemonState:
         """How it is."""
+        said = self._gateways.readiness() if self._gateways else {}
         return DaemonState(
             since=self._since,
             next_triage=next_tick(self._settings.triage, self._systems.clock.now()),
             triage=self._job.doing,
             slack=self._surface.state if self._surface else "not configured",
-            gateways=self._gateways.states() if self._gateways else {},
+            gateways=self._gateways.states(said) if self._gateways else {},
+            unlogged={model: fault for model, fault in log_faults(said).items() if fault},
             troubles=dict(self._troubles),
         )
 
@@ -203,6 +208,10 @@ class Daemon:
         from tools.deploy.due import stage_ended
 
         return stage_ended(self._systems, self._stepped, self._systems.clock.now())
+
+    def _look_at_logs(self) -> None:
+        assert self._gateways is not None
+        self._log_watch.look(log_faults(self._gateways.readiness()))
 
     def _deliver(self) -> None:
         failed = self._outbox.deliver().failed

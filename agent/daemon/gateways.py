@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from policies.errors import GuardianError
 from tools.serving.process import GatewayProcess
@@ -56,12 +57,25 @@ class Gateways:
         for gateway in self._running.values():
             gateway.stop()
 
-    def states(self) -> dict[str, str]:
-        """Each model's gateway in a few words."""
-        return {model: self._state(model) for model in self._ports}
+    def readiness(self) -> dict[str, dict[str, Any]]:
+        """What each model's gateway says of itself; empty where it does not answer."""
+        return {
+            model: gateway.readiness() if (gateway := self._running.get(model)) is not None and gateway.alive else {}
+            for model in self._ports
+        }
 
-    def _state(self, model: str) -> str:
+    def states(self, said: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Each model's gateway in a few words, by its `readiness`."""
+        return {model: self._state(model, said[model]) for model in self._ports}
+
+    def _state(self, model: str, said: Mapping[str, Any]) -> str:
         gateway = self._running.get(model)
         if gateway is None or not gateway.alive:
             return "down"
-        return f"{gateway.predict_url} {'ready' if gateway.readiness().get('ready') else 'not ready'}"
+        return f"{gateway.predict_url} {'ready' if said.get('ready') else 'not ready'}"
+
+
+def log_faults(said: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What keeps the log of each gateway that answers from being written, empty where nothing does."""
+    shown = {model: str(state["prediction_log"]) for model, state in said.items() if "prediction_log" in state}
+    return {model: "" if text == "ok" else text for model, text in shown.items()}

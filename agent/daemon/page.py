@@ -54,6 +54,8 @@ class DaemonState(BaseModel):
     triage: str = ""
     slack: str = "not configured"
     gateways: dict[str, str] = {}
+    unlogged: dict[str, str] = {}
+    """By model, what keeps its gateway's prediction log from being written."""
     troubles: dict[str, str] = {}
 
 

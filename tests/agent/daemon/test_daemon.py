@@ -17,13 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from agent.conversation.lookups import night
 from agent.daemon.daemon import Daemon, Settings
+from agent.daemon.gateways import Gateways
 from agent.daemon.job import TriageJob
+from agent.daemon.log_watch import LogWatch
 from agent.daemon.schedule import NIGHTLY, cron, is_due
 from agent.triage import triage
 from policies.errors import InputError
@@ -55,13 +59,19 @@ class FakeJob:
 
 
 @contextmanager
-def serving(world: World, *, key: str | None = None) -> Iterator[tuple[str, FakeJob]]:
+def serving(
+    world: World,
+    *,
+    key: str | None = None,
+    gateways: Gateways | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[tuple[str, FakeJob]]:
     """A daemon at work: its page's URL and its job."""
     from agent.slack.app import credentials
 
     job = FakeJob(world)
     settings = Settings(NIGHTLY, "127.0.0.1", 0, "runbook", key)
-    daemon = Daemon(world.systems, settings, job=job, gateways=None, slack=credentials(), say=lambda text: None)
+    daemon = Daemon(world.systems, settings, job=job, gateways=gateways, slack=credentials(), say=say)
     urls: list[str] = []
     thread = threading.Thread(target=daemon.serve, args=(urls.append,))
     thread.start()
@@ -227,6 +237,59 @@ def test_a_burning_error_budget_calls_people_while_nobody_looks(world: World) ->
     with serving(world):
         until(lambda: world.systems.notifications.open(MODEL), "an alert")
     assert [alert.key for alert in world.systems.notifications.open(MODEL)] == [f"{MODEL}/sla"]
+
+
+def test_a_prediction_log_that_cannot_be_written_is_shown_and_told_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.daemon.log_watch.OVER_SECONDS", 0.1)
+    state = {"ready": True, "prediction_log": "3 rows wait: <no> space left"}
+    looks: list[None] = []
+
+    def readiness() -> dict[str, Any]:
+        looks.append(None)
+        return dict(state)
+
+    gateways, said = Gateways(world.systems.home / "none.yaml", [MODEL], 0, lambda text: None), list[str]()
+    gateways._running[MODEL] = SimpleNamespace(  # type: ignore[assignment]
+        alive=True, predict_url="http://gateway", readiness=readiness, stop=lambda: None
+    )
+    alerts = world.systems.notifications
+    with serving(world, gateways=gateways, say=said.append) as (url, _):
+        until(lambda: alerts.open(MODEL), "an alert")
+        seen = len(looks)
+        state["prediction_log"] = "5 rows wait: <no> space left"
+        until(lambda: len(looks) > seen + 1, "another look")
+        page = get(url)[1]
+        assert "the prediction log cannot be written: 5 rows wait: &lt;no&gt; space left" in page
+        assert "as they should be" not in page and "without a prediction log" in page
+        [alert] = alerts.open(MODEL)
+        assert (alert.severity, alert.seen, alert.calls) == ("warning", 1, 1)
+        state["prediction_log"] = "ok"
+        until(lambda: not alerts.open(MODEL), "the end of the alert")
+        page = get(url)[1]
+        assert "as they should be" in page and "cannot be written" not in page
+    assert [each for each in said if "prediction log" in each] == [
+        f"gateway of {MODEL}: the prediction log cannot be written: 3 rows wait: <no> space left",
+        f"gateway of {MODEL}: the prediction log is written again",
+    ]
+
+
+def test_logs_that_cannot_be_written_are_said_though_nobody_can_be_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    watch, faults = LogWatch(world.systems, said.append), {MODEL: "no space left", "Other": "no space left"}
+    with monkeypatch.context() as patched:
+        patched.setattr(world.systems.notifications, "report", Mock(side_effect=OSError("disk is full")))
+        for _ in range(2):
+            with pytest.raises(OSError, match="disk is full"):
+                watch.look(faults)
+    assert [line.split(":")[0] for line in said] == [f"gateway of {MODEL}", "gateway of Other"]
+    watch.look({MODEL: "no space left"})
+    assert [alert.title for alert in world.systems.notifications.open(MODEL)] == [
+        f"{MODEL}: the prediction log cannot be written"
+    ]
 
 
 def test_slack_is_part_of_it_where_it_is_configured(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
