@@ -92,7 +92,11 @@ def test_the_drift_of_a_version_that_serves_no_longer_triggers_nothing(opened: C
     assert Case.open(systems, PIPELINE).ask(None)[-1].fired
     systems.traffic.set(MODEL, "1", at=FIRST, why="adopted", rests_on=None)
     assert Case.open(systems, PIPELINE).ask(None)[-1].fired
-    systems.traffic.set(MODEL, "2", at=systems.clock.now() + timedelta(hours=1), why="promoted", rests_on=None)
+    name, features = systems.operations.model(MODEL).registry_name, systems.operations.model(MODEL).features.names
+    rows = systems.warehouse.read(systems.operations.model(MODEL).table, features).to_pandas()[:5]
+    again = systems.registry.load(name, "1")
+    version = systems.registry.register(name, again, example=rows, params={}, metrics={}, tags={}).version
+    systems.traffic.set(MODEL, version, at=systems.clock.now() + timedelta(hours=1), why="promoted", rests_on=None)
     case = Case.open(systems, PIPELINE)
     assert case.seen == []
     told = case.ask(None)[0].reason
