@@ -27,7 +27,6 @@ from tools.check_drift.numeric import exact_centre
 from tools.check_drift.profiles import UNREADABLE, Profile, profile
 from tools.check_drift.reference import Reference, reference_for
 from tools.systems import datasets
-from tools.systems.datasets import moment, timed
 from tools.systems.registry import CHAMPION
 from tools.systems.warehouse import TIMES, Streams, quote
 from tools.tasks.predicted import LABEL, SCORE, Predicted
@@ -149,11 +148,11 @@ class Material:
         )
 
     def last_time(self) -> datetime | None:
-        """The time of the last row before now, in UTC; None where there is none."""
+        """The time of the last row before now, in UTC, a day's its midnight; None where there is none."""
         time = quote(self.binding.time)
         sql = f"SELECT max({time}) FROM {self.binding.table} WHERE {time} < $end"
-        last: datetime | None = self.systems.warehouse.query(sql, {"end": self.at}).column(0)[0].as_py()
-        return last
+        last = self.systems.warehouse.query(sql, {"end": self.at}).column(0)[0].as_py()
+        return None if last is None else datasets.moment(last)
 
     def rows_without_time(self) -> int:
         """Rows that no window will ever hold."""
@@ -375,7 +374,7 @@ class Material:
         where, params = reference.condition()
         sql = f"SELECT max({quote(reference.time)}) FROM {reference.table}{f' WHERE {where}' if where else ''}"
         end = warehouse.query(sql, params).column(0)[0].as_py()
-        return None if end is None else moment(end)
+        return None if end is None else datasets.moment(end)
 
     def baseline_sample(self, most: int) -> pd.DataFrame:
         """At most `most` (and 2,000) of the baseline's rows with the model's features, spread evenly; stored."""
@@ -415,7 +414,7 @@ class Material:
         binding, reference = self.binding, self.reference()
         there = self.systems.warehouse.columns(reference.table)
         names = [name for name in (binding.id, binding.time, binding.target) if name in there]
-        frame: pd.DataFrame = timed(reference.read(self.systems, names), binding.time).to_pandas()
+        frame: pd.DataFrame = datasets.timed(reference.read(self.systems, names), binding.time).to_pandas()
         return frame
 
     def scored_baseline(self) -> tuple[pd.DataFrame, Predicted]:
@@ -445,7 +444,7 @@ class Material:
         where = f"{quote(binding.time)} >= $start AND {quote(binding.time)} <= $end"
         params = {"start": rows[binding.time].min(), "end": rows[binding.time].max()}
         names = [binding.id, binding.time, SCORE, *([LABEL] if binding.task == "multiclass" else [])]
-        said = timed(
+        said = datasets.timed(
             self.systems.warehouse.read(str(binding.predictions), names, where, params), binding.time
         ).to_pandas()
         both = rows.merge(said, on=[binding.id, binding.time])
