@@ -31,6 +31,7 @@ CONNECTIONS = 16
 IDS = 5_000
 LONGEST_SECONDS = 3_600
 PATIENCE = 60.0
+_SETTLED = 5.0
 STEADY = "instances: {min: 2, max: 10}"
 FOLLOWING = (
     "instances: {min: 2, max: 10}, "
@@ -102,8 +103,14 @@ class Bench:
         bodies = [orjson.dumps({"id": str(number), "features": features}) for number in range(IDS)]
         self._requests = bodies * (int(rate * LONGEST_SECONDS) // IDS + 1)
 
-    def run(self, event: str, change: Callable[[], str], rate: float | None = None) -> None:
-        """Makes the change under load, with a second of load before and after it; `change` gives a note."""
+    def run(self, event: str, change: Callable[[], str], rate: float | None = None, shadow: str | None = None) -> None:
+        """Makes the change under load, with a second of load before and after it; `change` gives a note.
+
+        `shadow` gets copies from before the load begins until it ends: the start of its processes is not measured.
+        """
+        if shadow is not None:
+            self.splits.set(SCALED[0], shadow, mirrored=True)
+            time.sleep(_SETTLED)
         ended, responses = threading.Event(), list[Response]()
         asked = self._requests, CONNECTIONS, rate or self._rate, ended.is_set
         load = threading.Thread(target=lambda: responses.extend(send(self.gateway.predict_url, *asked)))
@@ -116,6 +123,8 @@ class Bench:
         finally:
             ended.set()
             load.join()
+            if shadow is not None:
+                self.splits.set(SCALED[0])
         fallbacks = max(self._fallbacks() - before, 0.0)
         took = np.array([each.latency_ms for each in responses])
         _show(
@@ -198,15 +207,13 @@ class Bench:
         time.sleep(seconds)
         return ""
 
-    def shadow(self, challenger: str, seconds: float, *, killed: bool = False) -> str:
-        """A copy of every request to a challenger; where so, its processes are killed every five seconds."""
-        self.splits.set(SCALED[0], challenger, mirrored=True)
+    def dying(self, seconds: float) -> str:
+        """The challenger's processes, killed every five seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for pid in self.challengers() if killed else ():
+            for pid in self.challengers():
                 os.kill(pid, signal.SIGKILL)
             time.sleep(5.0)
-        self.splits.set(SCALED[0])
         return ""
 
     def scale(self) -> str:
@@ -251,8 +258,8 @@ def main(arguments: Sequence[str]) -> None:
 
         events: list[tuple[str, Callable[[], str]]] = [
             ("nothing", lambda: bench.steady(seconds)),
-            ("shadow of a challenger of 500 ms", lambda: bench.shadow(SLOW, seconds)),
-            ("shadow of a challenger that dies", lambda: bench.shadow(SCALED[1], seconds, killed=True)),
+            ("shadow of a challenger of 500 ms", lambda: bench.steady(seconds)),
+            ("shadow of a challenger that dies", lambda: bench.dying(seconds)),
             (f"{weights:,} weight changes", lambda: bench.weights(weights)),
             (f"{deploys} deploys, rollbacks, promotions", lambda: bench.deploys(deploys)),
             (f"challengers killed, {hits} times", lambda: bench.hit(signal.SIGKILL, hits)),
@@ -262,6 +269,7 @@ def main(arguments: Sequence[str]) -> None:
             ("2 to 10 instances", bench.scale),
             ("10 to 2 instances", bench.shrink),
         ]
+        shadows = {"shadow of a challenger of 500 ms": SLOW, "shadow of a challenger that dies": SCALED[1]}
         _head()
         try:
             _until(lambda: len(bench.serving()) == 2)
@@ -269,7 +277,7 @@ def main(arguments: Sequence[str]) -> None:
                 if options.only in event:
                     if event.startswith("2 to"):
                         follow()
-                    bench.run(event, change, 40.0 if event.startswith("10 to") else None)
+                    bench.run(event, change, 40.0 if event.startswith("10 to") else None, shadows.get(event))
         finally:
             bench.gateway.stop()
 

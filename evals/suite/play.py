@@ -43,6 +43,8 @@ class Stage:
     def play(self) -> None:
         """The quiet weeks, then every night with the day after it, then what people write."""
         self._live_to(self._scenario.world.at, since=DAY_OF_DEPLOYMENT)
+        if self._world.story.cause("crm_lag") is None:  # which writes its days again once they are corrected
+            base.compact(self._systems.home, self._now)
         for number in range(1, self._scenario.world.nights + 1):
             self._night(number)
             last = number == self._scenario.world.nights

@@ -1,6 +1,7 @@
-"""What several scenarios ask of a process of its own: the suite's processes keep the answers in a folder they share.
+"""What is costly and asked by several scenarios: the suite's processes keep the answers in a folder they share.
 
 A training asked for alike (rows, parameters, seed and all) is fitted once, and an artifact scores the same rows once.
+Both are done in the suite's own processes, where the libraries are loaded already: the suite's models are its own.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from policies.declarations.binding import Features
-from tools.evaluate.clean_process import scores_of
-from tools.retrain.job import Job
-from tools.retrain.process import Made, TrainingProcess
+from tools.evaluate.clean_process import ReplayFailed, scores_here
+from tools.retrain import worker
+from tools.retrain.job import Job, Message, NewBest, TrialsDone
+from tools.retrain.process import Made, made
 from tools.retrain.search import TrialRecord
 from tools.systems.registry import digest_file
 
@@ -53,7 +55,14 @@ class Remembered:
     ) -> list[float]:
         """What `Systems.replayer` is: the artifact is known by its digest."""
         question = (digest_file(folder / "model.pkl"), list(rows), features, memory_gb, task)
-        return self.once(question, lambda: scores_of(folder, rows, features, memory_gb, task))
+
+        def scored() -> list[float]:
+            try:
+                return scores_here(folder, rows, features, task)
+            except Exception as error:
+                raise ReplayFailed(f"{type(error).__name__}: {error}") from error
+
+        return self.once(question, scored)
 
 
 class RememberedTraining:
@@ -66,11 +75,12 @@ class RememberedTraining:
         """What the job makes; see TrainingProcess."""
 
         def trained() -> tuple[Made, list[TrialRecord]]:
-            records: list[TrialRecord] = []
-            with TrainingProcess() as process:
-                return process.train(job, seconds, records.extend), records
+            told: list[Message] = []
+            model = worker.work(job, told.append).model
+            best = [each for each in told if isinstance(each, NewBest)][-1]
+            return made(best, model), [r for each in told if isinstance(each, TrialsDone) for r in each.records]
 
         question = replace(job, home=Path(), scratch=Path(), search_seconds=0.0)
-        made, records = self._memory.once(question, trained)
+        answer, records = self._memory.once(question, trained)
         on_trials(records)
-        return made
+        return answer

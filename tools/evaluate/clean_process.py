@@ -64,19 +64,26 @@ def scores_of(
         return [float(each) for each in json.loads(answer.read_text())]
 
 
-def _answer(question: Mapping[str, Any]) -> list[float]:
+def scores_here(folder: Path, rows: Sequence[Mapping[str, Any]], features: Features, task: str) -> list[float]:
+    """What the model says, asked in this process."""
     import pandas as pd
 
     from tools import tasks
-    from tools.retrain import limits, recipe
+    from tools.retrain import recipe
     from tools.systems.registry import load_local
 
+    pipeline = load_local(folder)
+    named = tasks.of(task)
+    return named.numbers(recipe.predict(pipeline, recipe.feature_frame(pd.DataFrame(rows), features), named))
+
+
+def _answer(question: Mapping[str, Any]) -> list[float]:
+    from tools.retrain import limits
+
     limits.limit_memory(question["memory_gb"])
+    features = Features.model_validate(question["features"])
     try:
-        pipeline = load_local(Path(question["folder"]))
-        frame = recipe.feature_frame(pd.DataFrame(question["rows"]), Features.model_validate(question["features"]))
-        task = tasks.of(question["task"])
-        return task.numbers(recipe.predict(pipeline, frame, task))
+        return scores_here(Path(question["folder"]), question["rows"], features, question["task"])
     except MemoryError:
         sys.exit(f"memory_limit_gb: {question['memory_gb']:g} GB did not suffice")
 

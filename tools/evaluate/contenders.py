@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -157,16 +157,13 @@ def _judged(version: ModelVersion, pipeline: Any, holdout: HoldoutRows, said: Pr
     return Judged(version, pipeline, holdout.task, said, scored)
 
 
-def latency(
-    champion: Judged, challenger: Judged, holdout: HoldoutRows, timer: Callable[[], float]
-) -> LatencyComparison:
+def latency(systems: Systems, champion: Judged, challenger: Judged, holdout: HoldoutRows) -> LatencyComparison:
     """Single-row latency of both, on rows spread over the holdout."""
     places = np.linspace(0, len(holdout.frame) - 1, _TIMED_ROWS).astype(int)
     singles = [holdout.frame.iloc[place : place + 1] for place in places]
-
     ours, theirs = (holdout.task.asked(each.pipeline) for each in (champion, challenger))
     with recipe.one_thread():
-        return measure(ours, theirs, singles, timer=timer)
+        return (systems.stopwatch or measure)(ours, theirs, singles)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def _judge(
     declared = body.evaluation
     champion = contenders.judge_champion(systems, champion_version, holdout)
     challenger = contenders.judge_challenger(systems, challenger_version, holdout)
-    speed = None if challenger.failure else contenders.latency(champion, challenger, holdout, systems.timer)
+    speed = None if challenger.failure else contenders.latency(systems, champion, challenger, holdout)
     weighing = [each.name for each in declared.metrics]
     names = list(dict.fromkeys([*weighing, *quality.demanded(operations, model), *holdout.task.metrics]))
     ours = champion.metrics(names, speed, champion=True)

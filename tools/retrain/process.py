@@ -85,7 +85,7 @@ class TrainingProcess:
             while self._parent.poll(max(0.0, deadline - time.monotonic())):
                 message = self._parent.recv()
                 if isinstance(message, Finished) and best is not None:
-                    return _made(best, message.model, None)
+                    return made(best, message.model)
                 if isinstance(message, NewBest):
                     best = message
                 elif isinstance(message, TrialsDone):
@@ -100,7 +100,7 @@ class TrainingProcess:
         self._stop()
         if best is None:
             raise GuardianError(f"{ended}, before a first trial was done", where="training")
-        return _made(best, best.best.attempt.model, ended)
+        return made(best, best.best.attempt.model, ended)
 
     def _how_it_ended(self, job: Job) -> str:
         code = self._process.wait(_GRACE_SECONDS)
@@ -118,7 +118,8 @@ class TrainingProcess:
                 self._process.wait(_GRACE_SECONDS)
 
 
-def _made(best: NewBest, model: bytes, stopped: str | None) -> Made:
+def made(best: NewBest, model: bytes, stopped: str | None = None) -> Made:
+    """What a training that said `best` last has made: the pickled `model`, and why it was stopped if it was."""
     import pickle
 
     # The bytes come from our own process over its socket; they were never a file.

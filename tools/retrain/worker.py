@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from policies.errors import InputError
 from tools.retrain import limits
-from tools.retrain.job import Failed, Finished, Job, NewBest, TrialsDone
+from tools.retrain.job import Failed, Finished, Job, Message, NewBest, TrialsDone
 
 
 def main(descriptor: int) -> None:
@@ -34,7 +35,7 @@ def main(descriptor: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         limits.limit_memory(job.training.memory_limit_gb)
-        parent.send(Finished(_work(job, parent)))
+        parent.send(work(job, parent.send))
     except MemoryError:
         parent.send(Failed(f"memory_limit_gb: {job.training.memory_limit_gb:g} GB did not suffice", "training"))
     except InputError as error:
@@ -43,8 +44,8 @@ def main(descriptor: int) -> None:
         parent.send(Failed(f"the search failed: {error}", ""))
 
 
-def _work(job: Job, parent: Connection) -> bytes:
-    """Searches, then fits the best parameters once more on train and validation together."""
+def work(job: Job, tell: Callable[[Message], None]) -> Finished:
+    """Searches, then fits the best parameters once more on train and validation together; tells what ends."""
     import cloudpickle
 
     from tools.retrain.compute import RayTasks, Threads
@@ -62,11 +63,10 @@ def _work(job: Job, parent: Connection) -> bytes:
         trials=job.trials if recipe.tunable else 1,
         max_seconds=job.search_seconds,
         earlier=job.earlier,
-        on_trials=lambda records: parent.send(TrialsDone(records)),
-        on_best=lambda best: parent.send(NewBest(best, recipe.described(best.parameters), task.judged.outcomes)),
+        on_trials=lambda records: tell(TrialsDone(records)),
+        on_best=lambda best: tell(NewBest(best, recipe.described(best.parameters), task.judged.outcomes)),
     )
-    dumped: bytes = cloudpickle.dumps(recipe.fit(best.parameters, job.rows, declared.max_rows, job.seed))
-    return dumped
+    return Finished(cloudpickle.dumps(recipe.fit(best.parameters, job.rows, declared.max_rows, job.seed)))
 
 
 def _end_with(parent: Connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from tools.systems.warehouse import AnyWarehouse, Warehouse
 
 if TYPE_CHECKING:
     from policies.declarations.binding import Features
+    from tools.evaluate.latency import LatencyComparison
     from tools.retrain.job import Job
     from tools.retrain.process import Made
 
@@ -47,13 +47,17 @@ class Replayer(Protocol):
         ...
 
 
+Stopwatch = Callable[[Callable[[Any], object], Callable[[Any], object], Sequence[Any]], "LatencyComparison"]
+"""Times two models on single rows; `tools.evaluate.latency.measure` is the one."""
+
+
 @dataclass
 class Systems:
-    """What every tool is given. `home` is the folder of the declarations file, `timer` takes latencies (seconds).
+    """What every tool is given. `home` is the folder of the declarations file.
 
     `workers` are the models at work at a time: measuring keeps a core busy each, an agent run mostly waits. In place of
     a process of its own, `trainer` opens what a training runs in, and `replayer` scores rows with a stored
-    artifact.
+    artifact; `stopwatch` takes latencies in place of the clock.
     """
 
     operations: Operations
@@ -65,10 +69,10 @@ class Systems:
     traffic: Splits
     notifications: Notifications
     traces: Traces | None = None
-    timer: Callable[[], float] = time.perf_counter
     workers: int = max(2, os.cpu_count() or 1)
     trainer: Callable[[], AbstractContextManager[Trainer]] | None = None
     replayer: Replayer | None = None
+    stopwatch: Stopwatch | None = None
 
     @property
     def state(self) -> Path:

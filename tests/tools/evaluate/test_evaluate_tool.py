@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.tools.retrain.tiny_world import CHALLENGE, MODEL, PIPELINE, TinyWorld
 from tools.deploy.permission import gate_holds
 from tools.evaluate import contenders
 from tools.evaluate.begun import begin, settle
+from tools.evaluate.latency import measure
 from tools.evaluate.result import EvaluateResult
 from tools.evaluate.tool import TOOL
 from tools.retrain.tool import TOOL as RETRAIN
@@ -140,12 +142,12 @@ def test_a_worse_challenger_is_archived(world: TinyWorld) -> None:
 
 
 def test_a_slow_challenger_loses_on_latency(world: TinyWorld) -> None:
-    real, world.systems.timer = world.systems.timer, clock
+    world.systems.stopwatch = partial(measure, timer=clock)
     world.systems.registry.set_alias("loans", "champion", _register(world, "none"))
     try:
         result = _evaluate(world, _register(world, "slow"))
     finally:
-        world.systems.timer = real
+        world.systems.stopwatch = None
         world.systems.registry.set_alias("loans", "champion", "1")
     assert result.verdict == "champion_wins"
     assert result.interval[1] < 0
