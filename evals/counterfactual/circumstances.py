@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.runs import RunRecord
-from tools.systems.store import Evidence, Kind
+from tools.systems.store import Evidence
 
 RULES = ("nothing_to_learn_yet", "no_retraining_during_rollout", "one_retraining_at_a_time")
 """Rules about the state of the world that night, by the names that a refused retraining gives them."""
 
 
-def held_back(rows: Sequence[Evidence]) -> dict[str, tuple[str, str]]:
-    """By drift report: the rule that held its night's retraining back, and its words. From the runs among `rows`."""
-    runs = [RunRecord.model_validate(row.body) for row in rows if row.kind is Kind.run]
+def held_back(row: Evidence) -> dict[str, tuple[str, str]]:
+    """By drift report of a stored run: the rule that held its night's retraining back, and its words."""
+    run = RunRecord.model_validate(row.body)
     return {
         str(report["report_id"]): held
-        for run in runs
         for model, facts in run.measured.items()
         if (held := _held(run, model)) is not None
         for report in facts.get("drift", ())

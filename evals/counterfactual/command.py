@@ -26,12 +26,14 @@ class Difference(BaseModel):
 class CounterfactualResult(BaseModel):
     """All rows of evidence that were judged again, and those on which the decisions differ.
 
-    `unasked`: keys that differ too, and that stored evidence cannot answer.
+    `unreadable`: damaged rows, which were not judged. `unasked`: keys that differ too, and that stored evidence cannot
+    answer.
     """
 
     other: str
     judged: int
     differences: list[Difference]
+    unreadable: list[str]
     unasked: list[str]
 
 
@@ -40,7 +42,7 @@ def counterfactual(
     other: Annotated[Path, typer.Argument(metavar="FILE", help="Other declarations: thresholds, cooldowns, gates.")],
 ) -> None:
     """What one's own evidence would have led to under other declarations: the nights on which decisions differ."""
-    from evals.counterfactual.decisions import decisions
+    from evals.counterfactual.decisions import UNREADABLE, decisions
     from evals.counterfactual.unasked import unasked
     from policies.declarations import load
     from tools.systems.store import Kind
@@ -48,7 +50,8 @@ def counterfactual(
     session: Session = context.obj
     systems, declared = session.systems, load(other)
     rows = [row for kind in (Kind.drift_report, Kind.evaluation, Kind.run) for row in systems.store.list(kind)]
-    was, would = decisions(rows, systems.operations), {each.evidence: each for each in decisions(rows, declared)}
+    found, would = decisions(rows, systems.operations), {each.evidence: each for each in decisions(rows, declared)}
+    was = [each for each in found if each.what != UNREADABLE]
     differences = [
         Difference(
             evidence=each.evidence,
@@ -62,7 +65,10 @@ def counterfactual(
         if each.evidence not in would or would[each.evidence].what != each.what
     ]
     left = unasked(systems.operations, declared)
-    result = CounterfactualResult(other=str(other), judged=len(was), differences=differences, unasked=left)
+    damaged = [f"{each.evidence} ({each.why})" for each in found if each.what == UNREADABLE]
+    result = CounterfactualResult(
+        other=str(other), judged=len(was), differences=differences, unreadable=damaged, unasked=left
+    )
     session.emit(result, _show)
 
 
@@ -72,6 +78,8 @@ def _show(result: CounterfactualResult) -> str:
         for each in result.differences
     ]
     lines.append(f"{result.judged} decisions, {len(result.differences)} would differ under {result.other}")
+    if result.unreadable:
+        lines.append(f"not judged, for the stored rows are damaged: {', '.join(result.unreadable)}")
     if result.unasked:
         lines.append(f"not asked again, for nothing was measured that tells: {', '.join(result.unasked)}")
     return "\n".join(lines)

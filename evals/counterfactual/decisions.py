@@ -2,7 +2,8 @@
 
 Only thresholds, cooldowns, margins and gates are asked again, over the numbers that were measured. What held a night's
 retraining back besides (a rollout that ran, nothing to learn yet) holds it back here too. What a decision would have
-changed in the world (a model that was not trained, a week of other traffic) was never measured.
+changed in the world (a model that was not trained, a week of other traffic) was never measured. A row that is damaged
+decides nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from tools.evaluate.gate import Verdict, status
 from tools.retrain.triggers import DriftSeen, Refused, drift_detected
 from tools.systems.store import Evidence, Kind
 
+UNREADABLE = "cannot be read"
+"""What a damaged row leads to."""
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading a damaged row raises."""
+
 
 class Decision(BaseModel):
     """What follows from one row of evidence: `what` is compared, `why` is told."""
@@ -42,18 +48,33 @@ class Decision(BaseModel):
 def decisions(rows: Sequence[Evidence], operations: Operations) -> list[Decision]:
     """The decisions that drift reports and evaluations lead to, in order of time; runs say what held them back."""
     started: dict[str, datetime] = {}
-    held = held_back(rows)
+    held: dict[str, tuple[str, str]] = {}
     found = []
-    for row in sorted(rows, key=lambda each: (each.created_at, each.id)):
-        if row.model not in operations.models:
-            continue
-        if row.kind is Kind.drift_report and row.body.get("monitor") in operations.drift_monitors:
-            found.append(_on_report(row, operations, started, held.get(row.id)))
-        elif row.kind is Kind.evaluation and "interval" not in row.body:
-            continue  # it came to no end
-        elif row.kind is Kind.evaluation and row.body.get("challenge") in operations.champion_challengers:
-            found.append(_on_evaluation(row, operations))
+    # A night's run is stored after its reports, and is asked before them.
+    for row in sorted(rows, key=lambda each: (each.kind is not Kind.run, each.created_at, each.id)):
+        try:
+            if row.kind is Kind.run:
+                held |= held_back(row)
+            elif (decision := _on(row, operations, started, held.get(row.id))) is not None:
+                found.append(decision)
+        except _DAMAGE as error:
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            found.append(Decision(evidence=row.id, model=row.model, at=row.created_at, what=UNREADABLE, why=why))
     return found
+
+
+def _on(
+    row: Evidence, operations: Operations, started: dict[str, datetime], held: tuple[str, str] | None
+) -> Decision | None:
+    if row.model not in operations.models:
+        return None
+    if row.kind is Kind.drift_report and row.body.get("monitor") in operations.drift_monitors:
+        return _on_report(row, operations, started, held)
+    if row.kind is Kind.evaluation and "interval" not in row.body:
+        return None  # it came to no end
+    if row.kind is Kind.evaluation and row.body.get("challenge") in operations.champion_challengers:
+        return _on_evaluation(row, operations)
+    return None
 
 
 def _on_report(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evals.counterfactual.decisions import decisions
+from evals.counterfactual.decisions import UNREADABLE, decisions
 from evals.counterfactual.unasked import unasked
 from evals.suite.base import merged
 from policies.declarations import Operations, parse
@@ -173,3 +173,17 @@ def test_what_stored_evidence_cannot_answer_is_named() -> None:
         f"{place}.f1.weight",
         "quality_gates.ChurnGate.max_age",
     ]
+
+
+def test_a_damaged_row_is_named_and_the_others_are_judged() -> None:
+    rows = [
+        report(0, 0.35),
+        row(Kind.drift_report, 1, {"monitor": "ChurnDrift", "checks": [{"type": "data_drift"}]}),
+        row(Kind.evaluation, 2, {"challenge": "ChurnChallenger", "interval": [0.01, 0.09]}),
+        row(Kind.run, 3, {"measured": "nothing"}),
+        evaluation(0.05, 0.85),
+    ]
+    found = {each.evidence: each for each in decisions(rows, operations())}
+    assert [name for name, each in found.items() if each.what == UNREADABLE] == ["run-3", "drift-1", "eval-2"]
+    assert found["eval-2"].why == "KeyError: 'contributions'"
+    assert [found["drift-0"].what, found["eval-0"].what] == ["retrain", "challenger_wins, gate passed"]
