@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.untrusted import clean
 from evals.suite.grade import GRADERS
-from evals.suite.results import EvalResult, ScenarioResult
+from evals.suite.results import EvalResult, ScenarioResult, pass_powers
 from policies.errors import InputError
 from tools.systems.pointing import point_mlflow
 
@@ -59,12 +59,14 @@ def _run(how: tuple[str, ...], played: Sequence[ScenarioResult]) -> str:
     ]
     with mlflow.start_run(run_name=" ".join(part for part in how if part)) as run:
         mlflow.log_params(dict(zip(("planner", "source", "model", "prompt"), how, strict=True)))
+        mlflow.log_param("scenarios", ", ".join(dict.fromkeys(each.name for each in played)))
         mlflow.log_metrics(
             {
                 "passed": sum(each.passed for each in played),
                 "scenarios": len(played),
                 "cost_usd": sum(each.cost_usd for each in played),
                 "tokens": sum(each.tokens for each in played),
+                **{f"pass_power_{k}": value for k, value in enumerate(pass_powers(played), start=1)},
             }
         )
         mlflow.genai.evaluate(data=data, scorers=_scorers())

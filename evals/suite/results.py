@@ -79,7 +79,7 @@ class EvalResult(BaseModel):
         return [
             PassPower(planner=planner, source=source, k=k + 1, value=value)
             for (planner, source), played in groups.items()
-            for k, value in enumerate(_powers(played))
+            for k, value in enumerate(pass_powers(played))
         ]
 
 
@@ -88,7 +88,8 @@ def pass_power(tries: int, passes: int, k: int) -> float:
     return comb(passes, k) / comb(tries, k)
 
 
-def _powers(results: Sequence[ScenarioResult]) -> list[float]:
+def pass_powers(results: Sequence[ScenarioResult]) -> list[float]:
+    """pass^1, pass^2, … of results played in one way, up to the number of repeats."""
     tries: dict[str, list[bool]] = {}
     for each in results:
         tries.setdefault(each.name, []).append(each.passed)

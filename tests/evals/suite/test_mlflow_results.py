@@ -33,10 +33,13 @@ def test_each_way_of_playing_is_a_run_with_a_score_for_each_grader(
     scenarios = [
         played("a", "runbook", passed=True),
         played("b", "runbook", passed=False),
+        *(played(name, "runbook", passed=True).model_copy(update={"attempt": 2}) for name in "ab"),
         played("a", "loops", passed=False),
         played("b", "loops", passed=False).model_copy(update={"by_grader": {}}),  # it crashed
     ]
     runbook, loops = (MlflowClient(uri).get_run(run).data for run in log_results(EvalResult(scenarios=scenarios), uri))
     assert (runbook.params["planner"], loops.params["planner"]) == ("runbook", "loops")
-    assert runbook.metrics["end/mean"] == runbook.metrics["passed/mean"] == 0.5
+    assert runbook.params["scenarios"] == loops.params["scenarios"] == "a, b"
+    assert runbook.metrics["end/mean"] == runbook.metrics["passed/mean"] == 0.75
+    assert (runbook.metrics["pass_power_1"], runbook.metrics["pass_power_2"]) == (0.75, 0.5)
     assert (loops.metrics["passed"], loops.metrics["forbidden/mean"]) == (0, 0.5)
