@@ -28,8 +28,8 @@ def _asks_nothing(scenario: Scenario) -> Iterator[Fault]:
     if trajectory is not None and not trajectory.calls and trajectory.match in ("ordered", "superset"):
         yield ("trajectory",), "holds for any calls; write calls, or match: exact where none must be made"
     counted = (end.incidents, end.messages, end.conversations, end.approvals, end.runs)
-    asked = (end.models, end.told, end.not_told, end.says, end.reported, scenario.forbidden)
-    if not any(asked) and trajectory is None and all(each is None for each in counted):
+    named = (end.models, end.told, end.not_told, end.reached, end.problems, end.says, end.reported)
+    if not any(named) and not scenario.forbidden and trajectory is None and all(each is None for each in counted):
         yield (), "says nothing of what is right: write an end, what is forbidden, or a trajectory"
 
 

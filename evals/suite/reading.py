@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -28,6 +29,7 @@ from tools.toolbox import toolbox
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 FILE = "scenario.yaml"
+_NAME = re.compile(r"[a-z0-9_]+")
 
 ENDS: Mapping[str, Sequence[str]] = {
     "verdict": list(Outcome),
@@ -70,6 +72,8 @@ def load(folder: Path) -> Scenario:
     if not isinstance(written.data, Mapping):
         raise DeclarationError([written.problem((), "must be a mapping with about, world and end")])
     problems = list(written.repeated)
+    if not _NAME.fullmatch(folder.name):
+        problems.append(written.problem((), f"the folder {folder.name!r} is the scenario's name: write a-z, 0-9 and _"))
     problems += [
         written.problem((key,), "is the folder, and not declared") for key in ("name", "folder") if key in written.data
     ]

@@ -205,7 +205,7 @@ class Scenario(Part):
     `planners` lists those it is for where it is not for all.
     """
 
-    name: SkipJsonSchema[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]]
+    name: SkipJsonSchema[str]
     about: Words
     world: World
     operations: dict[str, Any] = {}

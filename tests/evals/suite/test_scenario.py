@@ -100,6 +100,21 @@ def test_a_fault_in_a_scenario_is_named_in_a_line_with_its_place(tmp_path: Path,
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["late crm", "größe", "Late"])
+def test_a_folder_that_cannot_be_a_name_is_told_of(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / FILE).write_text(WORLD + END)
+    with pytest.raises(DeclarationError, match=f":1: the folder '{name}' is the scenario's name: write a-z, 0-9 and _"):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", ["reached: {oncall: [slack]}", "problems: [no trigger]"])
+def test_an_end_may_ask_for_one_thing_alone(tmp_path: Path, end: str) -> None:
+    (tmp_path / "late_crm").mkdir()
+    (tmp_path / "late_crm" / FILE).write_text(f"{WORLD}end: {{{end}}}\n")
+    assert load(tmp_path / "late_crm").end.model_fields_set == {end.partition(":")[0]}
+
+
 def test_all_faults_of_all_files_are_named_and_an_unknown_scenario(tmp_path: Path) -> None:
     for name, text in {"one": WORLD, "two": WORLD + END + "catches: [sleeps]\nlimits: {calls: -1}\n"}.items():
         (tmp_path / name).mkdir()
