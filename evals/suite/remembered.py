@@ -2,6 +2,7 @@
 
 A training asked for alike (rows, parameters, seed and all) is fitted once, and an artifact scores the same rows once.
 Both are done in the suite's own processes, where the libraries are loaded already: the suite's models are its own.
+Where a scenario declares less memory or time than is usual, a process of its own holds them to it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from policies.declarations.binding import Features
-from tools.evaluate.clean_process import ReplayFailed, scores_here
+from policies.declarations.training import Training
+from tools.evaluate.clean_process import ReplayFailed, scores_here, scores_of
 from tools.retrain import worker
 from tools.retrain.job import Job, Message, NewBest, TrialsDone
-from tools.retrain.process import Made, made
+from tools.retrain.process import Made, TrainingProcess, made
 from tools.retrain.search import TrialRecord
 from tools.systems.registry import digest_file
 
 Answer = TypeVar("Answer")
+
+_USUAL_MEMORY_GB: float = Training.model_fields["memory_limit_gb"].default
+_USUAL_HOURS: float = Training.model_fields["max_training_hours"].default
 
 
 class Remembered:
@@ -57,6 +62,8 @@ class Remembered:
         question = (digest_file(folder / "model.pkl"), list(rows), features, memory_gb, task)
 
         def scored() -> list[float]:
+            if memory_gb < _USUAL_MEMORY_GB:
+                return scores_of(folder, rows, features, memory_gb, task)
             try:
                 return scores_here(folder, rows, features, task)
             except Exception as error:
@@ -75,6 +82,10 @@ class RememberedTraining:
         """What the job makes; see TrainingProcess."""
 
         def trained() -> tuple[Made, list[TrialRecord]]:
+            if job.training.memory_limit_gb < _USUAL_MEMORY_GB or job.training.max_training_hours < _USUAL_HOURS:
+                ended: list[TrialRecord] = []
+                with TrainingProcess() as process:
+                    return process.train(job, seconds, ended.extend), ended
             told: list[Message] = []
             model = worker.work(job, told.append).model
             best = [each for each in told if isinstance(each, NewBest)][-1]
