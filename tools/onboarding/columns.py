@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from policies.errors import InputError
+from tools.onboarding.commas import without_commas
 from tools.onboarding.dates import MOST, WRITE, unread
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _EPOCHS = (("seconds", 1e6), ("milliseconds", 1e3), ("microseconds", 1.0))
 """Units in which times are counted, each in microseconds."""
 _CENTURY = (946_684_800e6, 4_102_444_800e6)
 """From 2000 to 2100, in microseconds since 1970."""
+_DAYS = (19_900_101, 21_001_231)
+"""Whole numbers between which a day may be written as 20260131."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,16 @@ def typed(name: str, column: Any) -> Typed:
 
 
 def as_time(name: str, column: Typed) -> Typed:
-    """A column that a person says is the time: whole numbers are seconds or milliseconds since 1970."""
+    """A column that is the time: whole numbers are days such as 20260131, or seconds or milliseconds since 1970."""
 
     if column.kind == "time":
         return column
+    example = column.values.dropna()
     if column.kind == "number" and column.whole:
+        days = _days(column)
+        if (written := days.notna() | column.values.isna()).all():
+            return Typed(name, "time", days, column.distinct, column.nulls)
+        example = column.values[~written]
         largest = float(column.values.abs().max())
         for _, microseconds in _EPOCHS:
             if 1e14 / microseconds < largest < 1e16 / microseconds:
@@ -82,19 +90,30 @@ def as_time(name: str, column: Typed) -> Typed:
                 return Typed(name, "time", times, column.distinct, column.nulls)
     if column.unread:
         raise InputError(column.unread, where=f"column {name}")
-    example = column.values.dropna()
-    shown = f", say {example.iloc[0]!r}" if len(example) else ""
+    first = None if example.empty else example.iloc[0]
+    shown = "" if first is None else f", say {f'{first:.15g}' if column.kind == 'number' else repr(first)}"
     raise InputError(f"holds no times{shown}; write them as 2024-05-31 13:45:00", where=f"column {name}")
 
 
-def epoch(column: Typed) -> str | None:
-    """Of whole numbers that all lie in this century if they are a time: since when and in what. None for others."""
+def time_in_numbers(column: Typed) -> str | None:
+    """Of whole numbers that are all times of this century, or all days such as 20260131: which. None for others."""
     if column.kind != "number" or not column.whole:
         return None
+    low, high = column.values.min(), column.values.max()
+    if _DAYS[0] <= low and high <= _DAYS[1] and (_days(column).notna() | column.values.isna()).all():
+        return "days such as 20260131"
     for unit, microseconds in _EPOCHS:
-        if _CENTURY[0] <= column.values.min() * microseconds and column.values.max() * microseconds < _CENTURY[1]:
+        if _CENTURY[0] <= low * microseconds and high * microseconds < _CENTURY[1]:
             return f"{unit} since 1970"
     return None
+
+
+def _days(column: Typed) -> pd.Series[Any]:
+    """Whole numbers such as 20260131 as the days that they write; no time for those that write none."""
+    import pandas as pd
+
+    likely = column.values.where(column.values.between(*_DAYS)).astype("Int64").astype("string")
+    return pd.to_datetime(likely, format="%Y%m%d", errors="coerce").astype("datetime64[us]")
 
 
 def _of_text(name: str, text: pd.Series[Any]) -> Typed:
@@ -103,9 +122,10 @@ def _of_text(name: str, text: pd.Series[Any]) -> Typed:
     present = stripped[~missing]
     if present.empty:
         return Typed(name, "empty", text.where(~missing, None), 0, len(text))
-    found = _as_numbers(name, stripped, missing)
+    written, commas = without_commas(stripped, present)
+    found = _as_numbers(name, written, missing)
     if found is not None:
-        return found
+        return replace(found, note="; ".join(filter(None, [commas, found.note])))
     words = set(present.str.lower().unique()) if present.nunique() <= 8 else set()
     if words and words <= _TRUE | _FALSE and words & _TRUE and words & _FALSE:
         truth = stripped.str.lower().map({**dict.fromkeys(_TRUE, "true"), **dict.fromkeys(_FALSE, "false")})
@@ -114,9 +134,8 @@ def _of_text(name: str, text: pd.Series[Any]) -> Typed:
     if times is not None:
         return times
     # Only an empty cell is surely missing in a column of names; "none" and "-" may be names.
-    return replace(
-        _text(name, stripped.where(stripped.notna() & (stripped != ""), None), "text"), unread=unread(present)
-    )
+    named = _text(name, stripped.where(stripped.notna() & (stripped != ""), None), "text")
+    return replace(named, note=f"{commas}; taken as text" if commas else "", unread=unread(present))
 
 
 def _as_numbers(name: str, text: pd.Series[Any], missing: pd.Series[Any]) -> Typed | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from policies.errors import InputError
 from tools.onboarding.choices import ID, PREDICTIONS, TARGETS, TIMELY, TIMES, Choices, Task, require_known, shown
-from tools.onboarding.columns import Typed, as_time, epoch, typed
+from tools.onboarding.columns import Typed, as_time, time_in_numbers, typed
 from tools.onboarding.target import Outcomes, outcomes
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan(source: Source, choices: Choices) -> Plan:
         f"{name}: looks like a time ({told}) and is taken for a number; --time {name} says that it is when a row was "
         f"made, --ignore {name} that it is no feature"
         for name in numeric
-        if (told := epoch(columns[name])) is not None and not ID.search(name)
+        if (told := time_in_numbers(columns[name])) is not None and not ID.search(name)
     ]
     made = Plan(
         columns, target, found, time, identity, prediction, choices.label_time, numeric, categorical, left_out, notes
@@ -121,7 +121,8 @@ def _target(names: Sequence[str], watched: str | None) -> str:
 def _time(columns: Mapping[str, Typed], choices: Choices, taken: set[str | None], notes: list[str]) -> str | None:
     """The column that says when a row was made: the one named, else the only time, else the best known name.
 
-    Where no column holds times, one of whole numbers counts that is named as a time and holds seconds since 1970.
+    Where no column holds times, one of whole numbers counts that is named as a time and holds days such as 20260131 or
+    seconds since 1970.
     """
     if choices.time is not None:
         return choices.time
@@ -166,8 +167,8 @@ def _require_every_time(column: Typed, source: Source) -> None:
 
 
 def _counted(name: str, column: Typed) -> str | None:
-    """In what a column counts time that is named as one and holds whole numbers; None for others."""
-    return epoch(column) if TIMELY.search(name) else None
+    """What times a column holds that is named as one and has whole numbers; None for others."""
+    return time_in_numbers(column) if TIMELY.search(name) else None
 
 
 def _identity(
@@ -239,6 +240,8 @@ def _unfit(name: str, column: Typed, choices: Choices) -> str | None:
         return "it looks like a model's prediction; name it with --prediction to watch it"
     if column.kind == "text" and present > 50 and column.distinct > _OWN * present:
         return column.note or "nearly every row has a value of its own, as ids have"
+    if column.whole and column.distinct == present > 50 and column.values.max() - column.values.min() == present - 1:
+        return "it numbers the rows"
     if ID.search(name) and column.distinct > _OWN * present:
         return "it is named as an id"
     return None

@@ -48,7 +48,7 @@ def read(path: Path, choices: Choices) -> Source:
     if not path.exists():
         raise InputError("there is no such file", where=str(path))
     notes: list[str] = []
-    _require_no_database(path)
+    _require_a_table(path)
     try:
         if path.is_dir() or path.suffix.lower() in _PARQUET:
             names, rows = _parquet(path, choices)
@@ -99,8 +99,8 @@ def _source(
     return Source(name, rows, tuple(notes), table, unread)
 
 
-def _require_no_database(path: Path) -> None:
-    """Raises InputError for a file that is a whole database, by its first bytes: which table, and how to write it."""
+def _require_a_table(path: Path) -> None:
+    """Raises InputError for a database, an archive or a workbook, by its first bytes: how to write the table of it."""
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -112,6 +112,10 @@ def _require_no_database(path: Path) -> None:
     if head[8:12] == b"DUCK":
         how = f"duckdb {path.name} \"COPY orders TO 'orders.parquet'\""
         raise InputError(f"is a DuckDB database, not a table; write the table as a file: {how}", where=str(path))
+    if head.startswith(b"\x1f\x8b"):
+        raise InputError(f"is compressed; unpack it first: gunzip -k {path.name}", where=str(path))
+    if head.startswith(b"PK\x03\x04"):
+        raise InputError("is a ZIP archive or an Excel workbook; write the table as .csv or .parquet", str(path))
 
 
 def _chosen(names: Sequence[str], choices: Choices, path: Path | str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,12 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a Parquet file of no bytes": (_bytes(lambda _: b"", "orders.parquet"), [], "not a whole Parquet file"),
     "a cut-off Arrow file": (_bytes(lambda b: b[: len(b) // 2], "orders.arrow"), [], "not a whole Arrow file"),
     "bytes named CSV": (_bytes(lambda _: bytes(range(256)) * 9), [], "is no text"),
+    "a compressed CSV": (_bytes(gzip.compress), [], "is compressed; unpack it first: gunzip -k orders.csv"),
+    "a workbook": (_bytes(lambda b: b"PK\x03\x04" + b, "orders.xlsx.csv"), [], "an Excel workbook; write the table as"),
+    "a number that is no day": (
+        _csv(lambda f: _dated(f, "%Y%m%d", {99: "20260231"})), ["--time", "created_at"],
+        "column created_at: holds no times, say 20260231; write them as",
+    ),
     "a SQLite database": (_database("sqlite3"), [], "is a SQLite database, not a table; write the table as a file: sq"),
     "a DuckDB database": (_database("duckdb"), [], "is a DuckDB database, not a table; write the table as a file: d"),
     "Latin-1": (_bytes(lambda b: b.replace(b",a,", b",\xe4,")), [], "is not UTF-8"),
@@ -180,6 +187,11 @@ def _some(values: pd.Series, count: int, other: object) -> pd.Series:
     return changed
 
 
+def _with_commas(values: pd.Series, signs: str) -> pd.Series:
+    """Thousands and fractions with these two signs."""
+    return values.map(lambda each: f"{1000 * each:,.2f}".translate(str.maketrans(",.", signs)))
+
+
 TAKEN: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = {
     "a constant column": (lambda f: f.assign(same=1.0), "left_out", "same: it is constant (1)"),
     "a constant name": (lambda f: f.assign(same="it's"), "left_out", 'same: it is constant ("it\'s")'),
@@ -197,6 +209,15 @@ TAKEN: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = {
     "dates as text": (
         lambda f: f.assign(created_at=f["created_at"].dt.strftime("%d/%m/%Y %H:%M:%S")), "time", "created_at",
     ),
+    "fractions behind a comma": (
+        lambda f: f.assign(x=_with_commas(f["x"], ".,")), "notes", "x: numbers such as '",
+    ),
+    "thousands before a comma": (lambda f: f.assign(x=_with_commas(f["x"], ",.")), "numeric", ["x", "y"]),
+    "commas that may be either": (
+        lambda f: f.assign(x=[f"{1 + i % 9},{i % 1000:03d}" for i in f.index]), "left_out",
+        "x: numbers such as '1,000' cannot be read for certain: write 1234.5; taken as text",
+    ),
+    "a number a row": (lambda f: f.assign(nr=f.index + 7), "left_out", "nr: it numbers the rows"),
     "a change of the offset": (_zoned, "notes", "created_at: its offset from UTC changes"),
     "duplicate ids": (lambda f: f.assign(order_id=3, created_at=f["created_at"].dt.floor("h")), "notes", "order_id: "),
     "no end of line": (lambda f: f, "notes", "does not end with a line break"),

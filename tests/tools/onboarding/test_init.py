@@ -185,6 +185,29 @@ def test_seconds_since_1970_are_a_time(
     assert (beside["time"], beside["left_out"]) == ("day", {"sent_ts": f"it is a time ({unit} since 1970)"})
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_whole_numbers_that_write_days_are_a_time(
+    ending: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    days = orders()["created_at"].dt.strftime("%Y%m%d").astype(int)
+    frame = orders().drop(columns=["created_at", "grade", "amount"])
+    common = ["init", "--json", "--target", "late", "--data"]
+    named = guardian(capsys, *common, str(written(frame.assign(day=days), tmp_path, f"named.{ending}"))).json
+    assert (named["time"], named["numeric"], named["start"]) == ("day", ["x", "y"], "2026-01-01T00:00:00")
+    assert "day: holds days such as 20260131 and counts as the time" in " ".join(named["notes"])
+    other = written(frame.assign(told=days), tmp_path, f"other.{ending}")
+    made = guardian(capsys, *common, str(other)).json
+    assert (made["time"], made["numeric"]) == (None, ["x", "y", "told"])
+    assert "told: looks like a time (days such as 20260131) and is taken for a number" in " ".join(made["notes"])
+    chosen = guardian(capsys, *common, str(other), "--time", "told", "--dir", "chosen").json
+    assert (chosen["time"], chosen["end"]) == ("told", "2026-03-01T00:00:00")
+    no_days = written(frame.assign(day=days.where(days.index > 0, 20261301)), tmp_path, f"none.{ending}")
+    assert guardian(capsys, *common, str(no_days)).json["time"] is None
+    monkeypatch.chdir(tmp_path / "named")
+    assert guardian(capsys, "check-drift", "NamedDrift", "--at", "2026-03-01", "--json").json["severity"] == "ok"
+
+
 def test_the_load_after_the_first_is_what_is_watched(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
