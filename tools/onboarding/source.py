@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -198,7 +200,7 @@ def _csv(path: Path, choices: Choices, notes: list[str]) -> tuple[Sequence[str],
     except (OSError, pa.ArrowException) as error:
         text = _first_line(error)
         if "UTF8" in text or "UTF-8" in text:
-            raise InputError("is not UTF-8 text; convert it first, say with iconv -t UTF-8", str(path)) from error
+            raise _in_other_letters(path, "WINDOWS-1252") from error
         raise InputError(f"is not a whole CSV file: {text}", where=str(path)) from error
     with path.open("rb") as file:
         file.seek(-1, 2)
@@ -214,14 +216,36 @@ def _header(path: Path) -> tuple[list[str], str]:
         head += b"" if b"\n" in head else file.readline()
     if not head.strip():
         raise InputError("is empty", where=str(path))
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _in_other_letters(path, "UTF-16")
     if b"\0" in head:
         raise InputError("is no text: name a file ending in .csv, .parquet or .arrow after what it holds", str(path))
     try:
         text = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore").lstrip("\r\n")
     except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text; convert it first, say with iconv -t UTF-8", str(path)) from None
-    separator = max(_SEPARATORS, key=text.splitlines()[0].count)
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []), separator
+        raise _in_other_letters(path, "WINDOWS-1252") from None
+    if re.match(r"sep=.[\r\n]", text, re.IGNORECASE):
+        raise InputError(f"its first line, {text[:5]!r}, is for Excel alone; take that line out", where=str(path))
+    return _divided(text)
+
+
+def _divided(text: str) -> tuple[list[str], str]:
+    """The first line's fields, and the separator: of those that give the second line as many, the most frequent."""
+    found = []
+    for separator in _SEPARATORS:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        try:
+            names, row = next(lines, []), next(lines, [])
+        except csv.Error:  # a field that does not end: another separator
+            continue
+        found.append((len(names) == len(row) and len(names) > 1, len(names), names, separator))
+    *_, names, separator = max(found, key=lambda each: each[:2], default=([], ","))
+    return names, separator
+
+
+def _in_other_letters(path: Path, likely: str) -> InputError:
+    how = f"iconv -f {likely} -t UTF-8 {path.name} > utf8.csv"
+    return InputError(f"is not UTF-8 text; convert it first, say with {how}", where=str(path))
 
 
 def _first_line(error: BaseException) -> str:

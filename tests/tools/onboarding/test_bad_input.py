@@ -92,6 +92,14 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a Parquet file of no bytes": (_bytes(lambda _: b"", "orders.parquet"), [], "not a whole Parquet file"),
     "a cut-off Arrow file": (_bytes(lambda b: b[: len(b) // 2], "orders.arrow"), [], "not a whole Arrow file"),
     "bytes named CSV": (_bytes(lambda _: bytes(range(256)) * 9), [], "is no text"),
+    "a CSV in Latin letters": (
+        _bytes(lambda b: b.replace(b"kind", b"gr\xf6\xdfe", 1)), [],
+        "say with iconv -f WINDOWS-1252 -t UTF-8 orders.csv > utf8.csv",
+    ),
+    "a CSV in UTF-16": (
+        _bytes(lambda b: b.decode().encode("utf-16")), [], "say with iconv -f UTF-16 -t UTF-8 orders.csv > utf8.csv",
+    ),
+    "a line for Excel": (_bytes(lambda b: b"sep=,\r\n" + b), [], "its first line, 'sep=,', is for Excel alone"),
     "a compressed CSV": (_bytes(gzip.compress), [], "is compressed; unpack it first: gunzip -k orders.csv"),
     "a workbook": (_bytes(lambda b: b"PK\x03\x04" + b, "orders.xlsx.csv"), [], "an Excel workbook; write the table as"),
     "a number that is no day": (
@@ -322,6 +330,14 @@ def test_a_csv_with_lines_before_and_in_its_header(tmp_path: Path, capsys: Captu
     common = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
     made = guardian(capsys, "init", "--json", "--data", str(path), *common).json
     assert (made["numeric"], made["categorical"]) == (["x", "y"], ["the\nkind"])
+
+
+def test_the_separator_is_the_one_that_divides_the_rows_too(tmp_path: Path, capsys: Capture) -> None:
+    frame = FEW.assign(said=0.4).rename(columns={"x": "x, y, z, or", "kind": "a, b, c, d, e", "y": "f, g, h"})
+    frame.to_csv(tmp_path / "orders.csv", sep=";", index=False)
+    common = ["--target", "late", "--prediction", "said", "--ignore", "grade,amount", "--dir", str(tmp_path / "w")]
+    made = guardian(capsys, "init", "--json", "--data", str(tmp_path / "orders.csv"), *common).json
+    assert (made["numeric"], made["categorical"]) == (["x, y, z, or", "f, g, h"], ["a, b, c, d, e"])
 
 
 def test_columns_that_are_chosen_decide_what_unclear_dates_are(tmp_path: Path, capsys: Capture) -> None:
