@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
         model=guarded.model,
         table={name: layout.table(name) for name in (ROWS, LABELS, BASELINE, PREDICTIONS)},
         day=(layout.holdout_start if moving else layout.end).date(),
-        often=window_of(layout)[0],
+        often=_often(plan, layout),
         metric=metric,
         drop=drop,
         id_type=_id_type(plan),
@@ -86,6 +87,16 @@ def text(plan: Plan, layout: Layout, guarded: Guarded, metrics: Mapping[str, flo
         holdout=layout.holdout.model_dump(exclude_defaults=True),
         min_rows=max(1, min(1000, layout.holdout.min_rows // 2)),
     )
+
+
+def _often(plan: Plan, layout: Layout) -> str:
+    """The frequency; of rows dated by the day alone the window is two days, else no run after midnight would see
+    yesterday's."""
+    name, period = window_of(layout)
+    times = None if plan.time is None else plan.columns[plan.time].values
+    if times is None or period > timedelta(days=1) or not (times == times.dt.normalize()).all():
+        return name
+    return f"{name}, window: 2d"
 
 
 def quoted(name: str) -> str:

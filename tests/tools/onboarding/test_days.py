@@ -70,3 +70,21 @@ def test_a_time_column_of_days_is_checked_learned_and_judged(
     assert report is not None and report.body["status"] == "checked", report and report.body["checks"]
     assert trained is not None and judged is not None, model
     assert (trained.status, judged.status) == ("completed", "challenger_wins"), (trained.body, judged.body)
+
+
+def test_a_run_in_the_morning_sees_the_rows_of_yesterday(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    visits = _visits()[: 24 * A_DAY]
+    visits["day"] = visits["day"].max() - pd.to_timedelta(np.arange(len(visits))[::-1] // (2 * A_DAY), unit="D")
+    guardian(capsys, "init", "--data", str(written(visits, tmp_path, "visits.parquet")), "--target", "minutes")
+    monkeypatch.chdir(tmp_path / "visits")
+    morning = visits["day"].max() + pd.Timedelta(days=1, hours=8)
+    assert "frequency: daily, window: 2d" in Path("operations.yaml").read_text()
+    assert guardian(capsys, "validate").code == 0
+    guardian(capsys, "triage", "--planner", "runbook", "--at", morning.isoformat(), "--json")
+    with closing(Systems.open(Path("operations.yaml"))) as systems:
+        report = systems.store.latest(Kind.drift_report, "Visits")
+    assert report is not None
+    assert {each["type"]: each["severity"] for each in report.body["checks"]}["data_drift"] == "ok"
