@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _ENVIRONMENT = ("MLFLOW_TRACKING_URI", "GUARDIAN_STATE_URL", "GUARDIAN_WAREHOUSE_URL")
 """What would lead a scenario's systems elsewhere."""
 
+_BESIDE = 2
+"""Short scenarios that take as long as the first training."""
+
 Say = Callable[[str], None]
 
 
@@ -88,8 +91,7 @@ def play_tasks(
         say("building the shop …")
         built, _ = pool.submit(build_shop, shop), pool.submit(load_libraries)
         built.result()
-        places = sorted(range(len(tasks)), key=lambda place: not _rolls_out(tasks[place].scenario))
-        waiting = {pool.submit(play_task, tasks[place], shop, scratch): place for place in places}
+        waiting = {pool.submit(play_task, tasks[place], shop, scratch): place for place in _order(tasks, count)}
         results = {}
         for future in as_completed(waiting):
             results[waiting[future]] = result = future.result()
@@ -98,8 +100,14 @@ def play_tasks(
     return [results[place] for place in range(len(tasks))]
 
 
-def _rolls_out(scenario: Scenario) -> bool:
-    return any(end.rollout is not None for end in scenario.end.models.values())
+def _order(tasks: Sequence[Task], workers: int) -> list[int]:
+    """The tasks' places, the longest first: what rolls out. While the first of them trains what most of these train,
+    and need, the other workers play what trains nothing."""
+    ends = [list(task.scenario.end.models.values()) for task in tasks]
+    places = sorted(range(len(tasks)), key=lambda place: all(end.rollout is None for end in ends[place]))
+    short = [place for place in places[1:] if all(not end.trained and end.rollout is None for end in ends[place])]
+    beside = short[: _BESIDE * (workers - 1)]
+    return [*places[:1], *beside, *(place for place in places[1:] if place not in beside)]
 
 
 @contextmanager
