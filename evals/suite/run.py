@@ -105,7 +105,7 @@ def _order(tasks: Sequence[Task], workers: int) -> list[int]:
     and need, the other workers play what trains nothing."""
     ends = [list(task.scenario.end.models.values()) for task in tasks]
     places = sorted(range(len(tasks)), key=lambda place: all(end.rollout is None for end in ends[place]))
-    short = [place for place in places[1:] if all(not end.trained and end.rollout is None for end in ends[place])]
+    short = [place for place in places[1:] if all(end.trained == 0 and end.rollout is None for end in ends[place])]
     beside = short[: _BESIDE * (workers - 1)]
     return [*places[:1], *beside, *(place for place in places[1:] if place not in beside)]
 
