@@ -55,7 +55,7 @@ TOUCHED: Mapping[str, Sequence[Play]] = {
     "_of_canary": [("canary_fails", "runbook"), ("canary_unguarded", "runbook")],
     "parse_bound": [("canary_fails", "runbook")],
     "_parse_comparison": [("canary_fails", "runbook")],
-    "_in_unit": [("canary_fails", "runbook")],
+    "_in_unit": [("canary_slow", "runbook")],
     "direction_of": [("challenger_loses", "runbook")],
     "metric_problem": [("nothing_wrong", "runbook")],
     "degradation_problem": [("nothing_wrong", "runbook")],
@@ -108,14 +108,6 @@ OUTLIVE: Mapping[tuple[str, str], str] = {
         "_objections",
         "', '.join(binding.outcomes) or 'none are declared' → ', '.join(binding.outcomes) and 'none are declared'",
     ): "only the words of a refusal",
-    (
-        "_in_unit",
-        "unit == 's' and name.endswith('_ms') → unit == 's' or name.endswith('_ms')",
-    ): "no scenario has a limit in seconds",
-    (
-        "_in_unit",
-        "unit == 's' → unit != 's'",
-    ): "no scenario has a limit in seconds",
     (
         "metric_problem",
         "task == 'binary' → task != 'binary'",
