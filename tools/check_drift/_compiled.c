@@ -1,6 +1,6 @@
-/* The two loops that a drift check spends its time in, without the interpreter's lock: counting the keys of a column, and
-   walking along two histograms. Optional: where no compiler was at hand, counting.py and distance.py, which say what is
-   computed and why, do the same by NumPy. */
+/* The loops that a drift check spends its time in: counting the keys of a column or the codes of its categories, walking
+   along two histograms, and comparing two rows of counts. Optional: where no compiler was at hand counting.py,
+   categorical.py, distance.py and divergence.py, which say what is computed and why, do the same by NumPy. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -15,6 +15,7 @@
 #define KEYS (1u << (32 - SHIFT))
 #define SIGN (KEYS / 2)
 #define LINE 16
+#define ROWS (1 << 30)
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
@@ -235,15 +236,95 @@ static void walk(Side one, Side two, int64_t first, int64_t after, double *gap, 
     *area = total;
 }
 
-/* A view of one dimension, contiguous, of int32 or int64 ("i", "l" or "q" by the machine's names). */
-static int view(PyObject *object, Py_buffer *buffer, Py_ssize_t width, int writable) {
+/* How often each byte occurs. A counter that was just written is waited for, and equal codes follow each other: four
+   rows of counters take turns. */
+static void tally_bytes(const uint8_t *bytes, Py_ssize_t size, int64_t *counts) {
+    uint32_t held[4][256] = {{0}};
+    for (Py_ssize_t start = 0; start < size; start += ROWS) {
+        Py_ssize_t i = start, end = size - start < ROWS ? size : start + ROWS;
+        for (; i + 4 <= end; i += 4)
+            for (int turn = 0; turn < 4; turn++)
+                held[turn][bytes[i + turn]]++;
+        for (; i < end; i++)
+            held[0][bytes[i]]++;
+        for (int turn = 0; turn < 4; turn++)
+            for (int code = 0; code < 256; code++) {
+                counts[code] += held[turn][code];
+                held[turn][code] = 0;
+            }
+    }
+}
+
+typedef struct {
+    double psi, kl, js, hellinger, variation;
+} Divergences;
+
+/* Of floored shares of the bins that either side occupies; NaN where a side counts nothing. */
+static Divergences diverge(const double *before, const double *after, Py_ssize_t bins, double floor_of) {
+    double n = 0, m = 0, p_total = 0, q_total = 0, alike = 0;
+    Divergences sums = {0};
+    for (Py_ssize_t i = 0; i < bins; i++)
+        n += before[i], m += after[i];
+    if (!(n > 0 && m > 0))
+        return (Divergences){NAN, NAN, NAN, NAN, NAN};
+    for (Py_ssize_t i = 0; i < bins; i++)
+        if (before[i] > 0 || after[i] > 0) {
+            p_total += fmax(before[i] / n, floor_of);
+            q_total += fmax(after[i] / m, floor_of);
+        }
+    for (Py_ssize_t i = 0; i < bins; i++)
+        if (before[i] > 0 || after[i] > 0) {
+            double p = fmax(before[i] / n, floor_of) / p_total, q = fmax(after[i] / m, floor_of) / q_total;
+            double middle = (p + q) / 2, ratio = log(q / p);
+            sums.psi += (q - p) * ratio;
+            sums.kl += q * ratio;
+            sums.js += p * log2(p / middle) + q * log2(q / middle);
+            sums.variation += fabs(q - p) / 2;
+            alike += sqrt(p * q);
+        }
+    sums.kl = fmax(sums.kl, 0);
+    sums.js = sqrt(fmax(sums.js / 2, 0));
+    sums.hellinger = sqrt(fmax(1 - alike, 0));
+    return sums;
+}
+
+/* How far PSI may be off where the share `moved` may lie on either side of the edge after its bin; the last bin, of
+   nulls, has no edge. */
+static double psi_off(const double *before, const double *after, const double *moved, Py_ssize_t bins, double floor_of) {
+    double n = 0, m = 0, p_total = 0, q_total = 0, total = 0, slope = 0, bent = 0;
+    for (Py_ssize_t i = 0; i < bins; i++)
+        n += before[i], m += after[i];
+    for (Py_ssize_t i = 0; i < bins; i++) {
+        p_total += fmax(before[i] / n, floor_of);
+        q_total += fmax(after[i] / m, floor_of);
+    }
+    for (Py_ssize_t i = 0; i + 1 < bins; i++) {
+        double p = fmax(before[i] / n, floor_of) / p_total, q = fmax(after[i] / m, floor_of) / q_total;
+        double here = 1 - log(p / q) - p / q, bends = (1 + p / q) / q;
+        if (i) {
+            double off = moved[i - 1] * (fabs(here - slope) + moved[i - 1] / 2 * (bends + bent));
+            total += off * off;
+        }
+        slope = here;
+        bent = bends;
+    }
+    return sqrt(total);
+}
+
+/* A view of one dimension, contiguous, of one of the formats (the machine's names of a type) and this many bytes. */
+static int view_of(PyObject *object, Py_buffer *buffer, const char *formats, Py_ssize_t width, int writable,
+                   const char *what) {
     if (PyObject_GetBuffer(object, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) < 0)
         return 0;
-    if (buffer->ndim == 1 && buffer->itemsize == width && strchr("ilq", buffer->format[0]) && !buffer->format[1])
+    if (buffer->ndim == 1 && buffer->itemsize == width && strchr(formats, buffer->format[0]) && !buffer->format[1])
         return 1;
     PyBuffer_Release(buffer);
-    PyErr_Format(PyExc_ValueError, "expected a row of int%d", (int)(8 * width));
+    PyErr_Format(PyExc_ValueError, "expected a row of %s%d", what, (int)(8 * width));
     return 0;
+}
+
+static int view(PyObject *object, Py_buffer *buffer, Py_ssize_t width, int writable) {
+    return view_of(object, buffer, "ilq", width, writable, "int");
 }
 
 static PyObject *scan(PyObject *Py_UNUSED(module), PyObject *args) {
@@ -313,12 +394,79 @@ static PyObject *distance(PyObject *Py_UNUSED(module), PyObject *args) {
     return PyErr_Occurred() ? NULL : Py_BuildValue("(ddd)", gap, within, area);
 }
 
+static PyObject *tally(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer bytes, counts;
+    PyObject *column, *row;
+    if (!PyArg_ParseTuple(args, "OO", &column, &row) || !view_of(column, &bytes, "B", sizeof(uint8_t), 0, "uint"))
+        return NULL;
+    if (view(row, &counts, sizeof(int64_t), 1)) {
+        if (counts.shape[0] == 256) {
+            Py_BEGIN_ALLOW_THREADS
+            tally_bytes(bytes.buf, bytes.shape[0], counts.buf);
+            Py_END_ALLOW_THREADS
+        } else
+            PyErr_SetString(PyExc_ValueError, "tally takes a row of 256 counts");
+        PyBuffer_Release(&counts);
+    }
+    PyBuffer_Release(&bytes);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Views of rows of floats; returns how many could be had. */
+static int floats(PyObject **rows, Py_buffer *held, int wanted) {
+    int ready = 0;
+    while (ready < wanted && view_of(rows[ready], held + ready, "d", sizeof(double), 0, "float"))
+        ready++;
+    return ready;
+}
+
+static PyObject *divergences(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer held[2];
+    PyObject *rows[2];
+    double floor_of;
+    Divergences found = {0};
+    if (!PyArg_ParseTuple(args, "OOd", rows, rows + 1, &floor_of))
+        return NULL;
+    int ready = floats(rows, held, 2);
+    if (ready == 2 && held[0].shape[0] == held[1].shape[0])
+        found = diverge(held[0].buf, held[1].buf, held[0].shape[0], floor_of);
+    else if (ready == 2)
+        PyErr_SetString(PyExc_ValueError, "divergences takes as many counts of either side");
+    while (ready)
+        PyBuffer_Release(held + --ready);
+    if (PyErr_Occurred())
+        return NULL;
+    return Py_BuildValue("(ddddd)", found.psi, found.js, found.kl, found.hellinger, found.variation);
+}
+
+static PyObject *psi_error(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer held[3];
+    PyObject *rows[3];
+    double floor_of, found = 0;
+    if (!PyArg_ParseTuple(args, "OOOd", rows, rows + 1, rows + 2, &floor_of))
+        return NULL;
+    int ready = floats(rows, held, 3);
+    if (ready == 3 && held[0].shape[0] == held[1].shape[0] && held[0].shape[0] == held[2].shape[0] + 2)
+        found = psi_off(held[0].buf, held[1].buf, held[2].buf, held[0].shape[0], floor_of);
+    else if (ready == 3)
+        PyErr_SetString(PyExc_ValueError, "psi_error takes as many counts of either side, and two more than edges");
+    while (ready)
+        PyBuffer_Release(held + --ready);
+    return PyErr_Occurred() ? NULL : PyFloat_FromDouble(found);
+}
+
 static PyMethodDef methods[] = {
     {"scan", scan, METH_VARARGS,
      "scan(values, centre, table, ranks, counts)"
      " -> (found, (nulls, pos_inf, neg_inf, total, squares, minimum, maximum, integral))"},
     {"distance", distance, METH_VARARGS,
      "distance((ranks, counts, below, size, finite), (… of the other side), first, after) -> (gap, within, area)"},
+    {"tally", tally, METH_VARARGS, "tally(bytes, counts): adds to the 256 counts how often each byte occurs"},
+    {"divergences", divergences, METH_VARARGS,
+     "divergences(before, after, floor) -> (psi, js, kl, hellinger, total_variation)"},
+    {"psi_error", psi_error, METH_VARARGS, "psi_error(before, after, moved, floor) -> how far PSI may be off"},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_compiled", NULL, 0, methods, NULL, NULL, NULL, NULL};

@@ -11,10 +11,11 @@ import math
 
 import numpy as np
 
+from tools.check_drift import counting
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
-from tools.check_drift.divergence import shares
-from tools.check_drift.numeric import LEAF, OWN_BIN, NumericSummary, rank_of_value, recentred
+from tools.check_drift.divergence import FLOOR, shares
+from tools.check_drift.numeric import LEAF, NumericSummary, rank_of_value, recentred
 
 PSI_ERROR = 5e-5
 
@@ -63,16 +64,15 @@ def psi_error(baseline: NumericSummary, current: NumericSummary) -> float:
     deciles = baseline.deciles
     below, through = current.around(deciles.ranks)
     inside = through - below
-    p, q = shares(baseline.by_decile), shares(current.between(below + deciles.shares * inside))
+    now = current.between(below + deciles.shares * inside)
+    moved = inside * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
+    moved[deciles.of_one_whole if baseline.integral and current.integral else deciles.of_one_value] = 0.0
+    if counting.compiled:
+        return counting.compiled.psi_error(baseline.by_decile, now, moved, FLOOR)
+    p, q = shares(baseline.by_decile), shares(now)
     ratio = p / q
     slope = (1 - np.log(ratio) - ratio)[:-1]  # nulls border on no decile
     bent = ((1 + ratio) / q)[:-1]
-    moved = inside * np.maximum(deciles.shares, 1 - deciles.shares) / current.rows
-    # Bins that hold nothing else; an edge just below the centre is in its bin.
-    of_one_value = (deciles.edges == baseline.centre) | (deciles.edges == np.nextafter(baseline.centre, -np.inf))
-    if baseline.integral and current.integral:
-        of_one_value |= np.abs(deciles.edges - baseline.centre) <= OWN_BIN
-    moved[of_one_value] = 0.0
     errors = moved * (np.abs(slope[1:] - slope[:-1]) + moved / 2 * (bent[1:] + bent[:-1]))
     return math.sqrt(float((errors * errors).sum()))
 

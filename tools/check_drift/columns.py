@@ -87,7 +87,7 @@ def of_series(series: Any, *, coded: bool | None = None) -> Column:
     if hasattr(series, "cat"):
         if coded is False and series.cat.categories.dtype.kind in "fiu":
             return of_array(series.astype(np.float64).to_numpy())
-        return Categories(series.cat.codes.to_numpy(), [category_name(name) for name in series.cat.categories.tolist()])
+        return Categories(series.array.codes, [category_name(name) for name in series.array.categories.tolist()])
     try:
         array = pa.Array.from_pandas(series)
     except (pa.ArrowException, TypeError, OverflowError, UnicodeError):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from policies.errors import InputError
-from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
+from tools.check_drift.counting import Floats
 from tools.check_drift.distance import distances, exact_statistic
-from tools.check_drift.divergence import Floats, both_shares, total_variation
+from tools.check_drift.divergence import divergences
 from tools.check_drift.evidence import DAILY_FALSE_ALARMS, change_p_value, holm, homogeneity, ks_p_value
 from tools.check_drift.frames import column_values
 from tools.check_drift.numeric import NumericSummary
@@ -102,8 +102,7 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
             name, kind, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 1.0, 1.0, False, reason,
             baseline.rows, current.rows,
         )  # fmt: skip
-    p, q = both_shares(before, after)
-    psi = divergence.psi(p, q)
+    found = divergences(before, after)
     ks = bound = distance = _NAN
     if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
         measured = distances(baseline, current)
@@ -117,11 +116,11 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
     return ColumnChange(
         column=name,
         kind=kind,
-        psi=psi,
-        js=divergence.js(p, q),
-        kl=divergence.kl(p, q),
-        hellinger=divergence.hellinger(p, q),
-        total_variation=total_variation(p, q),
+        psi=found.psi,
+        js=found.js,
+        kl=found.kl,
+        hellinger=found.hellinger,
+        total_variation=found.total_variation,
         ks=ks,
         ks_bound=bound,
         wasserstein=distance,

@@ -1,13 +1,15 @@
 """Counting the keys of an array of numbers, the pass over the data that a numeric summary costs.
 
 Compiled (`_compiled.c`) where the installation had a C compiler; else by NumPy, in blocks that stay in the processor's
-cache, with the same counts. Buffers are kept for each thread.
+cache, with the same counts. Buffers are kept: a short column is counted sooner than new memory is had.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +43,30 @@ class _Buffers(threading.local):
         self.keys = np.empty(_BLOCK, dtype=np.int64)
         self.double = np.empty(_BLOCK, dtype=np.float64)
         self.single = np.empty(_BLOCK, dtype=np.float32)
-        self.table = np.zeros(2 * SIGN, dtype=np.int32)  # of no count between two uses
+
+
+_buffers = _Buffers()
+
+
+class _Table:
+    def __init__(self) -> None:
+        self.held = np.zeros(2 * SIGN, dtype=np.int32)  # of no count between two uses
         self.ranks = np.empty(2 * SIGN, dtype=np.int64)
         self.counts = np.empty(2 * SIGN, dtype=np.int64)
 
 
-_buffers = _Buffers()
+_free: deque[_Table] = deque()
+"""Tables that no thread counts into; threads come and go."""
+
+
+@contextmanager
+def _table() -> Iterator[_Table]:
+    try:
+        table = _free.pop()
+    except IndexError:
+        table = _Table()
+    yield table
+    _free.append(table)  # not after an error, Ctrl-C too: it may hold counts
 
 
 @dataclass
@@ -126,23 +146,18 @@ def sum_by_rank(ranks: Ints, counts: Ints) -> tuple[Ints, Ints]:
 
 
 def _count_piece(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
-    if not compiled:
-        return _count_blocks(values, centre)
-    ranks, counts = _buffers.ranks, _buffers.counts
-    values = np.require(values, requirements=["ALIGNED"])
-    found, tally = compiled.scan(values, centre, _buffers.table, ranks, counts)
-    return ranks[:found].copy(), counts[:found].copy(), Tally(*tally)
+    with _table() as table:
+        if not compiled:
+            return _count_blocks(values, centre, table.held)
+        values = np.require(values, requirements=["ALIGNED"])
+        found, tally = compiled.scan(values, centre, table.held, table.ranks, table.counts)
+        return table.ranks[:found].copy(), table.counts[:found].copy(), Tally(*tally)
 
 
-def _count_blocks(values: NDArray[Any], centre: float) -> tuple[Ints, Ints, Tally]:
-    table = _buffers.table
+def _count_blocks(values: NDArray[Any], centre: float, table: NDArray[np.int32]) -> tuple[Ints, Ints, Tally]:
     tally = Tally(integral=_is_integral(values))
-    try:
-        for _, centred in _blocks(values, centre, tally):
-            np.add.at(table, _keys(centred), _ONE)
-    except BaseException:  # Ctrl-C too: the table is used again
-        table[:] = 0
-        raise
+    for _, centred in _blocks(values, centre, tally):
+        np.add.at(table, _keys(centred), _ONE)
     at: list[Ints] = []
     amounts: list[Ints] = []
     for stretch in _stretches(tally.minimum - centre, tally.maximum - centre):

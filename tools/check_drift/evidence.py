@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.check_drift.divergence import Floats
+from tools.check_drift.counting import Floats
 
 DAILY_FALSE_ALARMS = 0.05
 """Probability that a monitor on stationary data raises anything in one day, over all its checks."""

@@ -37,12 +37,23 @@ QUANTILES = tuple(i / 10 for i in range(1, 10))
 
 @dataclass(frozen=True)
 class Deciles:
-    """Edges; the share of each edge's histogram bin that is <= the edge; that bin's rank; number of values <= each."""
+    """Edges; the share of each edge's histogram bin that is <= the edge; that bin's rank; number of values <= each.
+
+    `of_one_value`: whether an edge's bin can hold nothing else; `of_one_whole`: the same where all are whole numbers.
+    """
 
     edges: Floats
     shares: Floats
     ranks: Ints
     up_to: Floats
+    of_one_value: NDArray[np.bool_]
+    of_one_whole: NDArray[np.bool_]
+
+    @classmethod
+    def around(cls, centre: float, edges: Floats, shares: Floats, ranks: Ints, up_to: Floats) -> Deciles:
+        """Those of a histogram of this centre; an edge just below the centre is in the centre's bin."""
+        alone = (edges == centre) | (edges == np.nextafter(centre, -np.inf))
+        return cls(edges, shares, ranks, up_to, alone, alone | (np.abs(edges - centre) <= OWN_BIN))
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class NumericSummary:
         """The deciles of the finite values, none for no values."""
         if len(self.edges):
             ranks = rank_of_value(self.edges, self.centre)
-            return Deciles(self.edges, self.edge_shares, ranks, self.up_to(ranks, self.edge_shares))
+            return Deciles.around(self.centre, self.edges, self.edge_shares, ranks, self.up_to(ranks, self.edge_shares))
         ends = np.concatenate([upper_values(self.ranks) + self.centre, self.cuts])
         counts = np.concatenate([self.cumulative, self.cut_counts])
         order = np.lexsort([ends, counts])
@@ -104,7 +115,7 @@ class NumericSummary:
         if len(ranks) and ranks[0] == self.ranks[0]:
             edges, shares = np.append(_below(self.minimum), edges), np.append(0.0, shares)
             ranks, counts = np.append(ranks[0], ranks), np.append(0.0, counts)
-        return Deciles(edges, shares, ranks, counts)
+        return Deciles.around(self.centre, edges, shares, ranks, counts)
 
     @cached_property
     def point_counts(self) -> Floats:

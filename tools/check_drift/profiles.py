@@ -26,6 +26,8 @@ from tools.systems import files
 
 _VERSION = 2
 _MOST_THREADS = 4
+_SHORT_ROWS = 150_000
+"""Rows in memory below which columns are summarised one by one: threads would wait for each other longer than count."""
 _SCALARS = ("centre", "nulls", "pos_inf", "neg_inf", "total", "squares", "minimum", "maximum", "integral")
 _ARRAYS = ("ranks", "counts", "edges", "edge_shares", "cuts", "cut_counts")
 
@@ -117,7 +119,9 @@ def profile(
             raise InputError(f"files of different columns do not add up: {', '.join(odd)}", where=str(data))
 
     found: dict[str, Summary] = {}
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+    short = all(not part.where and part.rows < _SHORT_ROWS for part in read)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:  # which starts none before it is asked
+        in_turn = map if short else pool.map
         for part in read:
             before = found
 
@@ -126,13 +130,13 @@ def profile(
                 summary, pieces = _summary(name, part, known.get(name), before.get(name), centre)
                 return _finished(name, summary, pieces, like) if len(read) == 1 else summary
 
-            found = dict(zip(part.names, pool.map(summarised, part.names), strict=True))
+            found = dict(zip(part.names, in_turn(summarised, part.names), strict=True))
         if len(read) > 1:
 
             def finished(name: str) -> Summary:
                 return _finished(name, found[name], (piece for part in read for piece in part.pieces(name)), like)
 
-            found = dict(zip(found, pool.map(finished, list(found)), strict=True))
+            found = dict(zip(found, in_turn(finished, list(found)), strict=True))
     return Profile(sum(part.rows for part in read), found)
 
 

@@ -8,11 +8,10 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from tools.check_drift import divergence
 from tools.check_drift.bins import Summary, counts_by_bin
 from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.counting import Floats
-from tools.check_drift.divergence import both_shares, total_variation
+from tools.check_drift.divergence import divergences
 from tools.check_drift.evidence import homogeneity
 from tools.check_drift.numeric import NumericSummary
 
@@ -139,7 +138,7 @@ def likely_name(missing: str, baseline: Summary, candidates: Mapping[str, Summar
             continue
         before, after = counts_by_bin(baseline, summary)
         noise = (len(before) - 1) * (1 / max(baseline.rows, 1) + 1 / max(summary.rows, 1))
-        if divergence.psi(*both_shares(before, after)) - noise < _SAME:
+        if divergences(before, after).psi - noise < _SAME:
             alike.append(name)
     return max(alike, key=lambda name: SequenceMatcher(None, missing, name).ratio(), default=None)
 
@@ -186,7 +185,7 @@ def _code_shift(baseline: CategorySummary, current: CategorySummary) -> int | No
 
 
 def _apart(before: Floats, after: Floats) -> float:
-    return total_variation(*both_shares(before, after))
+    return divergences(before, after).total_variation
 
 
 def _in_order(names: Sequence[str] | set[str] | Mapping[str, int]) -> list[str]:

@@ -14,12 +14,14 @@ from scipy import stats
 
 from policies.errors import InputError
 from tools.check_drift import compare, counting, profile
-from tools.check_drift.bins import looks_again
+from tools.check_drift.bins import looks_again, psi_error
 from tools.check_drift.categorical import count_codes
 from tools.check_drift.distance import distances
+from tools.check_drift.divergence import divergences
 from tools.check_drift.numeric import summarise
 
 NOT_BUILT = "built by `make`: a C compiler is needed to test it"
+BUILT = counting.compiled
 
 
 def test_what_is_not_finite_is_counted_apart_in_every_block() -> None:
@@ -110,6 +112,33 @@ def test_compiled_and_numpy_walk_alike(
         assert getattr(compiled, name) == pytest.approx(getattr(plain, name), rel=1e-12, abs=1e-15, nan_ok=True), name
 
 
+@pytest.mark.parametrize("bins", [1, 2, 11, 1000])
+def test_compiled_and_numpy_diverge_alike(monkeypatch: pytest.MonkeyPatch, bins: int) -> None:
+    random = np.random.default_rng(bins)
+    sides = [random.poisson(mean, bins) * 1.0 for mean in (0.5, 5, 500)]
+    for before in (*sides, np.zeros(bins)):
+        for after in (*sides, np.zeros(bins), before):
+            monkeypatch.setattr(counting, "compiled", BUILT)
+            compiled = divergences(before, after)
+            monkeypatch.setattr(counting, "compiled", None)
+            plain = divergences(before, after)
+            assert compiled == pytest.approx(plain, rel=1e-9, abs=1e-7, nan_ok=True)
+            assert compiled.psi == pytest.approx(plain.psi, rel=1e-12, abs=1e-14, nan_ok=True)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_compiled_and_numpy_bound_the_psi_alike(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    random = np.random.default_rng(4)
+    sides = [random.lognormal(9, 1, size) for size in (5_000, 900)]
+    before, after = (np.rint(side) if whole else side for side in sides)
+    baseline = summarise(before)
+    current = summarise(np.append(after, [np.nan] * 9), centre=baseline.centre, exact_edges=False)
+    assert counting.compiled is not None, NOT_BUILT
+    compiled = psi_error(baseline, current)
+    monkeypatch.setattr(counting, "compiled", None)
+    assert compiled == pytest.approx(psi_error(baseline, current), rel=1e-12) and compiled > 0
+
+
 def test_what_the_compiled_loops_cannot_take_is_refused() -> None:
     table = np.zeros(2 * counting.SIGN, dtype=np.int32)
     row, short = table.astype(np.int64), np.zeros(5, dtype=np.int64)
@@ -128,13 +157,27 @@ def test_what_the_compiled_loops_cannot_take_is_refused() -> None:
         distance((row, row, 0, 1, 1), (short, short[:2], 0, 1, 1), 0, 0)
     with pytest.raises(ValueError, match="int64"):
         distance((row, row, 0, 1, 1), (short, short.astype(float), 0, 1, 1), 0, 0)
+    codes, counts = np.zeros(9, dtype=np.uint8), np.zeros(256, dtype=np.int64)
+    for wrong, match in ((codes.astype(np.int8), "uint8"), (short, "uint8"), (codes[::2], "contiguous")):
+        with pytest.raises(ValueError, match=match):
+            counting.compiled.tally(wrong, counts)
+    with pytest.raises(ValueError, match="256"):
+        counting.compiled.tally(codes, short)
+    two, three = np.ones(2), np.ones(3)
+    for function, rows in (("divergences", (two, three)), ("psi_error", (two, three, three))):
+        with pytest.raises(ValueError, match=f"{function} takes"):
+            getattr(counting.compiled, function)(*rows, 1e-4)
+        with pytest.raises(ValueError, match="float64"):
+            getattr(counting.compiled, function)(short, *rows[1:], 1e-4)
 
 
 @pytest.mark.parametrize("names", [1, 3, 200, 254, 255, 300])
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.int64])
-def test_codes_are_counted_with_nulls_last(names: int, kind: type) -> None:
+def test_codes_are_counted_with_nulls_last(monkeypatch: pytest.MonkeyPatch, names: int, kind: type) -> None:
     codes = np.random.default_rng(names).integers(-1, names, 10_001).astype(kind)
     expected = [int((codes == code).sum()) for code in [*range(names), -1]]
+    assert count_codes(codes, names) == expected
+    monkeypatch.setattr(counting, "compiled", None)
     assert count_codes(codes, names) == expected
 
 
