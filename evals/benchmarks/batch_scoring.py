@@ -1,4 +1,4 @@
-"""A batch run against calling the model on the whole table: time for the same rows, pages of 500,000 or one frame.
+"""A batch run against calling the model on the whole table: time for the same rows, pages of a million or one frame.
 
 The peer reads the whole table into one DataFrame, calls `predict_proba` once and writes one Parquet file: what a script
 would do. `guardian score` finds what is missing, reads, scores and writes page by page, and never holds the table.

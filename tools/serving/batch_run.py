@@ -24,7 +24,7 @@ from tools.systems.locks import acquire
 from tools.systems.systems import Systems
 from tools.systems.warehouse import quote
 
-PAGE_ROWS = 500_000
+PAGE_ROWS = 1_000_000
 """About so many rows are read, scored and written at a time: what a run needs of memory does not grow with them."""
 
 
