@@ -186,6 +186,8 @@ class NumericSummary:
             return float("nan")
         rank = int(self.ranks[self.cumulative.searchsorted(q * self.finite - 1e-9)])
         value = self.centre + upper_value(rank)
+        if self.integral:
+            value = float(np.floor(value))
         return min(max(value, self.minimum), self.maximum)
 
     def __add__(self, other: NumericSummary) -> NumericSummary:

@@ -52,6 +52,13 @@ def test_finite_values_beyond_single_precision_are_not_infinite() -> None:
     assert summary.maximum == 1e300
 
 
+def test_quantiles_of_whole_numbers_are_whole() -> None:
+    codes = summarise(np.array([1.0, 2.0, 3.0, 7.0] * 5))
+    assert [codes.quantile(q) for q in (0.25, 0.5, 0.75, 1.0)] == [1, 2, 3, 7]
+    below = summarise(np.array([-7.0, -3.0, -2.0, -1.0] * 5))
+    assert [below.quantile(q) for q in (0.25, 0.5, 0.75, 1.0)] == [-7, -3, -2, -1]
+
+
 def test_negative_zero_is_zero() -> None:
     assert len(summarise(np.array([0.0, -0.0])).ranks) == 1
 
