@@ -166,7 +166,7 @@ class DriftMonitor(Declared):
 
 
 class Column(Declared):
-    """One column of a contract. `range` is inclusive, `categories` complete."""
+    """One column of a contract. `range` is inclusive and of numbers, `categories` complete and of strings."""
 
     type: Literal["integer", "number", "string", "boolean", "timestamp"]
     nullable: bool = False
@@ -183,6 +183,15 @@ class Column(Declared):
             if low > high:  # type: ignore[operator]
                 raise ValueError(f"no value is from {low:g} to {high:g}: write [{high:g}, {low:g}]")
         return allowed
+
+    @model_validator(mode="after")
+    def _says_something_of_its_type(self) -> Column:
+        if self.range is not None and self.type not in ("integer", "number"):
+            raise ValueError(f"range says nothing of type {self.type}; it is for integer and number")
+        if self.categories is not None and self.type != "string":
+            other = "; a range bounds numbers" if self.type in ("integer", "number") else ""
+            raise ValueError(f"categories say nothing of type {self.type}; they are for string{other}")
+        return self
 
     @field_validator("categories")
     @classmethod
@@ -206,6 +215,14 @@ class Schema(Declared):
     rows_per_day: tuple[int, int] | None = None
     freshness: list[Freshness] = []
     allow_added_columns: bool = True
+
+    @field_validator("rows_per_day")
+    @classmethod
+    def _holds_a_count(cls, band: tuple[int, int] | None) -> object:
+        if band is not None and not 0 <= band[0] <= band[1]:
+            low, high = sorted(max(each, 0) for each in band)
+            raise ValueError(f"no day has from {band[0]} to {band[1]} rows: write [{low}, {high}]")
+        return band
 
     @model_validator(mode="after")
     def _freshness_columns_exist(self) -> Schema:

@@ -48,6 +48,12 @@ def judge(schema: Schema, facts: Facts, span: timedelta) -> list[Check]:
     return [_check(clause) for clause in clauses]
 
 
+def none_came(schema: Schema, span: timedelta) -> list[Check]:
+    """The finding that a window `span` long has no rows where the contract asks for some; none where it does not."""
+    band = schema.rows_per_day
+    return [_check(_row_count(band, 0, span))] if band is not None and band[0] > 0 else []
+
+
 def timeless(time: str, rows: int) -> list[Check]:
     """The finding that `rows` of the table have no time: no window will ever hold them. None where there are none."""
     if not rows:

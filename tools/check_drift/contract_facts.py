@@ -48,11 +48,17 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class Lag:
-    """How old a source's data are when used: rows that say so, the share too old, and the 0.99-quantile in hours."""
+    """How old a source's data are when used: rows that say so, the share too old, and the 0.99-quantile in hours.
+
+    Where the column holds no times, no row says so.
+    """
 
     rows: int
     late: float
     oldest: float
+
+
+_UNSAID = Lag(0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ def inside(
     asked = ["count(*) AS rows"]
     for i, (name, kind) in enumerate(types.items()):
         asked += _asked(i, name, kind, schema.columns.get(name), bound, engine)
-    fresh = [each for each in schema.freshness if each.column in types]
+    there = [each for each in schema.freshness if each.column in types]
+    fresh = [each for each in there if _KINDS.get(types[each.column], "timestamp") == "timestamp"]
     for i, each in enumerate(fresh):
         age = f"{quote(time)} - {quote(each.column)}"
         hours = f"EXTRACT(EPOCH FROM {age}) / 3600" if engine == "postgres" else f"epoch({age}) / 3600"
@@ -105,7 +112,8 @@ def inside(
         )
         for i, (name, kind) in enumerate(types.items())
     }
-    lags = {
+    lags = {each.column: _UNSAID for each in there}
+    lags |= {
         each.column: Lag(int(found[f"lag{i}"]), float(found[f"late{i}"] or 0), float(found[f"oldest{i}"] or 0))
         for i, each in enumerate(fresh)
     }
@@ -189,10 +197,13 @@ def _lag(declared: Freshness, rows: pa.Table, time: str) -> Lag:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    loaded = pc.cast(rows.column(declared.column), pa.timestamp("us"))
+    try:
+        loaded = pc.cast(rows.column(declared.column), pa.timestamp("us"))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _UNSAID
     lags = pc.cast(pc.subtract(pc.cast(rows.column(time), pa.timestamp("us")), loaded), "int64")
     hours = np.asarray(pc.drop_null(lags).to_numpy(), dtype=np.float64) / 3.6e9
     limit = declared.max_age.total_seconds() / 3600
     if not len(hours):
-        return Lag(0, 0.0, 0.0)
+        return _UNSAID
     return Lag(len(hours), float((hours > limit).mean()), float(np.quantile(hours, 0.99)))

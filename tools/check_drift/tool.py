@@ -140,7 +140,7 @@ def _measure(declared: Declared, material: Material, level: float) -> Sequence[C
     if isinstance(declared, SchemaDrift):
         schema = material.systems.operations.schemas[declared.expected_schema]
         if not material.row_count(start):
-            return [_empty(declared, material)]
+            return [_empty(declared, material), *contract.none_came(schema, _window(declared))]
         checks = contract.judge(schema, material.facts(schema, start), _window(declared))
         id_, time = material.binding.id, material.binding.time
         checks += contract.repeated(id_, time, *material.repeats(start), sample=material.samples(start))

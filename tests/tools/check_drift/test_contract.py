@@ -10,7 +10,7 @@ import pytest
 
 from policies.declarations import Severity
 from policies.declarations.drift import Schema
-from tools.check_drift.contract import validate
+from tools.check_drift.contract import none_came, validate
 from tools.check_drift.result import Check
 
 NOON = datetime(2026, 1, 20, 12)
@@ -77,6 +77,13 @@ def test_each_clause_breaks(column: str, values: Any, said: str) -> None:
     assert said in found[0].detail
 
 
+@pytest.mark.parametrize("values", [["yesterday"] * 100, [1.5] * 100, [True] * 100])
+def test_load_times_that_are_none_break_the_contract_and_hide_nothing_else(values: Any) -> None:
+    found = broken(rows(loaded_at=values, amount=[-5.0] * 100))
+    assert [check.subject for check in found] == ["loaded_at", "amount", "loaded_at"]
+    assert found[2].detail == "no row says when its source was loaded"
+
+
 def test_integers_are_numbers_too() -> None:
     assert broken(rows(amount=list(range(100)))) == []
 
@@ -91,3 +98,31 @@ def test_added_columns_are_told_and_refused_where_declared() -> None:
 def test_the_row_count_has_a_band() -> None:
     assert broken(rows(), schema(rows_per_day=[50, 150])) == []
     assert "100 rows a day" in broken(rows(), schema(rows_per_day=[500, 1500]))[0].detail
+
+
+def test_no_rows_at_all_break_a_row_count_that_asks_for_some() -> None:
+    (found,) = none_came(schema(rows_per_day=[50, 150]), timedelta(days=1))
+    assert (found.subject, found.severity, found.value, found.threshold) == ("rows_per_day", Severity.critical, 0, 50)
+    assert none_came(schema(rows_per_day=[0, 150]), timedelta(days=1)) == []
+    assert none_came(schema(), timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ({"type": "integer", "categories": ["1", "2"]}, "categories say nothing of type integer"),
+        ({"type": "boolean", "categories": ["true"]}, "categories say nothing of type boolean"),
+        ({"type": "string", "range": [0, 1]}, "range says nothing of type string"),
+        ({"type": "timestamp", "range": [0, 1]}, "range says nothing of type timestamp"),
+    ],
+)
+def test_a_clause_that_would_never_be_checked_is_refused(column: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        schema(columns={"loaded_at": {"type": "timestamp"}, "x": column})
+
+
+def test_a_band_of_rows_that_no_day_can_keep_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"write \[50, 150\]"):
+        schema(rows_per_day=[150, 50])
+    with pytest.raises(ValueError, match=r"write \[0, 50\]"):
+        schema(rows_per_day=[-1, 50])
