@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _MOST_FEATURES = 8
 """Drifted features whose part in the change of the scores is computed: each costs a few thousand scores."""
+
+_MOST_TOLD = 5
+"""Signs of a broken pipeline that the detail tells."""
 
 
 def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Diagnosis:
@@ -59,7 +62,16 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
         sources=sources,
         first_seen=first,
         sudden=sudden,
-        detail=_words(sources, sound, related, changed, first, sudden, features, explained),
+        detail=_words(
+            [*_told(sources), *_unowned(binding, drifted, signs, contract, renamed)],
+            sound,
+            related,
+            types,
+            first,
+            sudden,
+            features,
+            explained,
+        ),
         one_source=_one_source(binding, [*drifted, *contract]),
         renamed=renamed,
         features=features,
@@ -145,6 +157,25 @@ def _by_source(
     return sources
 
 
+def _told(sources: Sequence[SourceFinding]) -> list[str]:
+    return [f"{each.source} ({each.owner}): {'; '.join(each.signs)}" for each in sources if each.signs]
+
+
+def _unowned(
+    binding: ModelBinding,
+    drifted: Sequence[str] | Mapping[str, float],
+    signs: Mapping[str, str | None],
+    contract: Mapping[str, str],
+    renamed: Mapping[str, str],
+) -> list[str]:
+    """What smells of a broken pipeline in columns that no declared source has."""
+    owned = {subject for source in binding.sources.values() for subject in (*source.features, source.loaded_at)}
+    smells = [f"{name}: {signs[name]}" for name in drifted if signs[name] and name not in contract]
+    smells += [f"{subject}: {detail}" for subject, detail in contract.items()]
+    smells = [each for each in smells if each.partition(": ")[0] not in owned]
+    return smells + [f"{old} is now {new}, it seems" for old, new in renamed.items() if old not in owned]
+
+
 def _one_source(binding: ModelBinding, subjects: Sequence[str]) -> bool | None:
     """Whether all of these come from one declared source; None where no source is declared for some of them."""
     found = {
@@ -209,23 +240,25 @@ def _explained(names: Sequence[str], material: Material, start: datetime) -> dic
 
 
 def _words(
-    sources: Sequence[SourceFinding],
+    smells: Sequence[str],
     sound: Sequence[str],
     related: Sequence[str],
-    changed: bool,
+    types: Collection[DriftType],
     first: date | None,
     sudden: bool | None,
     features: Sequence[DriftedFeature],
     explained: float | None,
 ) -> str:
-    said = [f"{each.source} ({each.owner}): {'; '.join(each.signs)}" for each in sources if each.signs]
+    said = [*smells[:_MOST_TOLD], *([f"and {len(smells) - _MOST_TOLD} more"] if len(smells) > _MOST_TOLD else [])]
     if sound:
         shown = ", ".join(sound[:5]) + (f" and {len(sound) - 5} more" if len(sound) > 5 else "")
         said.append(f"sound data that differ: {shown}")
     if related:
         said.append(f"relations that differ: {', '.join(related)}")
-    if changed:
+    if DriftType.label_drift in types:
         said.append("outcomes changed")
+    if DriftType.concept_drift in types:
+        said.append("the performance fell")
     if explained is not None:
         most = max(features, key=lambda each: each.explains or 0.0)
         said.append(f"drift explains {explained:.0%} of the change of the scores, {most.feature} the most")

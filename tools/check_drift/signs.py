@@ -1,4 +1,4 @@
-"""Signs of a broken pipeline: nulls, constants, changed units, exchanged codes, a column under another name."""
+"""Signs of a broken pipeline: nulls, infinities, constants, changed units, exchanged codes, a column renamed."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def pipeline_sign(baseline: Summary, current: Summary | None) -> str | None:
     if nulls > _NULLS:
         return f"{nulls:+.0%} nulls"
     if isinstance(baseline, NumericSummary) and isinstance(current, NumericSummary):
+        infinite = _infinite(current) - _infinite(baseline)
+        if infinite > _NULLS:
+            return f"{infinite:+.0%} infinite values"
         if current.finite > 1 and current.minimum == current.maximum and not _usual(baseline, current):
             return f"constant {current.minimum:g}"
         return unit_sign(baseline, current)
@@ -141,6 +144,10 @@ def likely_name(missing: str, baseline: Summary, candidates: Mapping[str, Summar
         if divergences(before, after).psi - noise < _SAME:
             alike.append(name)
     return max(alike, key=lambda name: SequenceMatcher(None, missing, name).ratio(), default=None)
+
+
+def _infinite(summary: NumericSummary) -> float:
+    return (summary.neg_inf + summary.pos_inf) / max(summary.rows, 1)
 
 
 def _usual(baseline: NumericSummary, current: NumericSummary) -> bool:

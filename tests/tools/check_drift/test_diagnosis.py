@@ -29,6 +29,8 @@ def summary(values: object) -> Summary:
         (HOURS, HOURS / 60, "unit changed by a factor of 0.0166667"),
         (HOURS, np.where(RANDOM.random(5000) < 0.3, np.nan, HOURS), "nulls"),
         (HOURS, np.full(500, 3.0), "constant 3"),
+        (HOURS, np.full(500, np.inf), "+100% infinite values"),
+        (HOURS, np.where(RANDOM.random(5000) < 0.3, -np.inf, HOURS), "% infinite values"),
         (PLANS, np.array(["1", "2"] * 300), "codes changed: 100% of the values were never seen"),
         (PLANS, np.array(["annual"] * 300), "constant annual"),
         (HOURS, PLANS, "type changed"),
@@ -43,6 +45,7 @@ def test_broken_pipelines_show(before: object, after: object, sign: str) -> None
     [
         (HOURS, HOURS * 1.12),
         (HOURS, HOURS + 3),
+        (np.where(HOURS > 3, np.inf, HOURS), np.where(HOURS > 2.9, np.inf, HOURS + 1)),
         (PLANS, RANDOM.choice(["monthly", "annual", "weekly"], 800, p=[0.3, 0.5, 0.2])),
     ],
 )

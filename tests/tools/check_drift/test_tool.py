@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,13 @@ class World:
     def write(self, table: str, frame: pd.DataFrame, name: str = "rows") -> None:
         self.systems.warehouse.append(table, pa.Table.from_pandas(frame, preserve_index=False), name)
 
+    def declare(self, change: Callable[[dict[str, Any]], object]) -> None:
+        body = declarations()
+        change(body)
+        path = self.home / "operations.yaml"
+        path.write_text(yaml.safe_dump(body))
+        self.systems = replace(self.systems, operations=load(path))
+
     def settle(self) -> pd.DataFrame:
         """A baseline with its labels, and eight live days."""
         baseline = self.features(BASE, 7)
@@ -265,6 +273,8 @@ def test_changed_reasons_are_concept_drift_alone(world: World) -> None:
     report = check(world)
     assert findings(report) == {"concept_drift"}
     assert report.diagnosis.kind == "world"
+    assert "the performance fell" in report.diagnosis.detail
+    assert "outcomes changed" not in report.diagnosis.detail  # as many churn as before
 
 
 def test_recorded_scores_are_used_where_there_are_any(world: World) -> None:
@@ -296,6 +306,31 @@ def test_an_empty_window_is_insufficient_data(world: World) -> None:
     report = check(world, NOW - timedelta(days=30))
     assert (report.status, report.drift_detected, report.window.rows) == ("insufficient_data", False, 0)
     assert report.severity is Severity.unknown
+
+
+def test_no_rows_where_the_contract_asks_for_some_is_a_finding(world: World) -> None:
+    world.write("features.live", world.settle())
+    world.declare(lambda body: body["schemas"]["Features"].update(rows_per_day=[A_DAY // 2, 2 * A_DAY]))
+    report = check(world, NOW - timedelta(days=30))
+    assert (report.status, report.severity, report.window.rows) == ("insufficient_data", Severity.critical, 0)
+    assert [(each.subject, each.value) for each in report.checks if each.found] == [("rows_per_day", 0)]
+    assert report.diagnosis.kind == "pipeline"
+
+
+def test_what_is_broken_is_said_of_columns_without_a_declared_source_too(world: World) -> None:
+    live = world.settle()
+    live["visits"] *= 100
+    world.write("features.live", pd.concat([live, live.tail(10)]))
+    world.declare(lambda body: body["models"]["Churn"].update(sources={}))
+    report = check(world)
+    assert report.diagnosis.kind == "pipeline"
+    assert "visits: unit changed by a factor of 100" in report.diagnosis.detail
+    assert "customer_id: 10 of" in report.diagnosis.detail
+    world.declare(lambda body: body["models"]["Churn"].update(declarations()["models"]["Churn"]))
+    told = check(world).diagnosis.detail
+    assert "web (web-team): visits: unit changed by a factor of 100" in told
+    assert told.count("unit changed") == 1
+    assert "the features did not" not in told
 
 
 def test_an_unreadable_source_fails_with_its_reason(world: World) -> None:
