@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tools.systems.systems import Systems
 
 
+_DAY = timedelta(days=1)
 _WEEK = timedelta(weeks=1)
 _YEAR = timedelta(weeks=52)
 _WEEKS_BACK = 4
@@ -65,15 +66,17 @@ class Reference:
 def spans_of(period: str, at: datetime, reach: timedelta) -> tuple[Span, ...]:
     """The spans a declared period means for a window of `reach` that ends at `at`.
 
-    `same_weekday`: the window's days of the week (whole days, at least one) in each of the four weeks before; a window
-    longer than a week skips as many weeks as it covers. `same_week_last_year`: the seven days, or as many as the window
+    `same_weekday`: the window itself one to four weeks before, hour by hour, lest one that ends at two in the night be
+    compared with two whole days; of a window shorter than a day the whole days it lies in. A window longer than a week
+    skips as many weeks as it covers. `same_week_last_year`: the seven days, or as many as the window
     has, that ended 52 weeks before `at`.
     """
     if period == "same_week_last_year":
         end = at - _YEAR
         return ((end - max(reach, _WEEK), end),)
-    end = at if at == _midnight(at) else _midnight(at) + timedelta(days=1)
-    start = min(_midnight(at - reach), end - timedelta(days=1))
+    start, end = at - reach, at
+    if reach < _DAY:
+        start, end = _midnight(start), at if at == _midnight(at) else _midnight(at) + _DAY
     step = _WEEK * -(-(end - start) // _WEEK)
     return tuple((start - step * i, end - step * i) for i in range(_WEEKS_BACK, 0, -1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from policies.declarations import Severity
 from policies.errors import DeclarationError
 from tests.tools.check_drift.world import CLASSES, DAYS, MODELS, NOW, World
+from tools.check_drift.reference import spans_of
 
 DISTRIBUTIONS = {"psi": 0.15, "ks": 0.1, "js": 0.1, "hellinger": 0.1, "wasserstein": 0.1}
 METRICS = {
@@ -212,6 +213,31 @@ def test_a_baseline_may_be_the_same_weekdays(tmp_path: Path) -> None:
     world.write("features.live", live)
     assert world.check().severity is Severity.critical
     assert not list((world.systems.state / "profiles").glob("*")), "a moving baseline leaves nothing behind"
+
+
+@pytest.mark.parametrize("day", range(7))
+def test_the_same_weekdays_are_the_same_hours_too(tmp_path: Path, day: int) -> None:
+    check = {"type": "data_drift", "method": "psi", "threshold": 0.2, "window": "1d"}
+    world = World(tmp_path, [check], baseline={"dataset": "features.live", "period": "same_weekday"})
+    live = world.live(days=49)
+    live["x"] += 3.0 * (live["at"].dt.day_of_week >= 5)  # weekends are different, every week alike
+    world.write("features.live", live)
+    report = world.check(at=NOW - timedelta(days=day, hours=22))  # at two in the night
+    assert (report.severity, report.baseline.rows) == (Severity.ok, 4 * 600)
+
+
+def test_spans_of_the_same_weekdays() -> None:
+    night = datetime(2026, 1, 20, 2)
+    day, week, long, hour = (
+        spans_of("same_weekday", night, reach)
+        for reach in (timedelta(days=1), timedelta(days=7), timedelta(days=10), timedelta(hours=1))
+    )
+    assert day[-1] == (datetime(2026, 1, 12, 2), datetime(2026, 1, 13, 2))
+    assert [end for _, end in day] == [night - timedelta(weeks=each) for each in (4, 3, 2, 1)]
+    assert week[-1] == (datetime(2026, 1, 6, 2), datetime(2026, 1, 13, 2))
+    assert week[0][0] == night - timedelta(weeks=5)
+    assert long[-1] == (datetime(2025, 12, 27, 2), datetime(2026, 1, 6, 2))
+    assert hour[-1] == (datetime(2026, 1, 13), datetime(2026, 1, 14))
 
 
 def test_a_baseline_may_be_the_same_week_last_year(tmp_path: Path) -> None:
