@@ -112,14 +112,17 @@ def _per_feature(
 def _correlations(
     declared: FeatureDrift, names: Sequence[str], material: Material, start: datetime, alpha: float
 ) -> list[Check]:
-    """The pair with the largest change among those with a watched feature; none where no two features are numeric."""
+    """The pair with the largest change among those with a watched feature.
+
+    Where there is no such pair there is no check beside those of the features, and an unknown one in place of any.
+    """
     rows = material.rows(start)
     numeric = [name for name in material.binding.features.numeric if name in rows.column_names]
     before = material.baseline_correlations()
     after = correlation.correlations(rows.select(numeric), material.baseline())
     change = correlation.largest_change(before, after, None if declared.features == "all" else names)
     if change is None:
-        return []
+        return [_uncorrelated(declared)] if declared.method == "correlation" else []
     threshold = declared.threshold if declared.method == "correlation" else correlation.THRESHOLD
     return [
         Check(
@@ -133,3 +136,16 @@ def _correlations(
             detail=f"largest change of a rank correlation: {change.before:.2f} → {change.after:.2f}",
         )
     ]
+
+
+def _uncorrelated(declared: FeatureDrift) -> Check:
+    return Check(
+        type=DriftType.feature_drift,
+        method=declared.method,
+        subject="features",
+        value=None,
+        threshold=declared.threshold,
+        p_value=None,
+        severity=Severity.unknown,
+        detail="no two numeric features, one of them watched, with values on both sides: nothing to correlate",
+    )

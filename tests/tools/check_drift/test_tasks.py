@@ -252,6 +252,17 @@ def test_a_baseline_may_be_the_same_week_last_year(tmp_path: Path) -> None:
     assert report.drift_detected
 
 
+def test_correlations_of_nothing_are_unknown_never_ok(tmp_path: Path) -> None:
+    check = {"type": "feature_drift", "method": "correlation", "threshold": 0.2, "features": ["kind"]}
+    world = World(tmp_path, [check])
+    world.happen()
+    report = world.check()
+    assert (report.status, report.severity) == ("insufficient_data", Severity.unknown)
+    (found,) = report.checks
+    assert (found.method, found.severity) == ("correlation", Severity.unknown)
+    assert "no two numeric features" in found.detail
+
+
 def test_shares_and_means_decide_over_all_features(tmp_path: Path) -> None:
     checks = [
         {"type": "data_drift", "method": "psi", "threshold": 0.2, "verdict": "share", "min_share": 0.5},
