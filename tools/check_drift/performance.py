@@ -28,13 +28,15 @@ _REPLICATES = 100
 class Performance:
     """A metric and its standard error (NaN: undefined) over `rows` labelled rows.
 
-    `positives` of them are positive; None where the outcomes are not two classes.
+    `positives` of them are positive; None where the outcomes are not two classes. `by_chance` is the part of a
+    calibration error that so few rows show of a model without any; 0 for other metrics.
     """
 
     value: float
     standard_error: float
     rows: int
     positives: int | None
+    by_chance: float = 0.0
 
     @property
     def enough(self) -> bool:
@@ -56,12 +58,16 @@ class Performance:
     @staticmethod
     def restore(stored: Mapping[str, Any]) -> Performance:
         """What `dump` gave. Raises KeyError."""
-        return Performance(stored["value"], stored["standard_error"], stored["rows"], stored["positives"])
+        return Performance(
+            stored["value"], stored["standard_error"], stored["rows"], stored["positives"], stored["by_chance"]
+        )
 
 
 @dataclass(frozen=True)
 class Decay:
     """How much worse `current` is than `baseline`: `drop` > 0 is worse, in the metric's units, with a 95% interval.
+
+    Of a calibration error, which grows as rows get fewer, it is the rise beyond what their number explains.
 
     `p_value`: one-sided, that a performance that has not fallen shows such a drop.
     """
@@ -98,7 +104,18 @@ def measure(name: str, outcomes: Floats, scores: Floats, threshold: float = 0.5)
         spread = auc_error(outcomes, scores)
     else:
         spread = bootstrap_error(lambda weights: judged(scored, weights), len(scored))
-    return Performance(judged(scored), spread, len(outcomes), positives)
+    chance = _calibration_by_chance(scored) if name == "calibration_error" else 0.0
+    return Performance(judged(scored), spread, len(outcomes), positives, chance)
+
+
+def _calibration_by_chance(scored: Scored) -> float:
+    """The mean |mean score - observed rate| of bins whose true difference is 0: of n outcomes at a rate r the sum is
+    normal with variance n r (1 - r), and the mean of |N(0, v)| is √(2 v / π).
+    """
+    rows = np.bincount(scored.bins)
+    hits = np.bincount(scored.bins, scored.outcomes)
+    variance = hits * (1 - hits / np.maximum(rows, 1))
+    return float(np.sqrt(2 * variance / math.pi).sum() / len(scored))
 
 
 def measure_classes(name: str, outcomes: NDArray[Any], predicted: Predicted) -> Performance:
@@ -135,10 +152,16 @@ def auc_error(outcomes: Floats, scores: Floats) -> float:
 
 
 def decay(name: str, baseline: Performance, current: Performance) -> Decay:
-    """The drop from `baseline` to `current` (two independent samples); absolute, in the metric's units."""
+    """The drop from `baseline` to `current` (two independent samples); absolute, in the metric's units.
+
+    What chance adds to a calibration error adds up in squares: the baseline's is taken out, the current one's put in.
+    """
     from scipy.special import ndtr
 
-    drop = baseline.value - current.value
+    before = baseline.value
+    if baseline.by_chance != current.by_chance:
+        before = math.hypot(math.sqrt(max(before**2 - baseline.by_chance**2, 0.0)), current.by_chance)
+    drop = before - current.value
     if metric(name).direction is Direction.LOWER:
         drop = -drop
     error = math.hypot(baseline.standard_error, current.standard_error)

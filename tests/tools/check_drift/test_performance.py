@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from policies.errors import InputError
-from tools.check_drift.performance import auc_error, decay, measure
+from tools.check_drift.performance import Performance, auc_error, decay, measure
 
 
 def scored(rows: int, signal: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -51,3 +51,19 @@ def test_one_class_is_undefined_and_never_enough() -> None:
 def test_metrics_of_the_running_artifact_cannot_decay() -> None:
     with pytest.raises(InputError, match="not computed from scores"):
         measure("inference_ms", *scored(100, 1.0))
+
+
+def test_a_calibration_error_does_not_rise_because_rows_are_few() -> None:
+    random = np.random.default_rng(8)
+
+    def calibrated(rows: int, off: float = 1.0) -> Performance:
+        rates = random.beta(2, 4, rows)
+        return measure("calibration_error", (random.random(rows) < rates).astype(float), np.clip(rates * off, 0, 1))
+
+    stationary = [decay("calibration_error", calibrated(3000), calibrated(200)) for _ in range(200)]
+    assert np.mean([each.drop for each in stationary]) == pytest.approx(0, abs=0.01)
+    assert sum(each.p_value < 0.05 and each.drop > 0.05 for each in stationary) <= 10
+    assert sum(each.p_value < 0.05 for each in stationary) <= 20
+    worse = [decay("calibration_error", calibrated(3000), calibrated(1000, 1.4)) for _ in range(20)]
+    assert all(each.p_value < 0.001 and each.drop > 0.05 for each in worse)
+    assert Performance.restore(stored := calibrated(100).dump()).dump() == stored
