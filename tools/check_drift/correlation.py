@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tools.check_drift.columns import Categories
 from tools.check_drift.counting import Floats, Ints
+from tools.check_drift.evidence import DAILY_FALSE_ALARMS
 from tools.check_drift.frames import batches
 from tools.check_drift.numeric import NumericSummary, rank_of_value
 from tools.check_drift.profiles import Profile
@@ -108,8 +109,12 @@ def _moments(grades: Floats) -> list[Floats]:
     return [*parts, squared.T @ squared, (squared * z).T @ z, (squared * squared).T @ present]
 
 
-def largest_change(before: Correlations, after: Correlations, around: Sequence[str] | None) -> CorrelationChange | None:
+def largest_change(
+    before: Correlations, after: Correlations, around: Sequence[str] | None, alpha: float = DAILY_FALSE_ALARMS
+) -> CorrelationChange | None:
     """The pair of columns, one of them in `around` (None: any), whose correlation changed most; None for no pair.
+
+    Pairs with evidence at level `alpha` come before any without, lest the noise of a pair of few rows hide them.
 
     Tested by Fisher's z with the variance that both sides' fourth moments give, Bonferroni over the pairs, so ties and
     columns that are mostly zero are minded; pairs that fewer than `_FEWEST` rows' worth of evidence carry are left out.
@@ -120,8 +125,7 @@ def largest_change(before: Correlations, after: Correlations, around: Sequence[s
     wanted = set(names if around is None else around)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if a in wanted or b in wanted]
     old, new = _places(before), _places(after)
-    best: CorrelationChange | None = None
-    measured = 0
+    found: list[tuple[tuple[str, str], float, float, int, int, float]] = []
     for a, b in pairs:
         was, now = before.matrix[old[a], old[b]], after.matrix[new[a], new[b]]
         n, m = int(before.rows[old[a], old[b]]), int(after.rows[new[a], new[b]])
@@ -132,12 +136,13 @@ def largest_change(before: Correlations, after: Correlations, around: Sequence[s
         inflation = float(noise) / max((1 - pooled * pooled) ** 2, 1e-12)
         if inflation * _FEWEST > min(n, m):
             continue
-        measured += 1
-        if best is None or abs(now - was) > best.change:
-            best = CorrelationChange((a, b), float(was), float(now), _p_value(float(was), n, float(now), m, inflation))
-    if best is None:
+        found.append(((a, b), float(was), float(now), n, m, inflation))
+    if not found:
         return None
-    return CorrelationChange(best.pair, best.before, best.after, min(1.0, best.p_value * measured))
+    was, now, rows, other_rows, noise = np.array([each[1:] for each in found]).T
+    p_values = np.minimum(_p_values(was, rows, now, other_rows, noise) * len(found), 1.0)
+    first = int(np.lexsort((np.abs(now - was), p_values < alpha))[-1])
+    return CorrelationChange(found[first][0], float(was[first]), float(now[first]), float(p_values[first]))
 
 
 def _grades(values: NDArray[Any], summary: NumericSummary) -> Floats:
@@ -169,13 +174,13 @@ def _noise(r: Floats, square: Floats, both: Floats, cubed: Floats, fourth: Float
     return variance
 
 
-def _p_value(r: float, n: int, s: float, m: int, inflation: float) -> float:
-    """Two-sided p-value that correlations r of n and s of m rows come from one; normal data have an inflation of 1."""
+def _p_values(r: Floats, n: Floats, s: Floats, m: Floats, inflation: Floats) -> Floats:
+    """Two-sided p-values that correlations r of n and s of m rows come from one; normal data have an inflation of 1."""
     from scipy.special import ndtr
 
-    bounded = np.arctanh(np.clip([r, s], -0.999999, 0.999999))
-    error = np.sqrt(max(inflation, 1e-3) * (1 / (n - 3) + 1 / (m - 3)))
-    return float(2 * ndtr(-abs(bounded[0] - bounded[1]) / error))
+    one, two = np.arctanh(np.clip([r, s], -0.999999, 0.999999))
+    error = np.sqrt(np.maximum(inflation, 1e-3) * (1 / (n - 3) + 1 / (m - 3)))
+    return np.asarray(2 * ndtr(-np.abs(one - two) / error), dtype=np.float64)
 
 
 def _places(of: Correlations) -> Mapping[str, int]:

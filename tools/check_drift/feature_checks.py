@@ -120,7 +120,7 @@ def _correlations(
     numeric = [name for name in material.binding.features.numeric if name in rows.column_names]
     before = material.baseline_correlations()
     after = correlation.correlations(rows.select(numeric), material.baseline())
-    change = correlation.largest_change(before, after, None if declared.features == "all" else names)
+    change = correlation.largest_change(before, after, None if declared.features == "all" else names, alpha)
     if change is None:
         return [_uncorrelated(declared)] if declared.method == "correlation" else []
     threshold = declared.threshold if declared.method == "correlation" else correlation.THRESHOLD

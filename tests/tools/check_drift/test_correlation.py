@@ -43,6 +43,24 @@ def test_nothing_changed_is_no_evidence() -> None:
     assert change.p_value > 0.05
 
 
+def test_the_noise_of_a_pair_of_few_rows_hides_no_proven_change() -> None:
+    random = np.random.default_rng(1)
+
+    def rows(size: int, rho: float) -> dict[str, np.ndarray]:
+        known = np.where(random.random(size) < 0.035, 1.0, np.nan)  # u and v are nearly always null
+        u, v = random.normal(size=(2, size)) * known
+        return {**pair(size, rho, int(random.integers(1000))), "u": u, "v": v}
+
+    before = rows(3000, 0.6)
+    baseline = profile(before)
+    for _ in range(30):
+        now = rows(1000, 0.25)
+        change = largest_change(correlations(before, baseline), correlations(now, baseline), None, 1e-4)
+        assert change is not None
+        assert change.pair == ("a", "b")
+        assert change.p_value < 1e-6
+
+
 def test_constant_columns_have_no_correlation(tmp_path: Path) -> None:
     data = {"a": np.ones(100), "b": np.arange(100.0)}
     seen = correlations(data, profile(data))
