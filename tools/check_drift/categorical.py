@@ -1,8 +1,13 @@
-"""Categorical columns as counts, with an overflow bucket so that high cardinality stays bounded."""
+"""Categorical columns as counts, with an overflow bucket so that high cardinality stays bounded.
+
+The overflow is counted by the first byte of its names' MD5 as well, which every engine computes: names are kept for
+being frequent, so what is kept of two samples differs by chance; what a hash chooses does not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +19,21 @@ from tools.check_drift import counting
 KEPT = 1000
 """Categories kept by name; rarer ones are counted together as `other`."""
 
+PARTS = 256
+"""Values of a byte."""
+
 
 @dataclass(frozen=True)
 class CategorySummary:
-    """Counts by category (at most `KEPT`, the most frequent), the overflow bucket, and nulls."""
+    """Counts by category (at most `KEPT`, the most frequent), the overflow bucket, and nulls.
+
+    `rest` is the overflow by `part_of` its names, of length `PARTS`; empty where there is none, or it is not known.
+    """
 
     counts: dict[str, int]
     other: int
     nulls: int
+    rest: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -33,14 +45,36 @@ class CategorySummary:
         counts = dict(self.counts)
         for category, count in other.counts.items():
             counts[category] = counts.get(category, 0) + count
-        return bounded(counts.items(), self.nulls + other.nulls, self.other + other.other)
+        known = all(each.rest or not each.other for each in (self, other))
+        rest = [sum(each) for each in zip(*filter(None, (self.rest, other.rest)), strict=True)] if known else []
+        return bounded(counts.items(), self.nulls + other.nulls, self.other + other.other, rest)
+
+    @property
+    def by_part(self) -> list[int] | None:
+        """All categories' rows by `part_of` their names; None where that of the overflow is not known."""
+        if self.other and not self.rest:
+            return None
+        parts = list(self.rest) or [0] * PARTS
+        for name, count in self.counts.items():
+            parts[part_of(name)] += count
+        return parts
 
 
-def bounded(counts: Iterable[tuple[str, int]], nulls: int, other: int = 0) -> CategorySummary:
-    """Summary that keeps the most frequent categories (ties by name) and adds the rest to `other`."""
+def part_of(name: str) -> int:
+    """The first byte of a category's MD5 (RFC 1321), as UTF-8."""
+    return hashlib.md5(name.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[0]
+
+
+def bounded(counts: Iterable[tuple[str, int]], nulls: int, other: int = 0, rest: Sequence[int] = ()) -> CategorySummary:
+    """Summary that keeps the most frequent categories (ties by name) and adds the others to `other` and its `rest`."""
     ordered = sorted(counts, key=lambda each: (-each[1], each[0]))
-    rest = sum(count for _, count in ordered[KEPT:])
-    return CategorySummary({name: int(count) for name, count in ordered[:KEPT]}, int(other + rest), int(nulls))
+    kept = {name: int(count) for name, count in ordered[:KEPT]}
+    if len(ordered) <= KEPT or (other and not rest):
+        return CategorySummary(kept, int(other + sum(n for _, n in ordered[KEPT:])), int(nulls), tuple(rest))
+    parts = list(rest) or [0] * PARTS
+    for name, count in ordered[KEPT:]:
+        parts[part_of(name)] += int(count)
+    return CategorySummary(kept, sum(parts), int(nulls), tuple(parts))
 
 
 def count_codes(codes: NDArray[Any], names: int) -> list[int]:

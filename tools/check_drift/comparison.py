@@ -16,11 +16,15 @@ from tools.check_drift.distance import distances, exact_statistic
 from tools.check_drift.divergence import divergences
 from tools.check_drift.evidence import DAILY_FALSE_ALARMS, change_p_value, holm, homogeneity, ks_p_value
 from tools.check_drift.frames import column_values
-from tools.check_drift.numeric import NumericSummary
+from tools.check_drift.numeric import BIN_WIDTH, NumericSummary
 from tools.check_drift.profiles import Profile, of_kind, profile
 
 COARSE = 0.05
 """`ks_bound` beyond which nobody can say that a column did not change: of sums of profiles not taken alike."""
+
+_FOLDS = (256, 128, 64, 32, 16, 8, 4, 2)
+_ROWS_OF_A_PART = 10
+"""Rows of the smaller sample that a part of the names should have."""
 
 _NAN = float("nan")
 
@@ -31,8 +35,9 @@ class ColumnChange:
 
     `psi`, `js` (distance, base 2), `kl` (of current from baseline, nats), `hellinger` and `total_variation` share the
     bins of `tools.check_drift.bins`. `ks` is exact to within `ks_bound` below; `wasserstein` is in standard deviations
-    of the baseline, of the current side where the baseline is constant, and 1 where both are and differ; all three are
-    of the values that are no nulls, and NaN for categories. `null_change` is the absolute change of the share of nulls.
+    of the baseline, of the current side where the baseline is constant, and 1 where both are and differ, and NaN where
+    bins are too wide to say; all three are of the values that are no nulls, and NaN for categories. `null_change` is
+    the absolute change of the share of nulls.
     `p_value` says whether the column changed at all, whichever
     statistic is then held against a threshold (`tools.check_drift.evidence`); `adjusted_p` is the same corrected over
     the columns compared together. `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says
@@ -110,7 +115,7 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
         by_ks = ks_p_value(ks, baseline.rows - baseline.nulls, current.rows - current.nulls)
         p_value = change_p_value(before, after, by_ks)
     elif isinstance(baseline, CategorySummary) and isinstance(current, CategorySummary):
-        p_value = homogeneity(*_evidence_counts(baseline, current))
+        p_value = _p_value(baseline, current)
     else:
         p_value = homogeneity(before, after)
     return ColumnChange(
@@ -135,11 +140,35 @@ def compare_column(name: str, baseline: Summary, current: Summary) -> ColumnChan
 
 
 def _in_deviations(distance: float, baseline: NumericSummary, current: NumericSummary) -> float:
-    """A distance in the baseline's standard deviations; in the other side's where the baseline has none."""
+    """A distance in the baseline's standard deviations; in the other side's where the baseline has none.
+
+    NaN where a bin, as far from the centre as the values lie, is wider than a tenth of that.
+    """
     if distance == 0:
         return 0.0
     deviation = baseline.std or current.std
-    return distance / deviation if deviation else 1.0
+    if not deviation:
+        return 1.0
+    return distance / deviation if abs(baseline.mean - baseline.centre) * BIN_WIDTH <= deviation / 10 else _NAN
+
+
+def _p_value(baseline: CategorySummary, current: CategorySummary) -> float:
+    """p-value that categories did not change: by their names, and where there are more than are kept by parts of all
+    names too, chosen by hash: by name nothing is known of a column of thousands that are about as frequent.
+    """
+    by_name = homogeneity(*_evidence_counts(baseline, current))
+    if not baseline.other and not current.other:
+        return by_name
+    parts = [each.by_part for each in (baseline, current)]
+    if None in parts:
+        return by_name
+    rows = min(baseline.rows - baseline.nulls, current.rows - current.nulls)
+    fold = next((each for each in _FOLDS if rows >= each * _ROWS_OF_A_PART), 1)
+    sides = [
+        np.append(np.array(each, dtype=np.float64).reshape(fold, -1).sum(axis=1), side.nulls)
+        for each, side in zip(parts, (baseline, current), strict=True)
+    ]
+    return min(1.0, 2 * min(by_name, homogeneity(*sides)))
 
 
 def _evidence_counts(baseline: CategorySummary, current: CategorySummary) -> tuple[Floats, Floats]:

@@ -50,8 +50,10 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     sources = _by_source(binding, list(drifted), signs, contract, renamed)
     sound = [name for name in drifted if not signs[name] and name not in contract]
     first, sudden = history.since(_candidates(sound or list(drifted), found, material, current), material)
-    changed = bool(types & {DriftType.concept_drift, DriftType.label_drift})
     broken = bool(contract) or any(signs.values())
+    changed = DriftType.label_drift in types
+    if DriftType.concept_drift in types and not changed:
+        changed = not _follows([name for name in drifted if signs[name]], found, material, current)
     world = bool(sound) or changed or ((DriftType.prediction_drift in types or bool(related)) and not broken)
     kind: Literal["pipeline", "world", "both"] = "both" if broken and world else "pipeline" if broken else "world"
     features = _weighed(drifted, material, start)
@@ -77,6 +79,17 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
         features=features,
         explained=explained,
     )
+
+
+def _follows(broken: Sequence[str], found: Sequence[Check], material: Material, current: Profile) -> bool:
+    """Whether the performance fell no sooner than the first of the broken features: what it is fed explains that, and
+    whether the world changed besides shows once it is mended. Within a day, since days are all that is compared.
+    """
+    broke = [history.since([partial(history.of_feature, name, material, current)], material)[0] for name in broken]
+    metrics = [check.subject for check in found if check.type is DriftType.concept_drift]
+    fell = [history.since([partial(history.of_performance, metric, material)], material)[0] for metric in metrics]
+    days = [day for day in broke if day is not None]
+    return bool(days) and None not in fell and min(filter(None, fell)) >= min(days) - timedelta(days=1)
 
 
 def _unit_since_change(name: str, material: Material, start: datetime, current: Profile) -> str | None:

@@ -40,9 +40,10 @@ def check_features(
 def statistic(method: str, change: ColumnChange) -> float:
     """Value of a method for one column; NaN where there is none.
 
-    KS and Wasserstein know neither categories nor nulls. Of categories, of a column whose kind changed, and where a
-    side holds only nulls they are the total variation. KS is the change of the share of nulls where that is larger;
-    Wasserstein takes a value that became null, or was one, as moved by a standard deviation.
+    KS and Wasserstein know neither categories nor nulls. Of categories, of a column whose kind changed, where a side
+    holds only nulls and (Wasserstein) where bins are too wide they are the total variation. KS is the change of the
+    share of nulls where that is larger; Wasserstein takes a value that became null, or was one, as moved by a standard
+    deviation.
     """
     values = {
         "psi": change.psi,

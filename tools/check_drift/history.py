@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,10 +53,15 @@ class Series:
     variances: Floats
     halfway: float | None = None
 
-    def onset(self) -> tuple[date, bool | None]:
+    @cached_property
+    def onset(self) -> Onset:
+        """When it changed, as an index of `days`."""
+        return onset(self.values, self.variances)
+
+    @property
+    def since(self) -> tuple[date, bool | None]:
         """The first day that shows the change, and whether it was sudden."""
-        found: Onset = onset(self.values, self.variances)
-        return self.days[found.first], found.sudden
+        return self.days[self.onset.first], self.onset.sudden
 
     @property
     def changed_throughout(self) -> bool:
@@ -193,19 +199,18 @@ def since(candidates: Sequence[Candidate], material: Material) -> tuple[date | N
         found = _read(each, recent)
         if found is None:
             continue
-        first, sudden = found.onset()
-        end = material.baseline_end() if sudden is None and found.changed_throughout else None
+        end = material.baseline_end() if not found.onset.first and found.changed_throughout else None
         if end is None or end >= recent:
-            return first, sudden
+            return found.since
         longer = _read(each, max(_midnight(end - _BEFORE), recent - (_FARTHEST - LOOK_BACK)))
-        return (first, sudden) if longer is None else longer.onset()
+        return (longer or found).since
     return None, None
 
 
 def recently(candidate: Candidate, material: Material) -> date | None:
     """The onset within the past four weeks; their first day where they show none."""
     found = _read(candidate, _midnight(material.at - LOOK_BACK))
-    return None if found is None else found.onset()[0]
+    return None if found is None else found.since[0]
 
 
 def _read(candidate: Candidate, start: datetime) -> Series | None:

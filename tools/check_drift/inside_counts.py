@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tools.check_drift import numeric
-from tools.check_drift.categorical import CategorySummary, bounded
+from tools.check_drift.categorical import PARTS, CategorySummary, bounded
 from tools.check_drift.columns import category_name
 from tools.check_drift.counting import SIGN, sum_by_rank
 from tools.check_drift.numeric import NumericSummary, ranks_of
@@ -90,21 +90,29 @@ def counted(
 def categories(
     names: Sequence[str], types: Mapping[str, str], rows: Iterable[Mapping[str, Any]]
 ) -> dict[str, CategorySummary]:
-    """Columns' categories: `n` rows of column `i` have the text `v`, are `missing`, or belong to the `rest`."""
+    """Columns' categories: `n` rows of column `i` have the text `v`, are `missing`, or belong to the `rest`, and there
+    to a `part`: that of a fraction is not known, which each engine writes in its own way.
+    """
     counts: dict[int, dict[str, int]] = {}
     nulls, other = dict.fromkeys(range(len(names)), 0), dict.fromkeys(range(len(names)), 0)
+    parts: dict[int, list[int]] = {}
     for row in rows:
         n = int(row["n"])
+        kind = types[names[row["i"]]]
+        fraction = is_number(kind) and not is_integer(kind)
         if row["missing"]:
             nulls[row["i"]] += n
         elif row["rest"]:
             other[row["i"]] += n
+            if not fraction:
+                parts.setdefault(row["i"], [0] * PARTS)[int(row["part"], 16)] += n
         else:
             of_column = counts.setdefault(row["i"], {})
-            kind = types[names[row["i"]]]
-            shown = category_name(float(row["v"])) if is_number(kind) and not is_integer(kind) else row["v"]
+            shown = category_name(float(row["v"])) if fraction else row["v"]
             of_column[shown] = of_column.get(shown, 0) + n
-    return {name: bounded(counts.get(i, {}).items(), nulls[i], other[i]) for i, name in enumerate(names)}
+    return {
+        name: bounded(counts.get(i, {}).items(), nulls[i], other[i], parts.get(i, ())) for i, name in enumerate(names)
+    }
 
 
 def _raw(rank: int) -> int:

@@ -105,15 +105,15 @@ class Source(ABC):
         return categories(names, self._types, self._most_frequent(self._texts(names)))
 
     def _most_frequent(self, unfolded: str) -> list[dict[str, Any]]:
-        """Of rows of a column `i` and a category `v` those that are kept, and the number of all others."""
+        """Of rows of a column `i` and a category `v` those that are kept, and the number of all others by `part_of`."""
         return self._asked(f"""
             WITH counted AS (SELECT i, v, count(*) AS n FROM {unfolded} GROUP BY i, v),
             placed AS (
                 SELECT i, v, n, row_number() OVER (PARTITION BY i, v IS NULL ORDER BY n DESC, {self.by_text}) AS place
                 FROM counted)
             SELECT i, CASE WHEN place <= {KEPT} THEN v END AS v, v IS NULL AS missing, place > {KEPT} AS rest,
-                   sum(n) AS n
-            FROM placed GROUP BY 1, 2, 3, 4
+                   CASE WHEN place > {KEPT} THEN substr(md5(CAST(v AS VARCHAR)), 1, 2) END AS part, sum(n) AS n
+            FROM placed GROUP BY 1, 2, 3, 4, 5
         """)
 
     def _asked(self, sql: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from policies.declarations.drift import DriftMonitor, Schema
 from policies.errors import InputError
 from tools import tasks
 from tools.check_drift import attribution, large
+from tools.check_drift.categorical import CategorySummary
 from tools.check_drift.columns import Categories
 from tools.check_drift.contract_facts import Facts, inside, of_arrow, repeats
 from tools.check_drift.correlation import Correlations, correlations
@@ -302,9 +303,20 @@ class Material:
             try:
                 return tasks.of(self.binding.task).predict(pipeline, rows[names])
             except Exception as error:  # whatever a model raises over values it cannot take
-                if odd := datasets.no_numbers(rows, self.binding.features.numeric):
+                features = self.binding.features
+                odd = datasets.no_numbers(rows, features.numeric) or datasets.no_texts(rows, self._named_categories())
+                if odd is not None:
                     raise InputError(odd, where=self.binding.table) from error
                 raise
+
+    def _named_categories(self) -> list[str]:
+        """Categorical features whose values are words, not codes, in the baseline."""
+        known = self.baseline().columns
+        return [
+            name
+            for name in self.binding.features.categorical
+            if isinstance(known[name], CategorySummary) and not all(map(str.isdecimal, known[name].counts))
+        ]
 
     def require_features(self) -> None:
         """Raises InputError where the model's table lacks a feature."""

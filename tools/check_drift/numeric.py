@@ -26,6 +26,9 @@ from tools.check_drift.counting import FLOAT32_MAX, SHIFT, SIGN, Floats, Ints, c
 _SMALLEST = 0x00800000
 _BLOCK = 1 << 16
 
+BIN_WIDTH = 1 / 1024
+"""Width of a histogram bin, at most, as a share of its distance from the centre."""
+
 OWN_BIN = 2048.0
 """Integers up to this far from the centre have a histogram bin of their own."""
 

@@ -90,6 +90,7 @@ class Profile:
                 arrays |= {f"{part}{i}": getattr(summary, part) for part in _ARRAYS}
             else:
                 bodies[name] = {"counts": summary.counts, "other": summary.other, "nulls": summary.nulls}
+                bodies[name] |= {"rest": summary.rest} if summary.rest else {}
         return json.dumps({"version": _VERSION, "rows": self.rows, "columns": bodies}), arrays
 
 
@@ -214,4 +215,4 @@ def _add(name: str, a: Summary, b: Summary) -> Summary:
 def _restore(body: dict[str, Any], arrays: dict[str, Any]) -> Summary:
     if "centre" in body:
         return NumericSummary(**body, **arrays)
-    return CategorySummary(body["counts"], body["other"], body["nulls"])
+    return CategorySummary(body["counts"], body["other"], body["nulls"], tuple(body.get("rest", ())))

@@ -29,6 +29,8 @@ _LIKELY = 0.01
 _LEFT = 0.1
 _SAME = 0.1
 _MOST_CODES = 100
+_FREQUENT = 0.05
+_SEEN = 10
 
 
 def pipeline_sign(baseline: Summary, current: Summary | None) -> str | None:
@@ -163,10 +165,30 @@ def _code_sign(baseline: CategorySummary, current: CategorySummary) -> str | Non
     strange = sum(count for name, count in current.counts.items() if name not in baseline.counts)
     if not baseline.other and strange > 0.5 * present:
         return f"codes changed: {strange / current.rows:.0%} of the values were never seen"
+    if renamed := _renamed(baseline, current):
+        return f"{renamed[0]!r} came as {renamed[1]!r}, as often"
     if len(baseline.counts) > 1 and len(current.counts) == 1:
         (name,) = current.counts
         if (baseline.counts.get(name, 0) / max(baseline.rows, 1)) ** present < _CHANCE:
             return f"constant {name}"
+    return None
+
+
+def _renamed(baseline: CategorySummary, current: CategorySummary) -> tuple[str, str] | None:
+    """A category that is gone and a new one in its place, with a share that chance explains; None for none.
+
+    Only of what was frequent: of a rare one that is gone, any other rare one has the share.
+    """
+    if baseline.other or current.other:
+        return None
+    rows, now = baseline.rows, current.rows
+    gone = [name for name, n in baseline.counts.items() if name not in current.counts and n > _FREQUENT * rows]
+    new = [name for name, n in current.counts.items() if name not in baseline.counts and n > _FREQUENT * now]
+    for name in gone if now * _FREQUENT >= _SEEN else ():
+        for other in new:
+            n, m = baseline.counts[name], current.counts[other]
+            if homogeneity(np.array([n, rows - n], float), np.array([m, now - m], float)) > _LIKELY:
+                return name, other
     return None
 
 

@@ -161,3 +161,13 @@ def no_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
             except (TypeError, ValueError):
                 return misfit(name, briefly(value), "numbers")
     return None
+
+
+def no_texts(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """What is wrong with the first of the categorical `columns` that holds numbers; None where none does."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    for name in columns:
+        if is_numeric_dtype(frame[name]) and not is_bool_dtype(frame[name]) and frame[name].notna().any():
+            return misfit(name, briefly(frame[name].dropna().iloc[0]), "categories as text")
+    return None

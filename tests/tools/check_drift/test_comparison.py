@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,48 @@ def test_of_many_rare_categories_some_are_always_new() -> None:
     for rows in (200, 10_000):
         before, after = (random.choice(800, rows, p=weights / weights.sum()).astype(str) for _ in range(2))
         assert only(before, after).adjusted_p > 0.01
+
+
+def names(many: int, rows: int, prefix: str = "store ", seed: int = 0) -> np.ndarray:
+    return np.array([f"{prefix}{i}" for i in np.random.default_rng(seed).integers(many, size=rows)])
+
+
+@pytest.mark.parametrize(("many", "before", "after"), [(1_500, 4_000, 3_000), (5_000, 20_000, 5_000)])
+def test_thousands_of_categories_that_are_all_new_are_seen(many: int, before: int, after: int) -> None:
+    known = names(many, before)
+    assert only(known, names(many, after, "new ", 1)).drifted
+    assert not any(only(known, names(many, after, seed=seed)).drifted for seed in range(2, 12))
+    half = only(known, np.concatenate([names(many, after // 2, seed=1), names(many, after // 2, "new ", 1)]))
+    assert half.p_value < 0.01
+
+
+def test_p_values_of_thousands_of_categories_are_right_where_nothing_changed() -> None:
+    known = profile({"x": names(1_500, 20_000)})
+    found = [compare(known, {"x": names(1_500, 700, seed=seed)})[0].p_value for seed in range(1, 201)]
+    assert np.mean(np.array(found) < 0.05) <= 0.08
+
+
+def test_parts_of_the_overflow_add_up_and_are_kept(tmp_path: Path) -> None:
+    values = names(3_000, 30_000)
+    whole = profile({"x": values})
+    added = profile({"x": values[:9_000]}) + profile({"x": values[9_000:]})
+    assert whole.columns["x"].by_part == added.columns["x"].by_part
+    assert sum(whole.columns["x"].rest) == whole.columns["x"].other > 0
+    whole.save(tmp_path / "profile.npz")
+    assert type(whole).load(tmp_path / "profile.npz").columns["x"] == whole.columns["x"]
+
+
+def test_of_a_profile_stored_without_parts_names_alone_are_compared() -> None:
+    known = profile({"x": names(1_500, 4_000)})
+    old = replace(known, columns={"x": replace(known.columns["x"], rest=())})
+    assert old.columns["x"].by_part is None
+    assert (old + old).columns["x"].rest == ()
+    assert compare(old, {"x": names(1_500, 3_000, "new ", 1)})[0].p_value == 1.0
+
+
+def test_what_lies_far_from_zero_and_close_together_has_no_wasserstein_of_wrong_size() -> None:
+    far = 1e15 + np.random.default_rng(0).uniform(0, 50, 20_000)
+    change = only(far, far[:5_000] + 10)
+    assert math.isnan(change.wasserstein) and change.drifted
+    dates = 1.7e9 + np.random.default_rng(0).uniform(0, 86_400, 20_000)
+    assert only(dates, dates + 8_640).wasserstein == pytest.approx(8_640 / dates.std(), rel=1e-2)

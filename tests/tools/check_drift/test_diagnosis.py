@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.tools.check_drift.world import NOW, World
@@ -83,6 +84,15 @@ def test_a_few_equal_values_are_no_constant_where_they_are_usual() -> None:
     assert pipeline_sign(summary(rare), summary(np.zeros(500))) == "constant 0"
 
 
+@pytest.mark.parametrize("now", ["", "a "])
+def test_a_category_that_comes_under_another_name_is_a_sign(now: str) -> None:
+    codes = RANDOM.choice(["a", "b", "c"], 20_000, p=[0.4, 0.35, 0.25])
+    other = RANDOM.choice([now, "b", "c"], 500, p=[0.4, 0.35, 0.25])
+    assert pipeline_sign(summary(codes), summary(other)) == f"'a' came as {now!r}, as often"
+    shrunk = RANDOM.choice([now, "b", "c"], 500, p=[0.1, 0.5, 0.4])
+    assert pipeline_sign(summary(codes), summary(shrunk)) is None
+
+
 def test_a_missing_column_is_found_under_its_new_name() -> None:
     share = RANDOM.beta(2, 6, 300)
     new = {"email_opens_share": summary(share), "loaded_by": summary(PLANS[:300]), "web_share": summary(share / 3)}
@@ -93,6 +103,7 @@ def test_a_missing_column_is_found_under_its_new_name() -> None:
     assert likely_name("email_open_rate", before, twin) == "email_opens_share"
 
 
+DECAY = {"type": "concept_drift", "method": "performance_decay", "metric": "auc_roc", "threshold": 0.05}
 PSI = {"type": "data_drift", "method": "psi", "threshold": 0.2}
 
 
@@ -119,3 +130,25 @@ def test_a_change_between_the_baseline_and_the_past_four_weeks_is_found(tmp_path
     world.write("features.live", world.rows(changed, 63, shift=1.0), "after")
     diagnosis = world.check().diagnosis
     assert (diagnosis.first_seen, diagnosis.sudden) == (changed.date(), True)
+
+
+@pytest.mark.parametrize(("fell", "kind"), [(4, "pipeline"), (12, "both")])
+def test_a_performance_that_falls_with_a_broken_feature_is_not_the_worlds_doing(
+    tmp_path: Path, fell: int, kind: str
+) -> None:
+    """What the model is fed explains it; where it fell a week before the feature broke, the world changed as well."""
+    world = World(tmp_path, [PSI, DECAY])
+    world.settle()
+    live = world.live(21)
+    broken, changed = (live["at"] >= NOW - timedelta(days=days) for days in (4, fell))
+    outcomes = world.labels(live)
+    if fell > 4:
+        outcomes = pd.concat([outcomes[~changed], world.labels(live[changed], twist=-1.0)])
+    live.loc[broken, "x"] = np.inf
+    said = live[["id", "at"]].assign(model_version="1", score=1 / (1 + np.exp(-live["x"])))
+    world.write("features.live", live)
+    world.write("labels.y", outcomes, "live")
+    world.write("predictions.daily", said.assign(label=said["score"] >= 0.5))
+    report = world.check()
+    assert {each.type for each in report.checks if each.found} == {"data_drift", "concept_drift"}
+    assert report.diagnosis.kind == kind, report.diagnosis.detail

@@ -49,6 +49,7 @@ def _table(rows: int, seed: int, shift: float = 0.0) -> pa.Table:
             "i": random.choice(["p", "q"], rows),
             "v": random.choice(["p", "q"], rows),
             "many": [f"k{i}" for i in random.zipf(1.3, rows) % 3000],
+            "store": [f"Größe {i}" for i in random.integers(0, 3000, rows)],
             "flag": random.random(rows) < 0.3,
             "at": pd.Timestamp("2026-01-01") + pd.to_timedelta(random.random(rows) * 1e6, unit="s").round("us"),
         }
@@ -78,7 +79,7 @@ def test_the_same_profile_and_the_same_statistics(warehouse: AnyWarehouse) -> No
     names = before.column_names
     warehouse.append("p.before", before, "all")
     warehouse.append("p.now", now, "all")
-    numbers = [name for name in names if name not in ("code", "kind", "many", "flag", "at", "i", "v")]
+    numbers = [name for name in names if name not in ("code", "kind", "many", "store", "flag", "at", "i", "v")]
     centres = {name: exact_centre(before[name].to_numpy().astype(float)) for name in numbers}
     centres["at"] = exact_centre(before["at"].cast(pa.timestamp("us")).cast("int64").to_numpy() / 1e6)
     ours = profile(before, categorical=["code"], centres=centres)
@@ -87,6 +88,7 @@ def test_the_same_profile_and_the_same_statistics(warehouse: AnyWarehouse) -> No
     ours_now = profile(now, like=ours)
     theirs_now = profile_inside(warehouse, "p.now", None, {}, names, like=theirs)
     _same(ours_now, theirs_now)
+    assert sum(theirs.columns["store"].rest) == theirs.columns["store"].other > 0
     for one, other in zip(compare(ours, ours_now), compare(theirs, theirs_now), strict=True):
         assert one.column == other.column
         for statistic in ("psi", "js", "kl", "ks"):

@@ -27,6 +27,16 @@ def test_a_slow_change_is_gradual_and_dated_where_it_begins_to_show(seed: int) -
     assert 5 <= found.first <= 12
 
 
+@pytest.mark.parametrize("errors", [3, 5, 8])
+@pytest.mark.parametrize("days", [4, 7, 14])
+def test_a_change_over_days_is_not_called_sudden_where_noise_hides_its_pace(days: int, errors: int) -> None:
+    level = list(np.clip((np.arange(28) - 9) / days, 0, 1) * errors)
+    found = [onset(*series(level, 1, seed)) for seed in range(200)]
+    assert np.mean([each.sudden is True for each in found]) <= 0.05
+    at_once = [onset(*series([0.0] * 10 + [8.0] * 18, 1, seed)) for seed in range(50)]
+    assert np.mean([each.sudden is True for each in at_once]) >= 0.9
+
+
 def test_small_windows_count_less_but_are_not_left_out() -> None:
     rows = np.array([12.0] * 28)
     near = [abs(onset(*series([0.0] * 14 + [1.5] * 14, rows, seed)).first - 14) <= 1 for seed in range(50)]
@@ -45,5 +55,6 @@ def test_weekdays_that_differ_are_no_onset() -> None:
     level = [0.0, 0.0, 0.0, 0.0, 0.0, 0.4, 0.4] * 4
     found = [onset(*series(level, 10_000, seed)) for seed in range(20)]
     assert np.mean([each == Onset(0, None) for each in found]) >= 0.9
-    stepped = [each + (0.8 if day >= 17 else 0.0) for day, each in enumerate(level)]
-    assert onset(*series(stepped, 10_000, 1)) == Onset(17, True)
+    for step, sudden in ((0.8, None), (1.6, True)):  # four of the weekdays' deviations leave the pace open
+        stepped = [each + (step if day >= 17 else 0.0) for day, each in enumerate(level)]
+        assert onset(*series(stepped, 10_000, 1)) == Onset(17, sudden)
