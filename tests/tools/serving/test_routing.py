@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tools.serving.buckets import BUCKETS, BucketRouter, threshold
 from tools.serving.client import Response, failures, send
 
@@ -26,6 +28,13 @@ def test_buckets_are_uniform_and_keyed_by_model() -> None:
     assert abs(below - 1_000) / math.sqrt(20_000 * 0.05 * 0.95) < 4
     both = sum(fraud.bucket(str(i)) < 1_000 and buckets[i] < 1_000 for i in range(20_000))
     assert 120 < both < 280  # independent experiments meet 1% of the same ids, not 10%
+
+
+@pytest.mark.parametrize("percent", [5, 10, 25, 50])
+def test_the_share_of_each_stage_is_that_of_a_fair_draw(percent: float) -> None:
+    router, asked, share = BucketRouter("churn"), 100_000, percent / 100
+    challenged = sum(router.bucket(str(i)) < threshold(percent) for i in range(asked))
+    assert abs(challenged - asked * share) / math.sqrt(asked * share * (1 - share)) < 3
 
 
 def test_thresholds_cover_none_and_all() -> None:
