@@ -37,11 +37,10 @@ class ColumnChange:
     bins of `tools.check_drift.bins`. `ks` is exact to within `ks_bound` below; `wasserstein` is in standard deviations
     of the baseline, of the current side where the baseline is constant, and 1 where both are and differ, and NaN where
     bins are too wide to say; all three are of the values that are no nulls, and NaN for categories. `null_change` is
-    the absolute change of the share of nulls.
-    `p_value` says whether the column changed at all, whichever
-    statistic is then held against a threshold (`tools.check_drift.evidence`); `adjusted_p` is the same corrected over
-    the columns compared together. `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says
-    what changed.
+    the absolute change of the share of nulls. `p_value` says whether the column changed at all, whichever statistic is
+    then held against a threshold (`tools.check_drift.evidence`); `adjusted_p` is the same corrected over the columns
+    compared together. `drifted` is an effect beyond the threshold with evidence beyond noise; `reason` says what
+    changed.
     """
 
     column: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_FEATURES = 8
-"""Drifted features whose part in the change of the scores is computed: each costs a few thousand scores."""
+"""Drifted features that are looked at closely: each costs a few thousand scores, or a reading of four weeks."""
 
 _MOST_TOLD = 5
 """Signs of a broken pipeline that the detail tells."""
@@ -47,7 +47,8 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
     for name in whole[:_MOST_FEATURES]:
         signs[name] = _unit_since_change(name, material, start, current)
     renamed = _renamed({*(name for name in drifted if signs[name] == "missing"), *contract}, material, start, current)
-    sources = _by_source(binding, list(drifted), signs, contract, renamed)
+    smells = _smells(drifted, signs, contract, renamed)
+    sources = _by_source(binding, list(drifted), smells)
     sound = [name for name in drifted if not signs[name] and name not in contract]
     first, sudden = history.since(_candidates(sound or list(drifted), found, material, current), material)
     broken = bool(contract) or any(signs.values())
@@ -65,7 +66,7 @@ def diagnose(checks: Sequence[Check], material: Material, start: datetime) -> Di
         first_seen=first,
         sudden=sudden,
         detail=_words(
-            [*_told(sources), *_unowned(binding, drifted, signs, contract, renamed)],
+            [*_told(sources), *_unowned(binding, smells)],
             sound,
             related,
             types,
@@ -85,7 +86,10 @@ def _follows(broken: Sequence[str], found: Sequence[Check], material: Material, 
     """Whether the performance fell no sooner than the first of the broken features: what it is fed explains that, and
     whether the world changed besides shows once it is mended. Within a day, since days are all that is compared.
     """
-    broke = [history.since([partial(history.of_feature, name, material, current)], material)[0] for name in broken]
+    if not broken:
+        return False
+    features = [partial(history.of_feature, name, material, current) for name in broken[:_MOST_FEATURES]]
+    broke = [history.since([each], material)[0] for each in features]
     metrics = [check.subject for check in found if check.type is DriftType.concept_drift]
     fell = [history.since([partial(history.of_performance, metric, material)], material)[0] for metric in metrics]
     days = [day for day in broke if day is not None]
@@ -151,22 +155,22 @@ def _read_as(baseline: Summary, column: pa.ChunkedArray) -> Summary | None:
         return None
 
 
-def _by_source(
-    binding: ModelBinding,
-    drifted: Sequence[str],
-    signs: Mapping[str, str | None],
-    contract: Mapping[str, str],
-    renamed: Mapping[str, str],
-) -> list[SourceFinding]:
+def _smells(
+    drifted: Iterable[str], signs: Mapping[str, str | None], contract: Mapping[str, str], renamed: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """What smells of a broken pipeline: columns, each with what is said of it."""
+    smells = [(name, f"{name}: {signs[name]}") for name in drifted if signs[name] and name not in contract]
+    smells += [(subject, f"{subject}: {detail}") for subject, detail in contract.items()]
+    return smells + [(old, f"{old} is now {new}, it seems") for old, new in renamed.items()]
+
+
+def _by_source(binding: ModelBinding, drifted: Sequence[str], smells: Sequence[tuple[str, str]]) -> list[SourceFinding]:
     sources = []
     for name, source in binding.sources.items():
         features = [feature for feature in drifted if feature in source.features]
-        smells = [f"{feature}: {signs[feature]}" for feature in features if signs[feature] and feature not in contract]
-        broken = [subject for subject in contract if subject in source.features or subject == source.loaded_at]
-        smells += [f"{subject}: {contract[subject]}" for subject in broken]
-        smells += [f"{old} is now {new}, it seems" for old, new in renamed.items() if old in source.features]
-        if features or smells:
-            sources.append(SourceFinding(source=name, owner=source.owner, features=features, signs=smells))
+        signs = [said for column, said in smells if column in (*source.features, source.loaded_at)]
+        if features or signs:
+            sources.append(SourceFinding(source=name, owner=source.owner, features=features, signs=signs))
     return sources
 
 
@@ -174,19 +178,10 @@ def _told(sources: Sequence[SourceFinding]) -> list[str]:
     return [f"{each.source} ({each.owner}): {'; '.join(each.signs)}" for each in sources if each.signs]
 
 
-def _unowned(
-    binding: ModelBinding,
-    drifted: Sequence[str] | Mapping[str, float],
-    signs: Mapping[str, str | None],
-    contract: Mapping[str, str],
-    renamed: Mapping[str, str],
-) -> list[str]:
-    """What smells of a broken pipeline in columns that no declared source has."""
-    owned = {subject for source in binding.sources.values() for subject in (*source.features, source.loaded_at)}
-    smells = [f"{name}: {signs[name]}" for name in drifted if signs[name] and name not in contract]
-    smells += [f"{subject}: {detail}" for subject, detail in contract.items()]
-    smells = [each for each in smells if each.partition(": ")[0] not in owned]
-    return smells + [f"{old} is now {new}, it seems" for old, new in renamed.items() if old not in owned]
+def _unowned(binding: ModelBinding, smells: Sequence[tuple[str, str]]) -> list[str]:
+    """What is said of columns that no declared source has."""
+    owned = {column for source in binding.sources.values() for column in (*source.features, source.loaded_at)}
+    return [said for column, said in smells if column not in owned]
 
 
 def _one_source(binding: ModelBinding, subjects: Sequence[str]) -> bool | None:

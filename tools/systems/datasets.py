@@ -168,6 +168,7 @@ def no_texts(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     for name in columns:
-        if is_numeric_dtype(frame[name]) and not is_bool_dtype(frame[name]) and frame[name].notna().any():
-            return misfit(name, briefly(frame[name].dropna().iloc[0]), "categories as text")
+        held = frame[name].dropna()
+        if len(held) and is_numeric_dtype(held) and not is_bool_dtype(held):
+            return misfit(name, briefly(held.iloc[:1].tolist()[0]), "categories as text")
     return None

@@ -372,6 +372,31 @@ def test_numbers_written_as_text_are_reported_not_raised(world: World) -> None:
     assert "is string, declared number" in {each.subject: each.detail for each in report.checks if each.found}["visits"]
 
 
+class Wordy(Logistic):
+    """Takes plans as words, as the library's encoders do: with its own words for what it cannot take."""
+
+    def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
+        if rows["plan"].dtype.kind in "iu":
+            raise TypeError("ufunc 'isnan' not supported for the input types")
+        return super().predict_proba(rows)
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_categories_that_arrive_as_numbers_are_named(world: World, monkeypatch: Any, words: bool) -> None:
+    monkeypatch.setattr(OneModel, "load", lambda *_: Wordy())
+    live = world.settle()
+    if not words:  # a baseline of codes: they are not what the model cannot take
+        codes = world.features(BASE, 7).assign(plan=lambda rows: np.where(rows["plan"] == "annual", "1", "2"))
+        world.write("features.baseline", codes, "rows")
+    live["plan"] = np.where(live["plan"] == "annual", 1, 2)
+    world.write("features.live", live)
+    report = check(world)
+    told = of(report, "prediction_drift")
+    assert (report.status, told.severity) == ("failed", Severity.unknown)
+    named = "features.live: column 'plan' holds 1, and must hold categories as text"
+    assert (named if words else "isnan") in told.detail.replace("holds 2,", "holds 1,")
+
+
 def test_an_undeclared_monitor_is_an_input_error(world: World) -> None:
     with pytest.raises(InputError, match="'Absent' is not declared"):
         TOOL.run(world.systems, TOOL.arguments(monitor="Absent", at=None))
