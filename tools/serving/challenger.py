@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tools.serving.breaker import Breaker
 from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, Scored
+from tools.serving.features import FeatureSchema, InvalidInstance, Values
 from tools.serving.nursery import Nursery
+from tools.serving.requests import PredictRequest
 from tools.tasks import BINARY
 
 DEADLINE_SECONDS = 0.2
@@ -91,22 +92,22 @@ class Challenger:
         """Loads the model in its process. Raises ChallengerFailed."""
         self._adopt(await self._spares.take(self._folder, self._beside, self._task))
 
-    async def score(self, instances: Sequence[Any]) -> Scored:
-        """Scores of raw feature objects. Raises ChallengerFailed, at the latest at the deadline."""
-        return await self._score(instances, self._deadline)
+    async def score(self, request: PredictRequest) -> Scored:
+        """Scores of a request. Raises ChallengerFailed, at the latest at the deadline."""
+        return await self._score(request, self._deadline)
 
-    async def score_copy(self, instances: Sequence[Any]) -> Scored:
+    async def score_copy(self, request: PredictRequest) -> Scored:
         """Scores with both versions' times, for nobody who waits: the deadline is ten times as long."""
-        return await self._score(instances, COPY_DEADLINE_SECONDS, timed=True)
+        return await self._score(request, COPY_DEADLINE_SECONDS, request.values)
 
-    async def _score(self, instances: Sequence[Any], deadline: float, *, timed: bool = False) -> Scored:
+    async def _score(self, request: PredictRequest, deadline: float, beside: Sequence[Values] | None = None) -> Scored:
         process = self._process
-        if process is None:
+        if process is None or process.schema is None:
             raise ChallengerFailed("the challenger's process is not running")
         if not self.breaker.allows():
             raise ChallengerFailed("not asked: it failed too often (breaker open)")
         try:
-            scored = await process.score(instances, deadline, timed=timed)
+            scored = await process.ask(read_by(process.schema, request), deadline, beside)
         except ChallengerFailed as error:
             if self.breaker.failed():
                 log.warning("challenger %s: breaker open after: %s", self.version, error)
@@ -157,3 +158,13 @@ class Challenger:
                 log.warning("challenger %s: cannot be started again: %s", self.version, error)
                 continue
             return
+
+
+def read_by(schema: FeatureSchema, request: PredictRequest) -> list[Values]:
+    """The request as `schema` reads it. Raises ChallengerFailed where the champion takes it and this model does not."""
+    if schema.reads_as(request.schema):
+        return request.values
+    try:
+        return [schema.read(features) for features in request.instances]
+    except InvalidInstance as error:
+        raise ChallengerFailed(f"cannot read the request: {error}") from None

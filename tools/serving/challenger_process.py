@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from tools.serving.features import FeatureSchema, Values
 from tools.serving.frames import FrameReader, pack
 from tools.serving.nursery import Forked, Nursery
 from tools.tasks import BINARY, Answer
 
 LOAD_SECONDS = 60.0
+_TICK_SECONDS = 0.001
+"""As finely as the loop's timers tell."""
 
 
 class ChallengerFailed(Exception):
@@ -34,17 +37,29 @@ class Scored:
     champion_ms: float | None = None
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A question under way: who waits, until when (monotonic), and for how long in all."""
+
+    answer: asyncio.Future[Scored]
+    due: float
+    seconds: float
+
+
 class ChallengerProcess(asyncio.Protocol):
-    """One child process and the socket to it. Lives in one event loop."""
+    """One child process and the socket to it. Lives in one event loop. `schema` is its model's, once it is loaded."""
 
     def __init__(self, process: subprocess.Popen[bytes] | Forked) -> None:
         self._process = process
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
         self._sequence = 0
-        self._waiting: dict[int, asyncio.Future[Scored]] = {}
-        self._outbox: list[bytes] = []
-        self._loaded: asyncio.Future[str] | None = None
+        self._waiting: dict[int, _Asked] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = float("inf")
+        self._outbox: list[list[object]] = []
+        self._loaded: asyncio.Future[FeatureSchema] | None = None
+        self.schema: FeatureSchema | None = None
         self.gone = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -58,37 +73,33 @@ class ChallengerProcess(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
         return child
 
-    async def load(self, folder: Path, beside: Path | None = None, task: str = BINARY.name) -> str:
-        """Loads a registry cache folder, and the champion's `beside` it to be timed; gives the scoring path taken.
-
-        Raises ChallengerFailed.
-        """
+    async def load(self, folder: Path, beside: Path | None = None, task: str = BINARY.name) -> None:
+        """Loads a registry cache folder, and the champion's `beside` it to be timed. Raises ChallengerFailed."""
         self._loaded = asyncio.get_running_loop().create_future()
         self._write(pack({"load": str(folder), "beside": str(beside) if beside else None, "task": task}))
         try:
-            return await asyncio.wait_for(self._loaded, LOAD_SECONDS)
+            self.schema = await asyncio.wait_for(self._loaded, LOAD_SECONDS)
         except TimeoutError:
             raise ChallengerFailed(f"did not load within {LOAD_SECONDS:g} s") from None
 
-    async def score(self, instances: Sequence[Any], seconds: float, *, timed: bool = False) -> Scored:
-        """Scores of raw feature objects; `timed`, with both versions' times. Raises ChallengerFailed, at the latest
-        after `seconds`."""
+    def ask(
+        self, rows: Sequence[Values], seconds: float, beside: Sequence[Values] | None = None
+    ) -> asyncio.Future[Scored]:
+        """The answer to come for rows as `schema` reads them; with `beside`, the same rows as the champion reads them,
+        it has both versions' times. It fails with ChallengerFailed, at the latest after `seconds`."""
+        answer: asyncio.Future[Scored] = asyncio.get_running_loop().create_future()
         if not self.alive:
-            raise ChallengerFailed("the challenger's process is not running")
-        loop = asyncio.get_running_loop()
+            answer.set_exception(ChallengerFailed("the challenger's process is not running"))
+            return answer
         self._sequence += 1
-        sequence, answer = self._sequence, loop.create_future()
-        self._waiting[sequence] = answer
+        due = time.monotonic() + seconds
+        self._waiting[self._sequence] = _Asked(answer, due, seconds)
+        if due < self._rings:
+            self._ring(due)
         if not self._outbox:
-            loop.call_soon(self._flush)
-        self._outbox.append(pack([sequence, time.monotonic() + seconds, instances, timed]))
-        timer = loop.call_later(seconds, self._expire, sequence, seconds)
-        try:
-            scored: Scored = await answer
-            return scored
-        finally:
-            timer.cancel()
-            self._waiting.pop(sequence, None)
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append([self._sequence, due, rows, beside])
+        return answer
 
     @property
     def alive(self) -> bool:
@@ -119,15 +130,17 @@ class ChallengerProcess(asyncio.Protocol):
             if isinstance(message, dict):
                 self._on_loaded(message)
             else:
-                self._on_answer(*message)
+                for answer in message:
+                    self._on_answer(*answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         error = ChallengerFailed("the challenger's process ended")
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_exception(error)
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(error)
+        for sequence in list(self._waiting):
+            self._fail(sequence, error)
+        if self._timer is not None:
+            self._timer.cancel()
         self._process.kill()
         # Reaps it beside the loop: a large process takes a while to die.
         threading.Thread(target=self._process.wait, daemon=True).start()
@@ -139,32 +152,49 @@ class ChallengerProcess(asyncio.Protocol):
             self._transport.write(data)
 
     def _flush(self) -> None:
-        self._write(b"".join(self._outbox))
+        self._write(pack(self._outbox))
         self._outbox.clear()
 
-    def _expire(self, sequence: int, seconds: float) -> None:
-        answer = self._waiting.get(sequence)
-        if answer is not None and not answer.done():
-            answer.set_exception(ChallengerFailed(f"deadline of {seconds * 1000:.0f} ms exceeded"))
+    def _ring(self, due: float) -> None:
+        """Sets the one timer: thousands of questions a second are answered before theirs would ring."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings = due
+        self._timer = asyncio.get_running_loop().call_later(due - time.monotonic(), self._expire)
+
+    def _expire(self) -> None:
+        now, self._rings = time.monotonic() + _TICK_SECONDS, float("inf")
+        for sequence, asked in list(self._waiting.items()):
+            if asked.due <= now:
+                self._fail(sequence, ChallengerFailed(f"deadline of {asked.seconds * 1000:.0f} ms exceeded"))
+        if self._waiting:
+            self._ring(min(asked.due for asked in self._waiting.values()))
+
+    def _fail(self, sequence: int, error: ChallengerFailed) -> None:
+        answer = self._waiting.pop(sequence).answer
+        if not answer.done():
+            answer.set_exception(error)
 
     def _on_loaded(self, message: dict[str, Any]) -> None:
         if self._loaded is None or self._loaded.done():
             return
         if "ready" in message:
-            self._loaded.set_result(str(message["path"]))
+            self._loaded.set_result(FeatureSchema.of_wire(message["schema"]))
         else:
             self._loaded.set_exception(ChallengerFailed(str(message["failed"])))
 
     def _on_answer(
         self, sequence: int, scores: list[Answer] | None, error: str | None, times: list[float | None] | None
     ) -> None:
-        answer = self._waiting.get(sequence)
-        if answer is None or answer.done():
+        asked = self._waiting.get(sequence)
+        if asked is None:
             return
         if scores is None:
-            answer.set_exception(ChallengerFailed(str(error)))
-        else:
-            answer.set_result(Scored(scores, *(times or ())))
+            self._fail(sequence, ChallengerFailed(str(error)))
+            return
+        del self._waiting[sequence]
+        if not asked.answer.done():
+            asked.answer.set_result(Scored(scores, *(times or ())))
 
 
 def _interpreter(end: socket.socket) -> subprocess.Popen[bytes]:

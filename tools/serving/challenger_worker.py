@@ -3,19 +3,22 @@
 It imports the libraries at once and then waits for a folder to load, so that a spare one takes over in
 milliseconds. It answers on the socket `FD` until the gateway closes it or dies. It never imports MLflow.
 
-Messages in: `{"load": FOLDER, "beside": FOLDER or null, "task": NAME}` once, then
-`[sequence, deadline, [features, …], timed]` with the deadline on the system's monotonic clock. Out:
-`{"ready": VERSION, "path": …}` or `{"failed": TEXT}`, then `[sequence, [answer, …], null, times]` or
-`[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
+Messages in: `{"load": FOLDER, "beside": FOLDER or null, "task": NAME}` once, then lists of
+`[sequence, deadline, rows, beside]`: rows of values as this model's schema reads them, the deadline on the system's
+monotonic clock. Out: `{"ready": VERSION, "path": …, "schema": …}` or `{"failed": TEXT}`, then lists of
+`[sequence, [answer, …], null, times]` or `[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
 
-A model `beside` is the champion: where `timed` is asked, it scores the same rows in the same process, for nothing else,
-and `times` are both versions' milliseconds for the rows that were scored together. Else they are null.
+A model `beside` is the champion: where its values of the rows come along, it scores them in the same process, for
+nothing else, and `times` are both versions' milliseconds for the rows that were scored together. Else they are null.
+
+The gateway goes first where both want the same core: the longer this process waits for it, the more it scores at once.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import os
 import signal
 import socket
 import sys
@@ -41,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
         importlib.import_module(module)  # while there is time
     import_runtime()
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it interrupts nobody when it has been asked
     gc.collect()
     gc.freeze()  # a full collection over the libraries' objects would take longer than the deadline
     with socket.socket(fileno=int(arguments[0])) as connection:
@@ -49,19 +54,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(connection: socket.socket) -> None:
-    reader = FrameReader()
+    reader, buffer = FrameReader(), memoryview(bytearray(_RECEIVE))
     scorer: Scorer | None = None
     beside: Scorer | None = None
-    while data := connection.recv(_RECEIVE):
-        messages = reader.feed(data)
-        for message in messages:
+    while size := connection.recv_into(buffer):
+        questions: list[Any] = []
+        for message in reader.feed(buffer[:size]):
             if isinstance(message, dict):
                 task = tasks.of(message["task"])
                 beside = _beside(message["beside"], task)  # before it is said to be ready: copies have a deadline
                 scorer = _load(connection, Path(message["load"]), task)
-        questions = [message for message in messages if isinstance(message, list)]
+            else:
+                questions += message
         if questions and scorer is not None:
-            connection.sendall(b"".join(pack(answer) for answer in _answers(scorer, beside, questions)))
+            connection.sendall(pack(_answers(scorer, beside, questions)))
 
 
 def _load(connection: socket.socket, folder: Path, task: tasks.Task) -> Scorer | None:
@@ -70,7 +76,7 @@ def _load(connection: socket.socket, folder: Path, task: tasks.Task) -> Scorer |
     except Exception as error:
         connection.sendall(pack({"failed": f"{type(error).__name__}: {error}"}))
         return None
-    connection.sendall(pack({"ready": scorer.version, "path": scorer.path_name}))
+    connection.sendall(pack({"ready": scorer.version, "path": scorer.path_name, "schema": scorer.schema.wire()}))
     return scorer
 
 
@@ -81,19 +87,20 @@ def _beside(folder: str | None, task: tasks.Task) -> Scorer | None:
         return None  # there is nothing to compare the times with then, and the gate says so
 
 
-def _answers(scorer: Scorer, beside: Scorer | None, questions: list[Any]) -> list[list[Any]]:
+def _answers(scorer: Scorer, champion: Scorer | None, questions: list[Any]) -> list[list[Any]]:
     """One answer a question; those past their deadline are left out, for nobody waits for them."""
     answers: list[list[Any]] = []
     pending: list[tuple[int, list[Any]]] = []
     now = time.monotonic()
-    awaited = [(sequence, instances) for sequence, deadline, instances, _ in questions if deadline >= now]
-    beside = beside if any(timed for *_, timed in questions) else None
+    awaited = [question for question in questions if question[1] >= now]
+    beside = [row for *_, rows in awaited for row in rows or ()]
+    timed = champion if awaited and all(rows is not None for *_, rows in awaited) else None
     # Who goes first finds colder caches; it is each version's turn every other time.
-    first = _milliseconds(beside, awaited) if beside is not None and questions[0][0] % 2 else None
+    first = _milliseconds(timed, beside) if timed is not None and questions[0][0] % 2 else None
     started = time.perf_counter()
-    for sequence, instances in awaited:
+    for sequence, _, rows, _ in awaited:
         try:
-            pending.append((sequence, [scorer.encode(scorer.schema.read(features)) for features in instances]))
+            pending.append((sequence, [scorer.encode(values) for values in rows]))
         except InvalidInstance as error:
             answers.append([sequence, None, f"cannot read the request: {error}", None])
     try:
@@ -101,7 +108,7 @@ def _answers(scorer: Scorer, beside: Scorer | None, questions: list[Any]) -> lis
     except ScoringFailed:
         return answers + [_alone(scorer, sequence, rows) for sequence, rows in pending]
     taken = (time.perf_counter() - started) * 1000.0
-    times = None if beside is None else [taken, first or _milliseconds(beside, awaited)]
+    times = None if timed is None else [taken, first or _milliseconds(timed, beside)]
     start = 0
     for sequence, rows in pending:
         answers.append([sequence, scores[start : start + len(rows)], None, times])
@@ -109,11 +116,11 @@ def _answers(scorer: Scorer, beside: Scorer | None, questions: list[Any]) -> lis
     return answers
 
 
-def _milliseconds(scorer: Scorer, questions: list[tuple[int, list[Any]]]) -> float | None:
-    """How long a version takes to read and score the questions; None where it cannot."""
+def _milliseconds(scorer: Scorer, rows: list[Any]) -> float | None:
+    """How long a version takes to score rows of values; None where it cannot."""
     started = time.perf_counter()
     try:
-        scorer.score([scorer.encode(scorer.schema.read(row)) for _, instances in questions for row in instances])
+        scorer.score([scorer.encode(values) for values in rows])
     except (InvalidInstance, ScoringFailed):
         return None
     return (time.perf_counter() - started) * 1000.0

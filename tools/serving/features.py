@@ -81,6 +81,26 @@ class FeatureSchema:
             order=names,
         )
 
+    @classmethod
+    def of_wire(cls, document: Mapping[str, Any]) -> FeatureSchema:
+        """From what `wire` gave."""
+        numeric, categorical, order = (tuple(document[each]) for each in ("numeric", "categorical", "order"))
+        return cls(numeric, categorical, order, document["null_numbers"], document["null_strings"])
+
+    def wire(self) -> dict[str, Any]:
+        """As JSON for another process, without the limits."""
+        names = {"numeric": self.numeric, "categorical": self.categorical, "order": self.order}
+        return {**names, "null_numbers": self.null_numbers, "null_strings": self.null_strings}
+
+    def reads_as(self, other: FeatureSchema) -> bool:
+        """Whether this schema would read the same values from every instance that `other` has read."""
+        return (
+            self.numeric == other.numeric
+            and self.categorical == other.categorical
+            and self.null_numbers >= other.null_numbers
+            and self.null_strings >= other.null_strings
+        )
+
     def read(self, features: object) -> Values:
         """The model's values of one instance. Raises InvalidInstance that names the first field at fault."""
         try:

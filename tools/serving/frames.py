@@ -21,7 +21,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Any]:
+    def feed(self, data: bytes | memoryview) -> list[Any]:
         """The messages completed by `data`, in order. Raises ValueError on a frame that cannot be one."""
         buffer = self._buffer
         buffer += data

@@ -93,7 +93,7 @@ class Mirror:
         scored, error = None, None
         started = self._timer()
         try:
-            scored = await self._challenger.score_copy(request.instances)
+            scored = await self._challenger.score_copy(request)
         except ChallengerFailed as failed:
             error = str(failed)
             await asyncio.sleep(0)  # an open breaker answers at once: the requests come first

@@ -46,9 +46,10 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class PredictRequest:
-    """A valid request. `instances` are the raw objects, `values` what the schema read from them, `outside` the names
-    of the features, for each, that are outside their contract."""
+    """A valid request. `instances` are the raw objects, `values` what `schema` read from them, `outside` the names of
+    the features, for each, that are outside their contract."""
 
+    schema: FeatureSchema
     id: str | None
     instances: list[Any]
     values: list[Values]
@@ -75,10 +76,10 @@ def parse(body: bytes, schema: FeatureSchema) -> PredictRequest:
     if features is not None and "instances" not in document:
         try:
             values = schema.read(features)
-            return PredictRequest(id, [features], [values], [schema.outside(values)])
+            return PredictRequest(schema, id, [features], [values], [schema.outside(values)])
         except InvalidInstance as error:
             raise _invalid(error, "features") from None
-    return PredictRequest(id, *_instances(document, schema))
+    return PredictRequest(schema, id, *_instances(document, schema))
 
 
 def _instances(

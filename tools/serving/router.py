@@ -150,7 +150,7 @@ class Router:
             if version == serving.champion.version:
                 scores = await self._batcher.score(serving.champion, _encode(serving.champion, request))
             elif serving.challenger is not None and version == serving.challenger.version:
-                scores = (await serving.challenger.score(request.instances)).scores
+                scores = (await serving.challenger.score(request)).scores
             else:
                 raise Refused(503, "not_ready", f"version {version} is not loaded", "/readyz", 1)
         except (ScoringFailed, ChallengerFailed) as failed:
@@ -210,7 +210,7 @@ class Router:
         self, serving: Serving, challenger: Challenger, request: PredictRequest, rows: list[object], request_id: str
     ) -> Answer:
         try:
-            scored = await challenger.score(request.instances)
+            scored = await challenger.score(request)
             return Answer(scored.scores, challenger.version, "challenger", request_id)
         except ChallengerFailed as error:
             scores = await self._batcher.score(serving.champion, rows)

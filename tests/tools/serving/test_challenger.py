@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pytest
+import uvloop
+
 from tools.serving.breaker import Breaker
+from tools.serving.challenger import read_by
+from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess
 from tools.serving.client import failures, send
+from tools.serving.features import FeatureSchema
+from tools.serving.frames import pack
+from tools.serving.requests import parse
 
 Payload = Callable[..., dict[str, Any]]
 
@@ -130,3 +141,70 @@ def test_breaker_opens_tries_once_and_closes() -> None:
     assert breaker.allows()
     breaker.succeeded()
     assert breaker.allows() and breaker.allows() and not breaker.is_open
+
+
+NUMBERS = FeatureSchema(("a", "b"), (), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "seen"),
+    [
+        (NUMBERS, [((1.0, None), ())]),
+        (FeatureSchema(("b", "a"), (), ("b", "a")), [((None, 1.0), ())]),
+        (FeatureSchema(("a",), (), ("a",)), [((1.0,), ())]),
+        (FeatureSchema(("a", "c"), (), ("a", "c")), "cannot read the request: c: is missing"),
+        (
+            FeatureSchema(("a", "b"), (), ("a", "b"), null_numbers=False),
+            "cannot read the request: b: must be a number, not null",
+        ),
+    ],
+)
+def test_a_challenger_reads_a_request_by_its_own_features(schema: FeatureSchema, seen: Any) -> None:
+    request = parse(b'{"features": {"a": 1.0, "b": null}}', NUMBERS)
+    if isinstance(seen, str):
+        with pytest.raises(ChallengerFailed, match=seen):
+            read_by(schema, request)
+    else:
+        assert read_by(schema, request) == seen
+    assert FeatureSchema.of_wire(orjson.loads(orjson.dumps(schema.wire()))) == schema
+
+
+def test_each_question_fails_at_its_own_deadline_and_a_late_answer_changes_nothing() -> None:
+    """One timer serves them all, whichever was asked first."""
+
+    class Child:
+        pid = 0
+
+        def kill(self) -> None: ...
+        def wait(self) -> None: ...
+
+    async def ask() -> list[tuple[str, float]]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = ChallengerProcess(Child())  # type: ignore[arg-type]
+            await asyncio.get_running_loop().create_unix_connection(lambda: process, sock=ours)
+            began, ends = time.perf_counter(), list[tuple[str, float]]()
+
+            async def one(seconds: float) -> None:
+                try:
+                    ends.append((f"{(await process.ask([], seconds)).scores}", 0.0))
+                except ChallengerFailed as error:
+                    ends.append((str(error), time.perf_counter() - began))
+
+            asked = asyncio.gather(*(one(seconds) for seconds in (0.3, 0.1, 0.2, 9.0)))
+            await asyncio.sleep(0.15)
+            theirs.sendall(pack([[2, [0.5], None, None], [4, [0.7], None, None], [99, [0.1], None, None]]))
+            await asked
+            process.end()
+            return ends
+
+    ends = uvloop.run(ask())
+    assert [text for text, _ in ends] == [
+        "deadline of 100 ms exceeded",
+        "[0.7]",
+        "deadline of 200 ms exceeded",
+        "deadline of 300 ms exceeded",
+    ]
+    for text, after in ends:
+        if after:
+            assert int(text.split()[2]) - 2 <= after * 1000 < int(text.split()[2]) + 90

@@ -11,8 +11,11 @@ from typing import Any
 
 from tools.serving.challenger_process import ChallengerFailed, Scored
 from tools.serving.client import failures, send
+from tools.serving.features import FeatureSchema
 from tools.serving.mirror import Mirror
 from tools.serving.requests import PredictRequest
+
+NO_FEATURES = FeatureSchema((), (), ())
 
 Payload = Callable[..., dict[str, Any]]
 
@@ -66,22 +69,22 @@ def test_the_queue_is_bounded_and_what_does_not_fit_is_told() -> None:
     class Stuck:
         released, asked = asyncio.Event(), 0
 
-        async def score_copy(self, instances: Any) -> Scored:
+        async def score_copy(self, request: PredictRequest) -> Scored:
             await self.released.wait()
             self.asked += 1
             if self.asked % 2:
                 raise ChallengerFailed("boom")
-            return Scored([0.5] * len(instances))
+            return Scored([0.5] * len(request.instances))
 
     async def fill() -> list[bool]:
         stuck = Stuck()
         mirror = Mirror(stuck, lambda *copy: told.append(copy[-1]), lambda: 0.0, queue_rows=20)  # type: ignore[arg-type]
-        taken = [mirror.offer(PredictRequest(None, [{}, {}], [], [(), ()]), str(i)) for i in range(30)]
+        taken = [mirror.offer(PredictRequest(NO_FEATURES, None, [{}, {}], [], [(), ()]), str(i)) for i in range(30)]
         assert mirror.queued == 20
         stuck.released.set()
         while mirror.queued:
             await asyncio.sleep(0)
-        assert mirror.offer(PredictRequest(None, [{}], [], [()]), "again")
+        assert mirror.offer(PredictRequest(NO_FEATURES, None, [{}], [], [()]), "again")
         mirror.close()
         return taken
 
@@ -96,18 +99,18 @@ def test_a_copy_offered_as_the_last_worker_ends_is_scored_all_the_same() -> None
     class Together:
         released = asyncio.Event()
 
-        async def score_copy(self, instances: Any) -> Scored:
+        async def score_copy(self, request: PredictRequest) -> Scored:
             await self.released.wait()
-            return Scored([0.5] * len(instances))
+            return Scored([0.5] * len(request.instances))
 
     async def offer() -> int:
         together = Together()
         mirror = Mirror(together, lambda _, id, *rest: told.append(id), lambda: 0.0)  # type: ignore[arg-type]
         for i in range(8):
-            mirror.offer(PredictRequest(None, [{}], [], [()]), str(i))
+            mirror.offer(PredictRequest(NO_FEATURES, None, [{}], [], [()]), str(i))
         await asyncio.sleep(0.01)
         together.released.set()
-        asyncio.get_running_loop().call_soon(mirror.offer, PredictRequest(None, [{}], [], [()]), "last")
+        asyncio.get_running_loop().call_soon(mirror.offer, PredictRequest(NO_FEATURES, None, [{}], [], [()]), "last")
         await asyncio.sleep(0.01)
         return mirror.queued
 
@@ -117,8 +120,8 @@ def test_a_copy_offered_as_the_last_worker_ends_is_scored_all_the_same() -> None
 
 def test_a_copy_that_cannot_be_recorded_holds_no_place_in_the_queue() -> None:
     class Prompt:
-        async def score_copy(self, instances: Any) -> Scored:
-            return Scored([0.5] * len(instances))
+        async def score_copy(self, request: PredictRequest) -> Scored:
+            return Scored([0.5] * len(request.instances))
 
     def down(*copy: object) -> None:
         raise OSError("the clock's database is locked")
@@ -126,7 +129,7 @@ def test_a_copy_that_cannot_be_recorded_holds_no_place_in_the_queue() -> None:
     async def offer() -> tuple[bool, int]:
         mirror = Mirror(Prompt(), down, lambda: 0.0, queue_rows=2)  # type: ignore[arg-type]
         for _ in range(3):
-            taken = mirror.offer(PredictRequest(None, [{}, {}], [], [(), ()]), "copy")
+            taken = mirror.offer(PredictRequest(NO_FEATURES, None, [{}, {}], [], [(), ()]), "copy")
             await asyncio.sleep(0.01)
         return taken, mirror.queued
 

@@ -15,6 +15,7 @@ from policies.errors import SystemDown
 from tools.serving.buckets import BucketRouter
 from tools.serving.challenger_process import Scored
 from tools.serving.contract import Contract
+from tools.serving.features import FeatureSchema
 from tools.serving.metrics import Layout, Metrics
 from tools.serving.prediction_log import PredictionLog
 from tools.serving.reloader import Reloader
@@ -55,8 +56,8 @@ def test_a_split_that_was_not_read_for_two_seconds_reaches_no_challenger() -> No
     class Challenger:
         version = "2"
 
-        async def score(self, instances: Any) -> Scored:
-            return Scored([0.9] * len(instances))
+        async def score(self, request: PredictRequest) -> Scored:
+            return Scored([0.9] * len(request.values))
 
     async def scenario() -> list[str]:
         log = PredictionLog(None, "t", WallClock())  # type: ignore[arg-type]
@@ -66,7 +67,7 @@ def test_a_split_that_was_not_read_for_two_seconds_reaches_no_challenger() -> No
         variants = []
         for age in (0.0, SURE_SECONDS - 0.1, SURE_SECONDS + 0.1):
             router.split_read = 100.0 - age
-            request = PredictRequest("7", [{}], [((), ())], [()])
+            request = PredictRequest(FeatureSchema((), (), ()), "7", [{}], [((), ())], [()])
             variants.append((await router.answer(serving, request, 100.0)).variant)
         return variants
 
