@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evals.benchmarks.serving.load import uncollected
 from evals.benchmarks.serving.peers import BENTOML, FASTAPI, MLFLOW, Server, on_one_core, peer
 from evals.benchmarks.serving.world import BARE, MODEL, SCALED, frame, registered, share
 from policies.errors import SystemDown
@@ -49,21 +51,23 @@ def measure(server: Server, seconds: float) -> Measured:
         return [server.body(rows[i % len(rows)]) for i in range(n)]
 
     def run(n: int, connections: int, rate: float | None = None) -> tuple[float, list[float], float]:
-        began = os.times().elapsed
-        said = send(server.url, bodies(n), connections, rate)
-        took = os.times().elapsed - began
+        sent = bodies(n)
+        began = time.perf_counter()
+        said = send(server.url, sent, connections, rate)
+        took = time.perf_counter() - began
         failed = len(list(failures(said)))
         if rate is None and failed:
             first = next(failures(said))
             raise SystemDown(f"{failed} of {n} requests failed: {first.error or first.body}", where=server.url)
-        return n / max(took, 1e-3), [each.latency_ms for each in said if each.status == 200], failed / n
+        return n / took, [each.latency_ms for each in said if each.status == 200], failed / n
 
-    guess, _, _ = run(_TRIAL, 8)
-    rates = {}
-    for connections in CONNECTIONS:
-        guess, _, _ = run(max(_TRIAL, int(guess * min(seconds, 1.0))), connections)
-        rates[connections], _, _ = run(max(_TRIAL, int(guess * seconds)), connections)
-    held, latencies, failed = run(int(OFFERED * seconds), OPEN_CONNECTIONS, OFFERED)
+    with uncollected():
+        guess, _, _ = run(_TRIAL, 8)
+        rates = {}
+        for connections in CONNECTIONS:
+            guess, _, _ = run(max(_TRIAL, int(guess * min(seconds, 1.0))), connections)
+            rates[connections], _, _ = run(max(_TRIAL, int(guess * seconds)), connections)
+        held, latencies, failed = run(int(OFFERED * seconds), OPEN_CONNECTIONS, OFFERED)
     return Measured(rates, float(np.percentile(latencies, 99)) if latencies else float("inf"), failed, held)
 
 
