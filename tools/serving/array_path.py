@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
+from tools.serving.arithmetic import NotConvertible, applied, operations
 from tools.serving.features import FeatureSchema, InvalidInstance, Values
 from tools.tasks import BINARY, Task
 
@@ -111,13 +113,18 @@ def _answers(estimator: Any, task: Task) -> bool:
     return True
 
 
-def _chain(middle: Sequence[Any], estimator: Any, task: Task) -> Callable[[Matrix], Scores]:
-    def final(matrix: Matrix) -> Scores:
-        for step in middle:
-            matrix = step.transform(matrix)
-        return task.raw(estimator, matrix)
+def between(steps: Sequence[Any]) -> Callable[[Matrix], Matrix]:
+    """The fitted steps between the columns and the estimator: as arithmetic, or by their own `transform`."""
+    try:
+        known = operations(steps)
+    except NotConvertible:
+        return lambda matrix: reduce(lambda found, step: step.transform(found), steps, matrix)
+    return lambda matrix: applied(matrix, known)
 
-    return final
+
+def _chain(middle: Sequence[Any], estimator: Any, task: Task) -> Callable[[Matrix], Scores]:
+    before = between(middle)
+    return lambda matrix: task.raw(estimator, before(matrix))
 
 
 def _transformed(transformer: Any, schema: FeatureSchema) -> list[Column] | None:

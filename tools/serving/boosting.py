@@ -1,7 +1,8 @@
 """The trees of a histogram gradient boosting, called without the estimator's checks on every request.
 
 `predict_proba` validates its input and, with `categorical_features`, runs a ColumnTransformer of its own: more than
-the trees themselves take for a few rows. The attributes read here are private to scikit-learn; where they are
+the trees themselves take for a few rows. They are walked all at once by `_compiled.c` where the installation had a C
+compiler, else by scikit-learn's own call a tree. The attributes read here are private to scikit-learn; where they are
 missing or disagree, `compile_trees` gives None or fails the parity check of `scorer`, and `predict_proba` serves.
 """
 
@@ -13,8 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from tools.serving.array_path import ArrayPath, Column, Matrix, Scores
+from tools.serving.array_path import ArrayPath, Column, Matrix, Scores, between
 from tools.tasks import BINARY, Task
+
+try:
+    from tools.serving import _compiled
+except ImportError:
+    _compiled = None  # type: ignore[assignment]
+
+compiled = _compiled
+"""The compiled walk, None where there is none."""
+
+NODE = np.dtype(
+    [
+        ("value", "f8"), ("feature", "i4"), ("left", "i4"), ("right", "i4"), ("lefts", "i4"), ("known", "i4"),
+        ("missing_left", "i4"),
+    ]
+)  # fmt: skip
+"""A node in the array of all trees. `value` is a leaf's, else the threshold; `feature` is -1 in a leaf. Where a split
+is by category, `lefts` and `known` are rows of bits: those that go left, and those the column has; else `lefts` is -1.
+"""
+
+Walk = Callable[[Matrix, Matrix], None]
+"""Adds each tree's leaf of each row to the sums, shape (rows, trees an iteration)."""
 
 
 def compile_trees(path: ArrayPath, pipeline: Any, task: Task = BINARY) -> ArrayPath | None:
@@ -23,18 +45,19 @@ def compile_trees(path: ArrayPath, pipeline: Any, task: Task = BINARY) -> ArrayP
 
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     estimator = steps[-1]
-    between = steps[1:-1] if isinstance(steps[0], ColumnTransformer) else steps[:-1]
-    link = None if between else task.link(estimator)
-    if link is None:
-        return None
+    middle = steps[1:-1] if isinstance(steps[0], ColumnTransformer) else steps[:-1]
+    middle = [step for step in middle if step is not None and step != "passthrough"]
+    link = task.link(estimator)
     try:
+        if link is None or (middle and estimator._preprocessor is not None):
+            return None  # its categories would be those of the scaled codes
         columns = _reordered(path.columns, estimator)
-        return ArrayPath(path.schema, columns, _trees(estimator, link)) if columns is not None else None
+        return ArrayPath(path.schema, columns, _trees(estimator, between(middle), link))
     except (AttributeError, KeyError, IndexError, ValueError, TypeError):
         return None
 
 
-def _reordered(columns: tuple[Column, ...], estimator: Any) -> tuple[Column, ...] | None:
+def _reordered(columns: tuple[Column, ...], estimator: Any) -> tuple[Column, ...]:
     """The columns as the trees count them: categorical ones first, recoded by the estimator's own encoder."""
     if estimator._preprocessor is None:
         return columns
@@ -55,15 +78,66 @@ def _reordered(columns: tuple[Column, ...], estimator: Any) -> tuple[Column, ...
     return (*recoded, *rest)
 
 
-def _trees(estimator: Any, link: Callable[[Matrix], Scores]) -> Callable[[Matrix], Scores]:
-    bitsets, index = estimator._bin_mapper.make_known_categories_bitsets()
-    trees = [(k, tree.predict) for trees in estimator._predictors for k, tree in enumerate(trees)]
+def _trees(
+    estimator: Any, before: Callable[[Matrix], Matrix], link: Callable[[Matrix], Scores]
+) -> Callable[[Matrix], Scores]:
+    walk = _calls(estimator) if compiled is None else _walked(estimator)
     start = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
 
     def final(matrix: Matrix) -> Scores:
         sums = np.tile(start, (len(matrix), 1))
-        for k, tree in trees:
-            sums[:, k] += tree(matrix, bitsets, index, 1)
+        walk(np.ascontiguousarray(before(matrix)), sums)
         return link(sums)
 
     return final
+
+
+def _calls(estimator: Any) -> Walk:
+    """By scikit-learn's own call a tree."""
+    bitsets, index = estimator._bin_mapper.make_known_categories_bitsets()
+    trees = [(k, tree.predict) for trees in estimator._predictors for k, tree in enumerate(trees)]
+
+    def walk(matrix: Matrix, sums: Matrix) -> None:
+        for k, tree in trees:
+            sums[:, k] += tree(matrix, bitsets, index, 1)
+
+    return walk
+
+
+def _walked(estimator: Any) -> Walk:
+    """All at once. Raises ValueError for trees that lead nowhere."""
+    known, place = estimator._bin_mapper.make_known_categories_bitsets()
+    nodes: list[Any] = []
+    bits = [np.asarray(known, dtype=np.uint32).reshape(-1, 8)]
+    roots = []
+    width = len(estimator._bin_mapper.bin_thresholds_)
+    for tree in [tree for trees in estimator._predictors for tree in trees]:
+        at, row = sum(map(len, nodes)), sum(map(len, bits))
+        theirs, leaf = tree.nodes, tree.nodes["is_leaf"].astype(bool)
+        of_categories = theirs["is_categorical"].astype(bool) & ~leaf
+        ours = np.zeros(len(theirs), dtype=NODE)
+        ours["value"] = np.where(leaf, theirs["value"], theirs["num_threshold"])
+        ours["feature"] = np.where(leaf, -1, theirs["feature_idx"])
+        ours["left"], ours["right"] = theirs["left"] + at, theirs["right"] + at
+        ours["lefts"] = np.where(of_categories, row + theirs["bitset_idx"].astype(np.int64), -1)
+        ours["known"] = np.where(of_categories, np.asarray(place)[theirs["feature_idx"]], 0)
+        ours["missing_left"] = theirs["missing_go_to_left"]
+        inner, own = ours[~leaf], at + np.flatnonzero(~leaf)
+        children = np.concatenate([inner["left"], inner["right"]])
+        if (
+            (children <= np.tile(own, 2)).any()
+            or (children >= at + len(ours)).any()
+            or (inner["feature"] >= width).any()
+        ):
+            raise ValueError("a tree whose nodes do not lead on to its leaves")
+        nodes.append(ours)
+        bits.append(np.asarray(tree.raw_left_cat_bitsets, dtype=np.uint32).reshape(-1, 8))
+        roots.append(at)
+    packed = np.concatenate(nodes), np.concatenate(bits), np.array(roots, dtype=np.int64)
+    if (packed[0]["lefts"] >= len(packed[1])).any() or (packed[0]["known"] >= max(len(known), 1)).any():
+        raise ValueError("a split on categories that are not there")
+
+    def walk(matrix: Matrix, sums: Matrix) -> None:
+        compiled.walk(matrix, *packed, sums, width)
+
+    return walk

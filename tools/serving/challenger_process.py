@@ -97,7 +97,7 @@ class ChallengerProcess(asyncio.Protocol):
         if due < self._rings:
             self._ring(due)
         if not self._outbox:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._flush, 0)
         self._outbox.append([self._sequence, due, rows, beside])
         return answer
 
@@ -151,7 +151,10 @@ class ChallengerProcess(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def _flush(self) -> None:
+    def _flush(self, before: int) -> None:
+        if before < len(self._outbox) < 8:
+            asyncio.get_running_loop().call_soon(self._flush, len(self._outbox))
+            return
         self._write(pack(self._outbox))
         self._outbox.clear()
 

@@ -22,12 +22,12 @@ from pydantic import BaseModel
 
 from policies.errors import InputError
 from tools import tasks
+from tools.serving.arithmetic import NotConvertible
 from tools.serving.array_path import Column, Scores
 from tools.serving.batch import serving_champion
 from tools.serving.features import FeatureSchema, Values
 from tools.serving.onnx_graph import NUMBERS, OPSETS, SCORE, STRINGS, Converter
 from tools.serving.onnx_path import open_session, require_onnx
-from tools.serving.onnx_trees import NotConvertible
 from tools.serving.parity import PARITY, Parity, Row, compare, probes
 from tools.serving.scorer import PipelinePath, understood_nulls
 from tools.systems import holdouts

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from tools.serving.arithmetic import NotConvertible, steps_of
 from tools.serving.array_path import UNKNOWN, Column, Matrix, column_names
 from tools.serving.features import FeatureSchema
-from tools.serving.onnx_steps import ESTIMATORS, Graph, over_numbers, steps_of
-from tools.serving.onnx_trees import NotConvertible
+from tools.serving.onnx_steps import ESTIMATORS, Graph, over_numbers
 
 NULL_CODE, UNKNOWN_CODE, FIRST_CODE = 0, 1, 2
 OPSETS = {"": 18, "ai.onnx.ml": 5}

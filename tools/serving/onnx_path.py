@@ -8,10 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from tools.serving.arithmetic import NotConvertible
 from tools.serving.array_path import ArrayPath, Matrix, Scores
 from tools.serving.features import FeatureSchema
 from tools.serving.onnx_graph import MATRIX, SCORE, Converter
-from tools.serving.onnx_trees import NotConvertible
 
 PROVIDERS = ["CPUExecutionProvider"]
 

@@ -1,7 +1,7 @@
 """scikit-learn's steps over numbers, and its classifiers, as ONNX nodes in double precision.
 
-Each does the operations of the step's own `transform` or `predict_proba` in their order, so that not a bit differs but
-where sums are taken in another one.
+Each does the operations of the estimator's own `predict_proba` in their order, so that not a bit differs but where sums
+are taken in another one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.serving.onnx_trees import NotConvertible, Tree, ensemble, histogram_trees, plain_tree
+from tools.serving.arithmetic import NotConvertible, operations
+from tools.serving.onnx_trees import Tree, ensemble, histogram_trees, plain_tree
 
 
 class Graph:
@@ -42,47 +43,16 @@ class Graph:
         return name
 
 
-def steps_of(pipeline: Any) -> list[Any]:
-    """The steps of a pipeline and of those inside it, in order; [None] where they do nothing."""
-    steps = [step for _, step in pipeline.steps] if type(pipeline).__name__ == "Pipeline" else [pipeline]
-    nested = [inner for step in steps for inner in (steps_of(step) if type(step).__name__ == "Pipeline" else [step])]
-    return [step for step in nested if step is not None and step != "passthrough"] or [None]
-
-
 def over_numbers(graph: Graph, matrix: str, steps: Sequence[Any]) -> str:
-    """The matrix after steps over numbers alone, each with the operations of its `transform`, in their order."""
-    for step in [inner for outer in steps for inner in steps_of(outer)]:
-        match type(step).__name__:
-            case "NoneType":
-                continue
-            case "FunctionTransformer" if step.func is None:
-                continue
-            case "SimpleImputer":
-                matrix = _imputed(graph, matrix, step)
-            case "StandardScaler":
-                matrix = _by(graph, matrix, ("Sub", step.mean_ if step.with_mean else None), ("Div", step.scale_))
-            case "RobustScaler":
-                matrix = _by(graph, matrix, ("Sub", step.center_), ("Div", step.scale_))
-            case "MinMaxScaler" if not step.clip:
-                matrix = _by(graph, matrix, ("Mul", step.scale_), ("Add", step.min_))
-            case other:
-                raise NotConvertible(f"{step if isinstance(step, str) else other} is not understood")
+    """The matrix after steps over numbers alone. Raises NotConvertible."""
+    for name, values in operations(steps):
+        by = graph.constant(values)
+        matrix = (
+            graph.add("Where", graph.add("IsNaN", matrix), by, matrix)
+            if name == "Fill"
+            else graph.add(name, matrix, by)
+        )
     return matrix
-
-
-def _by(graph: Graph, matrix: str, *operations: tuple[str, Any]) -> str:
-    for operator, values in operations:
-        if values is not None:
-            matrix = graph.add(operator, matrix, graph.constant(np.asarray(values, dtype=np.float64)))
-    return matrix
-
-
-def _imputed(graph: Graph, matrix: str, step: Any) -> str:
-    filled = np.asarray(step.statistics_, dtype=np.float64)
-    missing = step.missing_values
-    if step.add_indicator or np.isnan(filled).any() or not (isinstance(missing, float) and np.isnan(missing)):
-        raise NotConvertible("a SimpleImputer with an indicator, an empty column, or of something else than NaN")
-    return graph.add("Where", graph.add("IsNaN", matrix), graph.constant(filled), matrix)
 
 
 def _ensemble(graph: Graph, matrix: str, trees: Sequence[Tree]) -> str:

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.serving.arithmetic import NotConvertible
+
 _LEQ, _MEMBER = 0, 6
-
-
-class NotConvertible(Exception):
-    """What keeps a pipeline from being written as ONNX."""
 
 
 @dataclass(frozen=True)

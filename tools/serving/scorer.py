@@ -120,9 +120,9 @@ def compile_paths(
     pipeline: Any, schema: FeatureSchema, task: Task = BINARY
 ) -> tuple[dict[PathName, ArrayPath], str | None]:
     """The paths that understand the pipeline, the fastest first; and why the ONNX path does not."""
+    from tools.serving.arithmetic import NotConvertible
     from tools.serving.boosting import compile_trees
     from tools.serving.onnx_path import compile_onnx
-    from tools.serving.onnx_trees import NotConvertible
 
     paths: dict[PathName, ArrayPath] = {}
     why_not_onnx = None
