@@ -6,6 +6,7 @@
 #include <Python.h>
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #define WORDS 8 /* of 32 bits: categories have numbers below 256 */
 
@@ -31,36 +32,40 @@ static inline int goes_left(const Node *node, const uint32_t *bits, double x) {
     return has(bits, node->lefts, category) || (!has(bits, node->known, category) && node->missing_left);
 }
 
-static int view(PyObject *object, Py_buffer *found, int dimensions, Py_ssize_t itemsize, int flags) {
-    if (PyObject_GetBuffer(object, found, PyBUF_C_CONTIGUOUS | flags) < 0)
+typedef struct {
+    const char *format; /* of an item; NULL: a node */
+    int dimensions, flags;
+    Py_ssize_t itemsize;
+} Wanted;
+
+static int view(PyObject *object, Py_buffer *found, const Wanted *wanted) {
+    if (PyObject_GetBuffer(object, found, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | wanted->flags) < 0)
         return 0;
-    if (found->ndim == dimensions && found->itemsize == itemsize)
+    if (found->ndim == wanted->dimensions && found->itemsize == wanted->itemsize &&
+        (wanted->format == NULL || !strcmp(found->format, wanted->format)))
         return 1;
     PyBuffer_Release(found);
-    PyErr_SetString(PyExc_ValueError, "walk takes float64 (rows, columns), nodes, uint32 (n, 8), int64 roots, float64"
-                                      " (rows, classes), each contiguous");
+    PyErr_SetString(PyExc_ValueError, "walk takes float64 (rows, columns), nodes, uint32 (n, 8), int64 (trees),"
+                                      " float64 (rows, classes)");
     return 0;
 }
 
 static PyObject *walk(PyObject *Py_UNUSED(module), PyObject *args) {
+    static const Wanted wanted[5] = {{"d", 2, 0, sizeof(double)},
+                                     {NULL, 1, 0, sizeof(Node)},
+                                     {"I", 2, 0, sizeof(uint32_t)},
+                                     {"l", 1, 0, sizeof(int64_t)},
+                                     {"d", 2, PyBUF_WRITABLE, sizeof(double)}};
     PyObject *object[5];
     Py_ssize_t width;
     Py_buffer held[5];
     if (!PyArg_ParseTuple(args, "OOOOOn", object, object + 1, object + 2, object + 3, object + 4, &width))
         return NULL;
-    static const struct {
-        int dimensions, flags;
-        Py_ssize_t itemsize;
-    } wanted[5] = {{2, 0, sizeof(double)},
-                   {1, 0, sizeof(Node)},
-                   {2, 0, sizeof(uint32_t)},
-                   {1, 0, sizeof(int64_t)},
-                   {2, PyBUF_WRITABLE, sizeof(double)}};
     int ready = 0;
-    while (ready < 5 &&
-           view(object[ready], held + ready, wanted[ready].dimensions, wanted[ready].itemsize, wanted[ready].flags))
+    while (ready < 5 && view(object[ready], held + ready, wanted + ready))
         ready++;
-    if (ready == 5 && (held[0].shape[1] != width || held[4].shape[0] != held[0].shape[0] || held[4].shape[1] < 1))
+    if (ready == 5 && (held[0].shape[1] != width || held[2].shape[1] != WORDS ||
+                       held[4].shape[0] != held[0].shape[0] || held[4].shape[1] < 1))
         PyErr_SetString(PyExc_ValueError, "walk takes as many columns as the trees count, and a row of sums a row");
     else if (ready == 5) {
         const double *matrix = held[0].buf;

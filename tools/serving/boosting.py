@@ -137,7 +137,5 @@ def _walked(estimator: Any) -> Walk:
     if (packed[0]["lefts"] >= len(packed[1])).any() or (packed[0]["known"] >= max(len(known), 1)).any():
         raise ValueError("a split on categories that are not there")
 
-    def walk(matrix: Matrix, sums: Matrix) -> None:
-        compiled.walk(matrix, *packed, sums, width)
-
-    return walk
+    by = compiled.walk
+    return lambda matrix, sums: by(matrix, *packed, sums, width)

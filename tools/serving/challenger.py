@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tools.serving.breaker import Breaker
@@ -83,6 +83,7 @@ class Challenger:
         self._spares = spares
         self._deadline = deadline
         self._process: ChallengerProcess | None = None
+        self._alike: FeatureSchema | None = None
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
         self.breaker = Breaker(timer)
@@ -92,13 +93,13 @@ class Challenger:
         """Loads the model in its process. Raises ChallengerFailed."""
         self._adopt(await self._spares.take(self._folder, self._beside, self._task))
 
-    async def score(self, request: PredictRequest) -> Scored:
+    def score(self, request: PredictRequest) -> Awaitable[Scored]:
         """Scores of a request. Raises ChallengerFailed, at the latest at the deadline."""
-        return await self._score(request, self._deadline)
+        return self._score(request, self._deadline)
 
-    async def score_copy(self, request: PredictRequest) -> Scored:
+    def score_copy(self, request: PredictRequest) -> Awaitable[Scored]:
         """Scores with both versions' times, for nobody who waits: the deadline is ten times as long."""
-        return await self._score(request, COPY_DEADLINE_SECONDS, request.values)
+        return self._score(request, COPY_DEADLINE_SECONDS, request.values)
 
     async def _score(self, request: PredictRequest, deadline: float, beside: Sequence[Values] | None = None) -> Scored:
         process = self._process
@@ -107,7 +108,8 @@ class Challenger:
         if not self.breaker.allows():
             raise ChallengerFailed("not asked: it failed too often (breaker open)")
         try:
-            scored = await process.ask(read_by(process.schema, request), deadline, beside)
+            rows = request.values if request.schema is self._alike else self._read(process.schema, request)
+            scored = await process.ask(rows, deadline, beside)
         except ChallengerFailed as error:
             if self.breaker.failed():
                 log.warning("challenger %s: breaker open after: %s", self.version, error)
@@ -119,6 +121,13 @@ class Challenger:
             raise
         self.breaker.succeeded()
         return scored
+
+    def _read(self, schema: FeatureSchema, request: PredictRequest) -> list[Values]:
+        """As `schema` reads it; where that is as the champion does, nothing is read twice."""
+        if schema.reads_as(request.schema):
+            self._alike = request.schema
+            return request.values
+        return read_by(schema, request)
 
     @property
     def pid(self) -> int | None:
@@ -161,9 +170,7 @@ class Challenger:
 
 
 def read_by(schema: FeatureSchema, request: PredictRequest) -> list[Values]:
-    """The request as `schema` reads it. Raises ChallengerFailed where the champion takes it and this model does not."""
-    if schema.reads_as(request.schema):
-        return request.values
+    """A request that another schema has read. Raises ChallengerFailed where this one does not take it."""
     try:
         return [schema.read(features) for features in request.instances]
     except InvalidInstance as error:

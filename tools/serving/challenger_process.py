@@ -20,6 +20,8 @@ from tools.serving.nursery import Forked, Nursery
 from tools.tasks import BINARY, Answer
 
 LOAD_SECONDS = 60.0
+_TOGETHER = 8
+"""So many questions are sent without waiting for another."""
 _TICK_SECONDS = 0.001
 """As finely as the loop's timers tell."""
 
@@ -37,13 +39,8 @@ class Scored:
     champion_ms: float | None = None
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A question under way: who waits, until when (monotonic), and for how long in all."""
-
-    answer: asyncio.Future[Scored]
-    due: float
-    seconds: float
+_Asked = tuple[asyncio.Future[Scored], float, float]
+"""A question under way: who waits, until when (monotonic), and for how long in all."""
 
 
 class ChallengerProcess(asyncio.Protocol):
@@ -88,12 +85,12 @@ class ChallengerProcess(asyncio.Protocol):
         """The answer to come for rows as `schema` reads them; with `beside`, the same rows as the champion reads them,
         it has both versions' times. It fails with ChallengerFailed, at the latest after `seconds`."""
         answer: asyncio.Future[Scored] = asyncio.get_running_loop().create_future()
-        if not self.alive:
+        if self._transport is None or self._transport.is_closing():
             answer.set_exception(ChallengerFailed("the challenger's process is not running"))
             return answer
         self._sequence += 1
         due = time.monotonic() + seconds
-        self._waiting[self._sequence] = _Asked(answer, due, seconds)
+        self._waiting[self._sequence] = (answer, due, seconds)
         if due < self._rings:
             self._ring(due)
         if not self._outbox:
@@ -130,8 +127,7 @@ class ChallengerProcess(asyncio.Protocol):
             if isinstance(message, dict):
                 self._on_loaded(message)
             else:
-                for answer in message:
-                    self._on_answer(*answer)
+                self._on_answers(message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         error = ChallengerFailed("the challenger's process ended")
@@ -152,7 +148,9 @@ class ChallengerProcess(asyncio.Protocol):
             self._transport.write(data)
 
     def _flush(self, before: int) -> None:
-        if before < len(self._outbox) < 8:
+        """Writes what was asked, once a turn of the loop brings no more: where the two share a core, each question
+        sent by itself would cost the change to the other process and back."""
+        if before < len(self._outbox) < _TOGETHER:
             asyncio.get_running_loop().call_soon(self._flush, len(self._outbox))
             return
         self._write(pack(self._outbox))
@@ -167,14 +165,14 @@ class ChallengerProcess(asyncio.Protocol):
 
     def _expire(self) -> None:
         now, self._rings = time.monotonic() + _TICK_SECONDS, float("inf")
-        for sequence, asked in list(self._waiting.items()):
-            if asked.due <= now:
-                self._fail(sequence, ChallengerFailed(f"deadline of {asked.seconds * 1000:.0f} ms exceeded"))
+        for sequence, (_, due, seconds) in list(self._waiting.items()):
+            if due <= now:
+                self._fail(sequence, ChallengerFailed(f"deadline of {seconds * 1000:.0f} ms exceeded"))
         if self._waiting:
-            self._ring(min(asked.due for asked in self._waiting.values()))
+            self._ring(min(due for _, due, _ in self._waiting.values()))
 
     def _fail(self, sequence: int, error: ChallengerFailed) -> None:
-        answer = self._waiting.pop(sequence).answer
+        answer, _, _ = self._waiting.pop(sequence)
         if not answer.done():
             answer.set_exception(error)
 
@@ -186,18 +184,18 @@ class ChallengerProcess(asyncio.Protocol):
         else:
             self._loaded.set_exception(ChallengerFailed(str(message["failed"])))
 
-    def _on_answer(
-        self, sequence: int, scores: list[Answer] | None, error: str | None, times: list[float | None] | None
+    def _on_answers(
+        self, answers: list[tuple[int, list[Answer] | None, str | None, list[float | None] | None]]
     ) -> None:
-        asked = self._waiting.get(sequence)
-        if asked is None:
-            return
-        if scores is None:
-            self._fail(sequence, ChallengerFailed(str(error)))
-            return
-        del self._waiting[sequence]
-        if not asked.answer.done():
-            asked.answer.set_result(Scored(scores, *(times or ())))
+        for sequence, scores, error, times in answers:
+            if sequence not in self._waiting:
+                continue  # its deadline has passed
+            if scores is None:
+                self._fail(sequence, ChallengerFailed(str(error)))
+                continue
+            answer, _, _ = self._waiting.pop(sequence)
+            if not answer.done():
+                answer.set_result(Scored(scores) if times is None else Scored(scores, *times))
 
 
 def _interpreter(end: socket.socket) -> subprocess.Popen[bytes]:

@@ -102,14 +102,14 @@ class Binary:
 
     def link(self, estimator: Any) -> Callable[[Floats], Floats] | None:
         """The logistic function of the one sum."""
+        from scipy.special import expit
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         if type(estimator) is not HistGradientBoostingClassifier or estimator.n_trees_per_iteration_ != 1:
             return None
 
         def linked(sums: Floats) -> Floats:
-            with np.errstate(over="ignore"):
-                scores: Floats = 1.0 / (1.0 + np.exp(-sums[:, 0]))
+            scores: Floats = expit(sums[:, 0])
             return scores
 
         return linked
