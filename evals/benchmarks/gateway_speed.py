@@ -31,6 +31,10 @@ DIRECT, ROUTED = "alone", "routed 50/50"
 PEERS = {"mlflow": MLFLOW, "fastapi": FASTAPI, "bentoml": BENTOML}
 CONNECTIONS, OFFERED, OPEN_CONNECTIONS = (8, 32), 500.0, 64
 _TRIAL = 40
+_SETTLED = 4.0
+"""After a change of the split the next spare challenger is started, for which the one core works these seconds."""
+_RUNS = 3
+"""At each number of connections; the median counts."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def measure(server: Server, seconds: float) -> Measured:
         rates = {}
         for connections in CONNECTIONS:
             guess, _, _ = run(max(_TRIAL, int(guess * min(seconds, 1.0))), connections)
-            rates[connections], _, _ = run(max(_TRIAL, int(guess * seconds)), connections)
+            runs = [run(max(_TRIAL, int(guess * seconds / _RUNS)), connections)[0] for _ in range(_RUNS)]
+            rates[connections] = guess = float(np.median(runs))
         held, latencies, failed = run(int(OFFERED * seconds), OPEN_CONNECTIONS, OFFERED)
     return Measured(rates, float(np.percentile(latencies, 99)) if latencies else float("inf"), failed, held)
 
@@ -107,6 +112,7 @@ def main(arguments: Sequence[str]) -> None:
                 for name, (champion, challenger) in (("scaled", SCALED), ("bare", BARE)):
                     for routed in (False, True):
                         share(systems, champion, challenger if routed else None)
+                        time.sleep(_SETTLED)
                         path = f"{process.readiness()['path']}, {name}"
                         found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = measure(server, options.seconds)
         example = dict.fromkeys(frame(1).columns, 0.0)
