@@ -1,6 +1,6 @@
 /* The trees of a histogram gradient boosting, walked for a few rows: by scikit-learn that is a call a tree, which takes
-   longer than the tree. Optional: where no compiler was at hand boosting.py, which says what the arrays hold, makes
-   those calls. */
+   longer than the tree. boosting.py says what the arrays hold, and has made sure that no node leads out of them.
+   Optional: where no compiler was at hand it makes those calls. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -5,7 +5,9 @@ Each has the operations of the step's own `transform`, in their order, so that n
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Operation = tuple[Literal["Sub", "Div", "Mul", "Add", "Fill"], Floats]
 """What is done to every row with these numbers, one a column. `Fill` puts them in the place of NaN."""
+
+_PROBES = 64
 
 _BY: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "Sub": np.subtract,
@@ -36,9 +40,13 @@ def steps_of(pipeline: Any) -> list[Any]:
 
 
 def operations(steps: Sequence[Any]) -> list[Operation]:
-    """Those of fitted steps, one after the other. Raises NotConvertible for a step that is none of these."""
+    """Those of fitted steps, one after the other.
+
+    Raises NotConvertible for a step that is none of these, and where its `transform` does something else by now.
+    """
+    flat = [inner for outer in steps for inner in steps_of(outer)]
     found: list[tuple[Any, Any]] = []
-    for step in [inner for outer in steps for inner in steps_of(outer)]:
+    for step in flat:
         match type(step).__name__:
             case "NoneType":
                 continue
@@ -54,7 +62,11 @@ def operations(steps: Sequence[Any]) -> list[Operation]:
                 found += [("Mul", step.scale_), ("Add", step.min_)]
             case other:
                 raise NotConvertible(f"{step if isinstance(step, str) else other} is not understood")
-    return [(name, np.asarray(values, dtype=np.float64)) for name, values in found if values is not None]
+    each: list[Operation] = [(name, np.asarray(values, np.float64)) for name, values in found if values is not None]
+    fitted = [step for step in flat if hasattr(step, "transform")]
+    if each and not _agree(fitted, each):
+        raise NotConvertible(f"what {' and '.join(type(step).__name__ for step in fitted)} computes is not understood")
+    return each
 
 
 def applied(matrix: Floats, each: Sequence[Operation]) -> Floats:
@@ -64,8 +76,24 @@ def applied(matrix: Floats, each: Sequence[Operation]) -> Floats:
     return matrix
 
 
+def _agree(steps: Sequence[Any], each: Sequence[Operation]) -> bool:
+    """Whether both ways say the same to the bit, of numbers of all sizes: trees split at numbers that occur."""
+    random = np.random.default_rng(0)
+    shape = (_PROBES, len(each[0][1]))
+    probe = random.normal(size=shape) * 10.0 ** random.uniform(-6, 9, shape)
+    probe[random.random(shape) < 0.1] = np.nan
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where a step was fitted with names, an array has none
+            wanted = reduce(lambda matrix, step: np.asarray(step.transform(matrix)), steps, probe)
+    except ValueError:
+        return False
+    return np.array_equal(applied(probe, each), wanted, equal_nan=True)
+
+
 def _filled(step: Any) -> Floats:
-    filled: Floats = np.asarray(step.statistics_, dtype=np.float64)
+    fitted_as = getattr(step, "_fill_dtype", np.float64)  # private; it fills with numbers as precise as it was given
+    filled: Floats = np.asarray(step.statistics_).astype(fitted_as).astype(np.float64)
     missing = step.missing_values
     if step.add_indicator or np.isnan(filled).any() or not (isinstance(missing, float) and np.isnan(missing)):
         raise NotConvertible("a SimpleImputer with an indicator, an empty column, or of something else than NaN")

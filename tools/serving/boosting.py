@@ -110,9 +110,9 @@ def _walked(estimator: Any) -> Walk:
     nodes: list[Any] = []
     bits = [np.asarray(known, dtype=np.uint32).reshape(-1, 8)]
     roots = []
+    at, row = 0, len(bits[0])
     width = len(estimator._bin_mapper.bin_thresholds_)
     for tree in [tree for trees in estimator._predictors for tree in trees]:
-        at, row = sum(map(len, nodes)), sum(map(len, bits))
         theirs, leaf = tree.nodes, tree.nodes["is_leaf"].astype(bool)
         of_categories = theirs["is_categorical"].astype(bool) & ~leaf
         ours = np.zeros(len(theirs), dtype=NODE)
@@ -133,6 +133,7 @@ def _walked(estimator: Any) -> Walk:
         nodes.append(ours)
         bits.append(np.asarray(tree.raw_left_cat_bitsets, dtype=np.uint32).reshape(-1, 8))
         roots.append(at)
+        at, row = at + len(ours), row + len(bits[-1])
     packed = np.concatenate(nodes), np.concatenate(bits), np.array(roots, dtype=np.int64)
     if (packed[0]["lefts"] >= len(packed[1])).any() or (packed[0]["known"] >= max(len(known), 1)).any():
         raise ValueError("a split on categories that are not there")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tools.serving.breaker import Breaker
-from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, Scored
+from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, DeadlineExceeded, Scored
 from tools.serving.features import FeatureSchema, InvalidInstance, Values
 from tools.serving.nursery import Nursery
 from tools.serving.requests import PredictRequest
@@ -64,7 +64,10 @@ class Spares:
 
 
 class Challenger:
-    """One challenger version behind a deadline and a breaker. A dead or hung process is replaced in the background."""
+    """One challenger version behind a deadline and a breaker. A dead or hung process is replaced in the background.
+
+    `beside` is the folder of the champion that its copies are timed against.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Challenger:
     ) -> None:
         self.version = version
         self._folder = folder
-        self._beside = beside
+        self.beside = beside
         self._task = task
         self._spares = spares
         self._deadline = deadline
@@ -91,14 +94,14 @@ class Challenger:
 
     async def start(self) -> None:
         """Loads the model in its process. Raises ChallengerFailed."""
-        self._adopt(await self._spares.take(self._folder, self._beside, self._task))
+        self._adopt(await self._spares.take(self._folder, self.beside, self._task))
 
     def score(self, request: PredictRequest) -> Awaitable[Scored]:
         """Scores of a request. Raises ChallengerFailed, at the latest at the deadline."""
         return self._score(request, self._deadline)
 
     def score_copy(self, request: PredictRequest) -> Awaitable[Scored]:
-        """Scores with both versions' times, for nobody who waits: the deadline is ten times as long."""
+        """Scores with both versions' times, for nobody who waits: the deadline is longer."""
         return self._score(request, COPY_DEADLINE_SECONDS, request.values)
 
     async def _score(self, request: PredictRequest, deadline: float, beside: Sequence[Values] | None = None) -> Scored:
@@ -113,7 +116,7 @@ class Challenger:
         except ChallengerFailed as error:
             if self.breaker.failed():
                 log.warning("challenger %s: breaker open after: %s", self.version, error)
-                if "deadline" in str(error):
+                if isinstance(error, DeadlineExceeded):
                     process.end()  # it may hang for good; a fresh one is asked when the breaker closes
             raise
         except asyncio.CancelledError:
@@ -123,11 +126,14 @@ class Challenger:
         return scored
 
     def _read(self, schema: FeatureSchema, request: PredictRequest) -> list[Values]:
-        """As `schema` reads it; where that is as the champion does, nothing is read twice."""
+        """As `schema` reads it; where that is as the champion does, nothing is read twice. Raises ChallengerFailed."""
         if schema.reads_as(request.schema):
             self._alike = request.schema
             return request.values
-        return read_by(schema, request)
+        try:
+            return [schema.read(features) for features in request.instances]
+        except InvalidInstance as error:
+            raise ChallengerFailed(f"cannot read the request: {error}") from None
 
     @property
     def pid(self) -> int | None:
@@ -162,16 +168,8 @@ class Challenger:
             pause = min(pause * 2, longest)
             self.restarts += 1
             try:
-                self._adopt(await self._spares.take(self._folder, self._beside, self._task))
+                self._adopt(await self._spares.take(self._folder, self.beside, self._task))
             except (ChallengerFailed, OSError) as error:
                 log.warning("challenger %s: cannot be started again: %s", self.version, error)
                 continue
             return
-
-
-def read_by(schema: FeatureSchema, request: PredictRequest) -> list[Values]:
-    """A request that another schema has read. Raises ChallengerFailed where this one does not take it."""
-    try:
-        return [schema.read(features) for features in request.instances]
-    except InvalidInstance as error:
-        raise ChallengerFailed(f"cannot read the request: {error}") from None

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
+
 from tools.serving.features import FeatureSchema, Values
-from tools.serving.frames import FrameReader, pack
+from tools.serving.frames import FrameReader, pack, pack_list
 from tools.serving.nursery import Forked, Nursery
 from tools.tasks import BINARY, Answer
 
 LOAD_SECONDS = 60.0
+_NOT_RUNNING = "the challenger's process is not running"
 _TOGETHER = 8
 """So many questions are sent without waiting for another."""
 _TICK_SECONDS = 0.001
@@ -28,6 +31,13 @@ _TICK_SECONDS = 0.001
 
 class ChallengerFailed(Exception):
     """The challenger gave no usable answer; the text is what its log row says."""
+
+
+class DeadlineExceeded(ChallengerFailed):
+    """The challenger gave no answer in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"deadline of {seconds * 1000:.0f} ms exceeded")
 
 
 @dataclass(slots=True)
@@ -54,7 +64,7 @@ class ChallengerProcess(asyncio.Protocol):
         self._waiting: dict[int, _Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings = float("inf")
-        self._outbox: list[list[object]] = []
+        self._outbox: list[bytes] = []
         self._loaded: asyncio.Future[FeatureSchema] | None = None
         self.schema: FeatureSchema | None = None
         self.gone = asyncio.get_running_loop().create_future()
@@ -72,6 +82,8 @@ class ChallengerProcess(asyncio.Protocol):
 
     async def load(self, folder: Path, beside: Path | None = None, task: str = BINARY.name) -> None:
         """Loads a registry cache folder, and the champion's `beside` it to be timed. Raises ChallengerFailed."""
+        if not self.alive:
+            raise ChallengerFailed(_NOT_RUNNING)
         self._loaded = asyncio.get_running_loop().create_future()
         self._write(pack({"load": str(folder), "beside": str(beside) if beside else None, "task": task}))
         try:
@@ -86,16 +98,21 @@ class ChallengerProcess(asyncio.Protocol):
         it has both versions' times. It fails with ChallengerFailed, at the latest after `seconds`."""
         answer: asyncio.Future[Scored] = asyncio.get_running_loop().create_future()
         if self._transport is None or self._transport.is_closing():
-            answer.set_exception(ChallengerFailed("the challenger's process is not running"))
+            answer.set_exception(ChallengerFailed(_NOT_RUNNING))
             return answer
         self._sequence += 1
         due = time.monotonic() + seconds
+        try:
+            question = orjson.dumps([self._sequence, due, rows, beside])
+        except TypeError as error:  # no JSON can hold it, though no request can either
+            answer.set_exception(ChallengerFailed(f"cannot be asked: {error}"))
+            return answer
         self._waiting[self._sequence] = (answer, due, seconds)
         if due < self._rings:
             self._ring(due)
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush, 0)
-        self._outbox.append([self._sequence, due, rows, beside])
+        self._outbox.append(question)
         return answer
 
     @property
@@ -153,8 +170,9 @@ class ChallengerProcess(asyncio.Protocol):
         if before < len(self._outbox) < _TOGETHER:
             asyncio.get_running_loop().call_soon(self._flush, len(self._outbox))
             return
-        self._write(pack(self._outbox))
-        self._outbox.clear()
+        outbox, self._outbox = self._outbox, []
+        if self.alive:
+            self._write(pack_list(outbox))
 
     def _ring(self, due: float) -> None:
         """Sets the one timer: thousands of questions a second are answered before theirs would ring."""
@@ -167,7 +185,7 @@ class ChallengerProcess(asyncio.Protocol):
         now, self._rings = time.monotonic() + _TICK_SECONDS, float("inf")
         for sequence, (_, due, seconds) in list(self._waiting.items()):
             if due <= now:
-                self._fail(sequence, ChallengerFailed(f"deadline of {seconds * 1000:.0f} ms exceeded"))
+                self._fail(sequence, DeadlineExceeded(seconds))
         if self._waiting:
             self._ring(min(due for _, due, _ in self._waiting.values()))
 

@@ -8,8 +8,9 @@ Messages in: `{"load": FOLDER, "beside": FOLDER or null, "task": NAME}` once, th
 monotonic clock. Out: `{"ready": VERSION, "path": …, "schema": …}` or `{"failed": TEXT}`, then lists of
 `[sequence, [answer, …], null, times]` or `[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
 
-A model `beside` is the champion: where its values of the rows come along, it scores them in the same process, for
-nothing else, and `times` are both versions' milliseconds for the rows that were scored together. Else they are null.
+A model `beside` is the champion: where all questions that arrived together bring its values of the rows along, it
+scores them in the same process, for nothing else, and `times` are both versions' milliseconds for all these rows. Else,
+and where either cannot take one of them, they are null.
 
 The gateway goes first where both want the same core: the longer this process waits for it, the more it scores at once.
 """
@@ -24,6 +25,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         importlib.import_module(module)  # while there is time
     import_runtime()
     if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it interrupts nobody when it has been asked
+        with suppress(OSError):  # it may be forbidden, and serves speed alone
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it interrupts nobody when it has been asked
     gc.collect()
     gc.freeze()  # a full collection over the libraries' objects would take longer than the deadline
     with socket.socket(fileno=int(arguments[0])) as connection:
@@ -93,10 +96,10 @@ def _answers(scorer: Scorer, champion: Scorer | None, questions: list[Any]) -> l
     pending: list[tuple[int, list[Any]]] = []
     now = time.monotonic()
     awaited = [question for question in questions if question[1] >= now]
-    beside = [row for *_, rows in awaited for row in rows or ()]
     timed = champion if awaited and all(rows is not None for *_, rows in awaited) else None
     # Who goes first finds colder caches; it is each version's turn every other time.
-    first = _milliseconds(timed, beside) if timed is not None and questions[0][0] % 2 else None
+    champion_first = questions[0][0] % 2 == 1
+    theirs = _milliseconds(timed, awaited) if timed is not None and champion_first else None
     started = time.perf_counter()
     for sequence, _, rows, _ in awaited:
         try:
@@ -108,7 +111,9 @@ def _answers(scorer: Scorer, champion: Scorer | None, questions: list[Any]) -> l
     except ScoringFailed:
         return answers + [_alone(scorer, sequence, rows) for sequence, rows in pending]
     taken = (time.perf_counter() - started) * 1000.0
-    times = None if timed is None else [taken, first or _milliseconds(timed, beside)]
+    if timed is not None and not champion_first:
+        theirs = _milliseconds(timed, awaited)
+    times = [taken, theirs] if theirs is not None and not answers else None
     start = 0
     for sequence, rows in pending:
         answers.append([sequence, scores[start : start + len(rows)], None, times])
@@ -116,13 +121,13 @@ def _answers(scorer: Scorer, champion: Scorer | None, questions: list[Any]) -> l
     return answers
 
 
-def _milliseconds(scorer: Scorer, rows: list[Any]) -> float | None:
-    """How long a version takes to score rows of values; None where it cannot."""
+def _milliseconds(champion: Scorer, questions: list[Any]) -> float | None:
+    """How long the champion takes to score its values of the rows; None where it cannot."""
     started = time.perf_counter()
     try:
-        scorer.score([scorer.encode(values) for values in rows])
-    except (InvalidInstance, ScoringFailed):
-        return None
+        champion.score([champion.encode(values) for *_, rows in questions for values in rows])
+    except Exception:
+        return None  # whatever is wrong there, it is not the challenger's fault
     return (time.perf_counter() - started) * 1000.0
 
 

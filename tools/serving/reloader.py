@@ -283,14 +283,15 @@ class Reloader:
     async def _challenger(self, split: Split, old: Serving | None) -> Challenger | None:
         if split.challenger is None:
             return None
-        if old is not None and old.challenger is not None and old.challenger.version == split.challenger:
-            return old.challenger
         fetch = self._models.fetch
         loop = asyncio.get_running_loop()
-        fetched = await loop.run_in_executor(self._loads, fetch, self._registry_name, split.challenger)
         beside = None
         if split.mirrored:
             beside = (await loop.run_in_executor(self._loads, fetch, self._registry_name, split.champion)).path
+        before = old.challenger if old is not None else None
+        if before is not None and before.version == split.challenger and beside in (None, before.beside):
+            return before
+        fetched = await loop.run_in_executor(self._loads, fetch, self._registry_name, split.challenger)
         challenger = Challenger(
             split.challenger, fetched.path, self._spares, self._timer, self._deadline, beside, self._router.task.name
         )

@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -16,12 +17,15 @@ import pytest
 import uvloop
 
 from tools.serving.breaker import Breaker
-from tools.serving.challenger import read_by
-from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess
+from tools.serving.challenger import Challenger, Spares
+from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, DeadlineExceeded, Scored
+from tools.serving.challenger_worker import _answers
 from tools.serving.client import failures, send
+from tools.serving.contract import Contract
 from tools.serving.features import FeatureSchema
-from tools.serving.frames import pack
-from tools.serving.requests import parse
+from tools.serving.frames import FrameReader, pack, pack_list
+from tools.serving.reloader import Reloader
+from tools.serving.requests import PredictRequest, parse
 
 Payload = Callable[..., dict[str, Any]]
 
@@ -160,13 +164,100 @@ NUMBERS = FeatureSchema(("a", "b"), (), ("a", "b"))
     ],
 )
 def test_a_challenger_reads_a_request_by_its_own_features(schema: FeatureSchema, seen: Any) -> None:
-    request = parse(b'{"features": {"a": 1.0, "b": null}}', NUMBERS)
+    """Whatever the champion's are, which may change under it."""
+    turned = FeatureSchema(("b", "a"), (), ("b", "a"))
+    requests = [parse(b'{"features": {"a": 1.0, "b": null, "c": 3.0}}', each) for each in (NUMBERS, turned) * 2]
+    for request in requests:
+        del request.instances[0]["c"]
+    asked = Asked(schema)
+    answers = asyncio.run(asked.score(requests))
     if isinstance(seen, str):
-        with pytest.raises(ChallengerFailed, match=seen):
-            read_by(schema, request)
+        assert answers == [seen] * 4 and not asked.rows
     else:
-        assert read_by(schema, request) == seen
+        assert asked.rows == [seen] * 4
     assert FeatureSchema.of_wire(orjson.loads(orjson.dumps(schema.wire()))) == schema
+
+
+class Asked:
+    """A challenger's process that answers at once, and keeps what it was asked."""
+
+    def __init__(self, schema: FeatureSchema, answer: ChallengerFailed | None = None) -> None:
+        self.schema, self.rows, self.ended = schema, list[Any](), 0
+        self._answer = answer
+
+    def ask(self, rows: Any, seconds: float, beside: Any = None) -> Any:
+        self.rows.append(rows)
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(Scored([0.5])) if self._answer is None else answer.set_exception(self._answer)
+        return answer
+
+    def end(self) -> None:
+        self.ended += 1
+
+    async def score(self, requests: Sequence[PredictRequest]) -> list[str]:
+        challenger = Challenger("2", Path(), Spares(), time.perf_counter)
+        challenger._process = self  # type: ignore[assignment]
+        said = []
+        for request in requests:
+            try:
+                said.append(str((await challenger.score(request)).scores))
+            except ChallengerFailed as error:
+                said.append(str(error))
+        return said
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"), [(ChallengerFailed("days_to_deadline: is missing"), 0), (DeadlineExceeded(0.2), 1)]
+)
+def test_only_a_process_that_may_hang_is_ended_when_the_breaker_opens(error: ChallengerFailed, ended: int) -> None:
+    asked = Asked(NUMBERS, error)
+    answers = asyncio.run(asked.score([parse(b'{"features": {"a": 1.0, "b": 2.0}}', NUMBERS)] * 6))
+    assert answers == [str(error)] * 5 + ["not asked: it failed too often (breaker open)"]
+    assert asked.ended == ended
+
+
+@pytest.mark.parametrize(("mirrored", "champion", "kept"), [(True, "1", True), (True, "3", False), (False, "3", True)])
+def test_copies_are_timed_against_the_champion_in_force(
+    monkeypatch: pytest.MonkeyPatch, mirrored: bool, champion: str, kept: bool
+) -> None:
+    """A challenger's process has its champion loaded; where another serves by now, the process is another too."""
+
+    async def start(self: Challenger) -> None: ...
+
+    monkeypatch.setattr(Challenger, "start", start)
+    models = SimpleNamespace(fetch=lambda _, version: SimpleNamespace(path=Path(version)))
+    router = SimpleNamespace(task=SimpleNamespace(name="binary"))
+    reloader = Reloader(router, None, models, "m", Contract(), "w", time.perf_counter)  # type: ignore[arg-type]
+    old = Challenger("2", Path("2"), Spares(), time.perf_counter, beside=Path("1"))
+    split = SimpleNamespace(challenger="2", champion=champion, mirrored=mirrored)
+    found = asyncio.run(reloader._challenger(split, SimpleNamespace(challenger=old)))  # type: ignore[arg-type]
+    assert found is not None and (found is old) == kept
+    assert not mirrored or found.beside == Path(champion)
+
+
+def test_a_champion_that_cannot_be_timed_costs_the_challengers_answers_nothing() -> None:
+    class Model:
+        def __init__(self, columns: int) -> None:
+            self._columns = columns
+
+        def encode(self, values: Any) -> Any:
+            return [values[0][i] for i in range(self._columns)]
+
+        def score(self, rows: Any) -> list[float]:
+            return [0.5] * len(rows)
+
+    late = time.monotonic() + 9
+    ours, theirs = [((1.0,), ())], [((1.0, 2.0), ())]
+    for sequence in (1, 2):
+        assert _answers(Model(1), Model(3), [[sequence, late, ours, theirs]]) == [[sequence, [0.5], None, None]]  # type: ignore[arg-type]
+        [(_, scores, _, times)] = _answers(Model(1), Model(2), [[sequence, late, ours, theirs]])  # type: ignore[arg-type]
+        assert scores == [0.5] and len(times) == 2 and min(times) > 0
+
+
+def test_questions_of_a_turn_are_as_many_frames_as_their_size_asks_for() -> None:
+    bodies = [orjson.dumps([number, "x" * size]) for number, size in enumerate((3, 900_000, 900_000, 5, 2_000_000, 7))]
+    lists = FrameReader().feed(pack_list(bodies))
+    assert [[number for number, _ in each] for each in lists] == [[0, 1], [2, 3], [4], [5]]
 
 
 def test_each_question_fails_at_its_own_deadline_and_a_late_answer_changes_nothing() -> None:
@@ -191,11 +282,17 @@ def test_each_question_fails_at_its_own_deadline_and_a_late_answer_changes_nothi
                 except ChallengerFailed as error:
                     ends.append((str(error), time.perf_counter() - began))
 
+            with pytest.raises(ChallengerFailed, match="cannot be asked"):
+                await process.ask([(("\ud800",), ())], 9.0)  # type: ignore[list-item]
             asked = asyncio.gather(*(one(seconds) for seconds in (0.3, 0.1, 0.2, 9.0)))
             await asyncio.sleep(0.15)
-            theirs.sendall(pack([[2, [0.5], None, None], [4, [0.7], None, None], [99, [0.1], None, None]]))
+            theirs.sendall(pack([[3, [0.5], None, None], [5, [0.7], None, None], [99, [0.1], None, None]]))
             await asked
             process.end()
+            with pytest.raises(ChallengerFailed, match="not running"):
+                await process.load(Path())
+            with pytest.raises(ChallengerFailed, match="not running"):
+                await process.ask([], 9.0)
             return ends
 
     ends = uvloop.run(ask())
