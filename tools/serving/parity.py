@@ -62,7 +62,8 @@ def compare(path: ScoringPath, original: ScoringPath, instances: Sequence[Values
 
 
 def probes(pipeline: Any, schema: FeatureSchema, columns: Sequence[Column]) -> list[Values]:
-    """Instances for the parity check: at the trees' own thresholds and a hair above, nulls, unknown categories."""
+    """Instances for the parity check: nulls, unknown categories, and where nothing scales the numbers before the trees
+    the trees' own thresholds and a hair above; scaling itself is compared to the bit, in `arithmetic`."""
     rng = np.random.default_rng(0)
     known: dict[str, list[Any]] = {}
     for column in columns:
