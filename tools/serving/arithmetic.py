@@ -76,6 +76,11 @@ def applied(matrix: Floats, each: Sequence[Operation]) -> Floats:
     return matrix
 
 
+def transformed(matrix: Floats, steps: Sequence[Any]) -> Floats:
+    """The matrix after these steps' own `transform`."""
+    return reduce(lambda found, step: np.asarray(step.transform(found)), steps, matrix)
+
+
 def _agree(steps: Sequence[Any], each: Sequence[Operation]) -> bool:
     """Whether both ways say the same to the bit, of numbers of all sizes: trees split at numbers that occur."""
     random = np.random.default_rng(0)
@@ -85,7 +90,7 @@ def _agree(steps: Sequence[Any], each: Sequence[Operation]) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # where a step was fitted with names, an array has none
-            wanted = reduce(lambda matrix, step: np.asarray(step.transform(matrix)), steps, probe)
+            wanted = transformed(probe, steps)
     except ValueError:
         return False
     return np.array_equal(applied(probe, each), wanted, equal_nan=True)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import InputError
-from tools.serving.arithmetic import NotConvertible, applied, operations
+from tools.serving.arithmetic import NotConvertible, applied, operations, transformed
 from tools.serving.features import FeatureSchema, InvalidInstance, Values
 from tools.tasks import BINARY, Task
 
@@ -118,7 +117,7 @@ def between(steps: Sequence[Any]) -> Callable[[Matrix], Matrix]:
     try:
         known = operations(steps)
     except NotConvertible:
-        return lambda matrix: reduce(lambda found, step: step.transform(found), steps, matrix)
+        return lambda matrix: transformed(matrix, steps)
     return lambda matrix: applied(matrix, known)
 
 

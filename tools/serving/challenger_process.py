@@ -97,7 +97,7 @@ class ChallengerProcess(asyncio.Protocol):
         """The answer to come for rows as `schema` reads them; with `beside`, the same rows as the champion reads them,
         it has both versions' times. It fails with ChallengerFailed, at the latest after `seconds`."""
         answer: asyncio.Future[Scored] = asyncio.get_running_loop().create_future()
-        if self._transport is None or self._transport.is_closing():
+        if not self.alive:
             answer.set_exception(ChallengerFailed(_NOT_RUNNING))
             return answer
         self._sequence += 1
