@@ -3,11 +3,15 @@ from typing import Any
 from numpy import float64, int64, uint32
 from numpy.typing import NDArray
 
-def walk(
-    matrix: NDArray[float64],
+class Forest: ...
+
+def forest(
     nodes: NDArray[Any],
     bits: NDArray[uint32],
     roots: NDArray[int64],
-    sums: NDArray[float64],
-    width: int,
-) -> None: ...
+    start: NDArray[float64],
+    places: NDArray[int64],
+    kinds: NDArray[int64],
+    values: NDArray[float64],
+) -> Forest: ...
+def walk(forest: Forest, rows: list[Any], sums: NDArray[float64]) -> None: ...

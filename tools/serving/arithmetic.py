@@ -28,6 +28,10 @@ _BY: Mapping[str, Callable[[Floats, Floats], Floats]] = {
 }
 
 
+OPERATIONS = tuple(_BY)
+"""Their names, numbered as `_compiled.c` does."""
+
+
 class NotConvertible(Exception):
     """What keeps a pipeline from being taken apart."""
 

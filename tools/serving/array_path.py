@@ -8,6 +8,7 @@ understand gives None, and `scorer` compares every compiled path with the origin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,30 +42,28 @@ _Coded = tuple[bool, int, Mapping[Any, float], float | None, str]
 
 
 @dataclass(frozen=True)
-class ArrayPath:
-    """A compiled pipeline. Rows are tuples of numbers; their order inside is private to the path."""
+class RowPath(ABC):
+    """Instances as rows of numbers; their order inside is private to the path, `places` those of the columns in it."""
 
     schema: FeatureSchema
     columns: tuple[Column, ...]
-    final: Callable[[Matrix], Scores]
+    places: NDArray[np.int64] = field(init=False)
     _coded: tuple[_Coded, ...] = field(init=False)
-    _pick: NDArray[np.intp] | None = field(init=False)
 
     def __post_init__(self) -> None:
         numeric, categorical = self.schema.numeric, self.schema.categorical
         coded: list[_Coded] = []
-        pick: list[int] = []
+        places: list[int] = []
         for column in self.columns:
             if column.codes is None:
-                pick.append(numeric.index(column.feature))
+                places.append(numeric.index(column.feature))
                 continue
             is_number = column.feature in numeric
             source = (numeric if is_number else categorical).index(column.feature)
-            pick.append(len(numeric) + len(coded))
+            places.append(len(numeric) + len(coded))
             coded.append((is_number, source, column.codes, column.unknown, column.feature))
         object.__setattr__(self, "_coded", tuple(coded))
-        identity = pick == list(range(len(numeric) + len(coded)))
-        object.__setattr__(self, "_pick", None if identity else np.array(pick, dtype=np.intp))
+        object.__setattr__(self, "places", np.array(places, dtype=np.int64))
 
     def encode(self, values: Values) -> tuple[Any, ...]:
         """One row. Raises InvalidInstance for a category that the model refuses."""
@@ -78,8 +77,25 @@ class ArrayPath:
             codes.append(code)
         return (*numbers, *codes)
 
-    def score(self, rows: Sequence[tuple[Any, ...]]) -> Scores:
+    @abstractmethod
+    def score(self, rows: list[tuple[Any, ...]]) -> Scores:
         """Scores of encoded rows, as the task's `raw` has them."""
+
+
+@dataclass(frozen=True)
+class ArrayPath(RowPath):
+    """A compiled pipeline: all rows as one matrix, its columns in order, and what `final` makes of it."""
+
+    final: Callable[[Matrix], Scores]
+    _pick: NDArray[np.int64] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        identity = self.places.tolist() == list(range(len(self.schema.numeric) + len(self._coded)))
+        object.__setattr__(self, "_pick", None if identity else self.places)
+
+    def score(self, rows: list[tuple[Any, ...]]) -> Scores:
+        """By way of the matrix."""
         matrix = np.array(rows, dtype=np.float64)
         return self.final(matrix if self._pick is None else matrix[:, self._pick])
 

@@ -2,19 +2,24 @@
 
 `predict_proba` validates its input and, with `categorical_features`, runs a ColumnTransformer of its own: more than
 the trees themselves take for a few rows. They are walked all at once by `_compiled.c` where the installation had a C
-compiler, else by scikit-learn's own call a tree. The attributes read here are private to scikit-learn; where they are
-missing or disagree, `compile_trees` gives None or fails the parity check of `scorer`, and `predict_proba` serves.
+compiler, what scales the numbers before them included, else by scikit-learn's own call a tree. The attributes read here
+are private to scikit-learn; where they are missing or disagree, `compile_trees` gives None or fails the parity check of
+`scorer`, and `predict_proba` serves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tools.serving.array_path import ArrayPath, Column, Matrix, Scores, between
+from tools.serving.arithmetic import OPERATIONS, NotConvertible, Operation, operations, transformed
+from tools.serving.array_path import ArrayPath, Column, Matrix, RowPath, Scores, between
 from tools.tasks import BINARY, Task
 
 try:
@@ -22,7 +27,7 @@ try:
 except ImportError:
     _compiled = None  # type: ignore[assignment]
 
-compiled = _compiled
+compiled: ModuleType | None = _compiled
 """The compiled walk, None where there is none."""
 
 NODE = np.dtype(
@@ -35,11 +40,24 @@ NODE = np.dtype(
 is by category, `lefts` and `known` are rows of bits: those that go left, and those the column has; else `lefts` is -1.
 """
 
-Walk = Callable[[Matrix, Matrix], None]
-"""Adds each tree's leaf of each row to the sums, shape (rows, trees an iteration)."""
+Rows = list[tuple[Any, ...]]
+Walk = Callable[[Rows], Matrix]
+"""From rows to the sums of their leaves, shape (rows, trees an iteration)."""
 
 
-def compile_trees(path: ArrayPath, pipeline: Any, task: Task = BINARY) -> ArrayPath | None:
+@dataclass(frozen=True)
+class WalkedPath(RowPath):
+    """Rows straight to the sums of the leaves, and `link` from those to scores."""
+
+    walk: Walk
+    link: Callable[[Matrix], Scores]
+
+    def score(self, rows: Rows) -> Scores:
+        """Without a matrix in Python."""
+        return self.link(self.walk(rows))
+
+
+def compile_trees(path: ArrayPath, pipeline: Any, task: Task = BINARY) -> RowPath | None:
     """`path` with its final estimator replaced by its bare trees; None if it is no such estimator."""
     from sklearn.compose import ColumnTransformer
 
@@ -51,8 +69,7 @@ def compile_trees(path: ArrayPath, pipeline: Any, task: Task = BINARY) -> ArrayP
     try:
         if link is None or (middle and estimator._preprocessor is not None):
             return None  # its categories would be those of the scaled codes
-        columns = _reordered(path.columns, estimator)
-        return ArrayPath(path.schema, columns, _trees(estimator, between(middle), link))
+        return _trees(replace(path, columns=_reordered(path.columns, estimator)), estimator, middle, link)
     except (AttributeError, KeyError, IndexError, ValueError, TypeError):
         return None
 
@@ -78,34 +95,41 @@ def _reordered(columns: tuple[Column, ...], estimator: Any) -> tuple[Column, ...
     return (*recoded, *rest)
 
 
-def _trees(
-    estimator: Any, before: Callable[[Matrix], Matrix], link: Callable[[Matrix], Scores]
-) -> Callable[[Matrix], Scores]:
-    walk = _calls(estimator) if compiled is None else _walked(estimator)
-    start = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
-
-    def final(matrix: Matrix) -> Scores:
-        sums = np.tile(start, (len(matrix), 1))
-        walk(np.ascontiguousarray(before(matrix)), sums)
-        return link(sums)
-
-    return final
+def _trees(path: ArrayPath, estimator: Any, middle: Sequence[Any], link: Callable[[Matrix], Scores]) -> RowPath:
+    if compiled is None:
+        called, before = _called(estimator), between(middle)
+        return replace(path, final=lambda matrix: link(called(before(matrix))))
+    try:
+        return WalkedPath(path.schema, path.columns, _walked(estimator, path.places, operations(middle)), link)
+    except NotConvertible:
+        walk = _walked(estimator, np.arange(len(path.columns)), [])
+        return replace(path, final=lambda matrix: link(walk(transformed(matrix, middle).tolist())))
 
 
-def _calls(estimator: Any) -> Walk:
+def _called(estimator: Any) -> Callable[[Matrix], Matrix]:
     """By scikit-learn's own call a tree."""
     bitsets, index = estimator._bin_mapper.make_known_categories_bitsets()
     trees = [(k, tree.predict) for trees in estimator._predictors for k, tree in enumerate(trees)]
+    start = _start(estimator)
 
-    def walk(matrix: Matrix, sums: Matrix) -> None:
+    def called(matrix: Matrix) -> Matrix:
+        matrix = np.ascontiguousarray(matrix)
+        sums = np.tile(start, (len(matrix), 1))
         for k, tree in trees:
             sums[:, k] += tree(matrix, bitsets, index, 1)
+        return sums
 
-    return walk
+    return called
 
 
-def _walked(estimator: Any) -> Walk:
-    """All at once. Raises ValueError for trees that lead nowhere."""
+def _start(estimator: Any) -> Matrix:
+    return np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
+
+
+def _walked(estimator: Any, places: NDArray[np.int64], before: Sequence[Operation]) -> Walk:
+    """All at once, after what is done `before` to the numbers at these places of a row, one for each column.
+
+    Raises ValueError for trees that lead nowhere."""
     known, place = estimator._bin_mapper.make_known_categories_bitsets()
     nodes: list[Any] = []
     bits = [np.asarray(known, dtype=np.uint32).reshape(-1, 8)]
@@ -134,9 +158,20 @@ def _walked(estimator: Any) -> Walk:
         bits.append(np.asarray(tree.raw_left_cat_bitsets, dtype=np.uint32).reshape(-1, 8))
         roots.append(at)
         at, row = at + len(ours), row + len(bits[-1])
-    packed = np.concatenate(nodes), np.concatenate(bits), np.array(roots, dtype=np.int64)
-    if (packed[0]["lefts"] >= len(packed[1])).any() or (packed[0]["known"] >= max(len(known), 1)).any():
+    packed, rows_of_bits = np.concatenate(nodes), np.concatenate(bits)
+    if (packed["lefts"] >= len(rows_of_bits)).any() or (packed["known"] >= max(len(known), 1)).any():
         raise ValueError("a split on categories that are not there")
+    if len(places) != width:
+        raise ValueError("trees of another number of columns")
+    assert compiled is not None
+    start, walk = _start(estimator), compiled.walk
+    kinds = np.array([OPERATIONS.index(name) for name, _ in before], dtype=np.int64)
+    values = np.array([each for _, each in before], dtype=np.float64).reshape(len(before), width)
+    forest = compiled.forest(packed, rows_of_bits, np.array(roots, dtype=np.int64), start, places, kinds, values)
 
-    by = compiled.walk
-    return lambda matrix, sums: by(matrix, *packed, sums, width)
+    def walked(rows: Rows) -> Matrix:
+        sums = np.empty((len(rows), len(start)))
+        walk(forest, rows, sums)
+        return sums
+
+    return walked

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tools.serving.array_path import ArrayPath, Column, Scores, compile_array_path
+from tools.serving.array_path import Column, RowPath, Scores, compile_array_path
 from tools.serving.features import FeatureSchema, Values
 from tools.serving.parity import Row, ScoringPath, compare, probes
 from tools.tasks import BINARY, Answer, Task
@@ -78,7 +78,7 @@ class Scorer:
         """One instance, read by the schema, as the path takes it. Raises InvalidInstance."""
         return self._path.encode(values)
 
-    def score(self, rows: Sequence[Row]) -> list[Answer]:
+    def score(self, rows: list[Row]) -> list[Answer]:
         """Answers to encoded rows. Raises ScoringFailed."""
         try:
             scores = self._path.score(rows)
@@ -118,13 +118,13 @@ def build_scorer(pipeline: Any, schema: FeatureSchema, version: str, task: Task 
 
 def compile_paths(
     pipeline: Any, schema: FeatureSchema, task: Task = BINARY
-) -> tuple[dict[PathName, ArrayPath], str | None]:
+) -> tuple[dict[PathName, RowPath], str | None]:
     """The paths that understand the pipeline, the fastest first; and why the ONNX path does not."""
     from tools.serving.arithmetic import NotConvertible
     from tools.serving.boosting import compile_trees
     from tools.serving.onnx_path import compile_onnx
 
-    paths: dict[PathName, ArrayPath] = {}
+    paths: dict[PathName, RowPath] = {}
     why_not_onnx = None
     try:
         paths["onnx"] = compile_onnx(pipeline, schema)

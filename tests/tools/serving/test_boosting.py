@@ -74,14 +74,32 @@ def test_the_compiled_walk_and_the_calls_say_the_same(
     np.testing.assert_allclose(compiled.score(given), task.raw(model, asked), rtol=0, atol=1e-12)
 
 
-def test_scaled_trees_are_walked_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, table = tasks.of("binary"), rows(500)
-    labels = np.nan_to_num(table[:, 0]) > 0
-    model = make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=9)).fit(table, labels)
-    path, wanted = path_of(model, task), model.predict_proba(table)[:, 1]
-    monkeypatch.setattr(StandardScaler, "transform", None)  # what takes most of the time is not called
-    given = [path.encode((tuple(row), ())) for row in table.tolist()]
-    np.testing.assert_allclose(path.score(given), wanted, rtol=0, atol=1e-15)
+STEPS = [
+    StandardScaler(), StandardScaler(with_mean=False), StandardScaler(with_std=False), RobustScaler(),
+    RobustScaler(with_centering=False), MinMaxScaler((-1, 3)), SimpleImputer(strategy="median"),
+    FunctionTransformer(), "passthrough", make_pipeline(SimpleImputer(), StandardScaler()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [*STEPS, PowerTransformer()], ids=str)
+def test_trees_behind_scaling_are_walked_too(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
+    assert BUILT is not None, NOT_BUILT
+    task, table = tasks.of("binary"), rows(500) * 1e3
+    model = make_pipeline(step, HistGradientBoostingClassifier(max_iter=9)).fit(table, np.nan_to_num(table[:, 0]) > 0)
+    compiled, wanted = path_of(model, task), model.predict_proba(table)[:, 1]
+    monkeypatch.setattr(boosting, "compiled", None)
+    called = path_of(model, task)
+    given = [compiled.encode((tuple(row), ())) for row in table.tolist()]
+    np.testing.assert_array_equal(compiled.score(given), called.score(given))
+    np.testing.assert_allclose(compiled.score(given), wanted, rtol=0, atol=1e-15)
+
+
+def test_a_known_scaler_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = rows(500)
+    model = make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=9))
+    path = path_of(model.fit(table, np.nan_to_num(table[:, 0]) > 0), tasks.of("binary"))
+    monkeypatch.setattr(StandardScaler, "transform", None)  # it takes longer than the trees
+    assert len(path.score([path.encode((tuple(row), ())) for row in table.tolist()])) == 500
 
 
 @pytest.mark.parametrize("broken", ["nowhere", "in a circle", "another column", "another category"])
@@ -104,33 +122,56 @@ def test_trees_that_lead_nowhere_are_not_walked(broken: str) -> None:
     assert boosting.compile_trees(array, model) is None
 
 
-def test_what_the_walk_cannot_take_is_refused() -> None:
-    assert BUILT is not None, NOT_BUILT
-    matrix, nodes, bits = np.zeros((2, 3)), np.zeros(1, dtype=boosting.NODE), np.zeros((1, 8), dtype=np.uint32)
-    nodes["feature"] = -1
-    roots, sums = np.zeros(1, dtype=np.int64), np.zeros((2, 1))
-    good = (matrix, nodes, bits, roots, sums, 3)
-    BUILT.walk(*good)
-    for place, wrong in (
-        (0, matrix.astype(np.int64)), (0, matrix[0]), (1, np.zeros(1)), (2, bits.astype(np.int32)), (2, bits[:, :4]),
-        (3, roots.astype(np.int32)), (4, np.zeros((3, 1))), (4, np.zeros((2, 0))), (5, 4), (0, np.zeros((3, 2)).T),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=r"walk takes|contiguous"):
-            BUILT.walk(*good[:place], wrong, *good[place + 1 :])
-    sums.flags.writeable = False
-    with pytest.raises(ValueError, match="read-only"):
-        BUILT.walk(*good)
+def a_leaf(**other: Any) -> dict[str, Any]:
+    """What `forest` takes: one tree of one leaf, worth 2, after 1 is taken from each of three columns."""
+    nodes = np.zeros(1, dtype=boosting.NODE)
+    nodes["feature"], nodes["value"] = -1, 2.0
+    found = {
+        "nodes": nodes, "bits": np.zeros((1, 8), np.uint32), "roots": np.zeros(1, np.int64), "start": np.ones(1),
+        "places": np.arange(3), "kinds": np.zeros(1, np.int64), "values": np.ones((1, 3)),
+    }  # fmt: skip
+    return found | other
 
 
 @pytest.mark.parametrize(
-    "step",
+    "wrong",
     [
-        StandardScaler(), StandardScaler(with_mean=False), StandardScaler(with_std=False), RobustScaler(),
-        RobustScaler(with_centering=False), MinMaxScaler((-1, 3)), SimpleImputer(strategy="median"),
-        FunctionTransformer(), "passthrough", make_pipeline(SimpleImputer(), StandardScaler()),
+        {"nodes": np.zeros(1)}, {"bits": np.zeros((1, 8), np.int32)}, {"bits": np.zeros((1, 4), np.uint32)},
+        {"roots": np.zeros(1, np.int32)}, {"start": np.zeros(0)}, {"start": np.zeros((1, 1))},
+        {"places": np.arange(3.0)}, {"kinds": np.zeros(2, np.int64)}, {"values": np.ones((1, 2))},
+        {"values": np.ones((1, 6))[:, ::2]},
     ],
     ids=str,
 )  # fmt: skip
+def test_what_is_no_forest_is_refused(wrong: dict[str, Any]) -> None:
+    assert BUILT is not None, NOT_BUILT
+    with pytest.raises(ValueError, match=r"forest takes|contiguous"):
+        BUILT.forest(*a_leaf(**wrong).values())
+
+
+def test_what_the_walk_cannot_take_is_refused() -> None:
+    assert BUILT is not None, NOT_BUILT
+    forest, rows, sums = BUILT.forest(*a_leaf().values()), [(1.0, 2, None), [0.0] * 3], np.zeros((2, 1))
+    BUILT.walk(forest, rows, sums)
+    assert sums.tolist() == [[3.0], [3.0]]
+    BUILT.walk(forest, [], np.zeros((0, 1)))
+    for wrong, message in (
+        (([(1.0, 2.0)] * 2, sums), "as many numbers"), ([[(1.0, "2", 3.0)] * 2, sums], "numbers and None, not str"),
+        ([[(1.0, True, 3.0)] * 2, sums], "not bool"), ([["123"] * 2, sums], "tuples or lists"),
+        ([tuple(rows), sums], "must be list"), ([[(1.0, 10**400, 3.0)] * 2, sums], "too large"),
+        ([rows[:1], sums], "walk takes a forest"), ([rows, np.zeros((2, 2))], "walk takes a forest"),
+        ([rows, sums.astype(np.float32)], "walk takes a forest"), ([rows, np.zeros((4, 1))[::2]], "contiguous"),
+    ):  # fmt: skip
+        with pytest.raises((ValueError, TypeError, OverflowError), match=message):
+            BUILT.walk(forest, *wrong)
+    with pytest.raises((ValueError, TypeError)):
+        BUILT.walk(None, rows, sums)
+    sums.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        BUILT.walk(forest, rows, sums)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
 def test_a_steps_arithmetic_is_its_transform_to_the_bit(step: Any, precision: Any) -> None:
     table = rows(300) * 1e3
