@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ import uvloop
 from tools.serving.breaker import Breaker
 from tools.serving.challenger import Challenger, Spares
 from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, DeadlineExceeded, Scored
-from tools.serving.challenger_worker import _answers
+from tools.serving.challenger_worker import _answers, _yielding
 from tools.serving.client import failures, send
 from tools.serving.contract import Contract
 from tools.serving.features import FeatureSchema
@@ -233,6 +235,16 @@ def test_copies_are_timed_against_the_champion_in_force(
     found = asyncio.run(reloader._challenger(split, SimpleNamespace(challenger=old)))  # type: ignore[arg-type]
     assert found is not None and (found is old) == kept
     assert not mirrored or found.beside == Path(champion)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread a priority of its own")
+def test_loading_gives_way_to_requests_and_answering_does_not() -> None:
+    def nice() -> Any:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = nice()
+    assert _yielding(nice) == min(before + 10, 19)
+    assert nice() == before
 
 
 def test_a_champion_that_cannot_be_timed_costs_the_challengers_answers_nothing() -> None:
