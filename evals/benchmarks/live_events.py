@@ -150,10 +150,10 @@ class Bench:
         found: list[int] = self.gateway.readiness().get("instances", {}).get("serving", [])
         return found
 
-    def challengers(self) -> list[int]:
-        """All challenger processes, those that stand ready too."""
+    def challengers(self, workers: Sequence[int]) -> list[int]:
+        """All challenger processes, those that stand ready too. It asks the gateway nothing: that would be load."""
         children = Path(f"/proc/{self.gateway.pid}/task/{self.gateway.pid}/children").read_text()
-        return [pid for pid in map(int, children.split()) if pid not in self.serving()]
+        return [pid for pid in map(int, children.split()) if pid not in workers]
 
     def weights(self, times: int) -> str:
         """Weight changes, at random."""
@@ -175,8 +175,9 @@ class Bench:
     def hit(self, blow: signal.Signals, times: int) -> str:
         """Every worker's challenger killed or stopped at once, and the next time when all answer again."""
         self.splits.set(*SCALED, 50)
+        workers = self.serving()
         for _ in range(times):
-            for pid in self.challengers():
+            for pid in self.challengers(workers):
                 os.kill(pid, blow)
             time.sleep(1.5)
         self.splits.set(SCALED[0])
@@ -211,9 +212,9 @@ class Bench:
 
     def dying(self, seconds: float) -> str:
         """The challenger's processes, killed every five seconds."""
-        end = time.monotonic() + seconds
+        workers, end = self.serving(), time.monotonic() + seconds
         while time.monotonic() < end:
-            for pid in self.challengers():
+            for pid in self.challengers(workers):
                 os.kill(pid, signal.SIGKILL)
             time.sleep(5.0)
         return ""

@@ -42,14 +42,17 @@ class Spares:
         if not self._closed and (self._spare is None or not self._spare.alive):
             self._spare = await ChallengerProcess.start(self._nursery)
 
-    async def take(self, folder: Path, beside: Path | None, task: str) -> ChallengerProcess:
-        """A process that has loaded `folder`, and the champion's `beside` it. Raises ChallengerFailed."""
+    async def take(self, folder: Path, beside: Path | None, task: str, *, idle: bool = False) -> ChallengerProcess:
+        """A process that has loaded `folder`, and the champion's `beside` it; `idle`: by what the cores have left.
+
+        Raises ChallengerFailed.
+        """
         await self.refill()
         process, self._spare = self._spare, None
         if process is None:
             raise ChallengerFailed("the gateway is stopping")
         try:
-            await process.load(folder, beside, task)
+            await process.load(folder, beside, task, idle=idle)
         except BaseException:
             process.end()
             raise
@@ -163,13 +166,15 @@ class Challenger:
 
     async def _mend(self) -> None:
         pause, longest = _RESTART_SECONDS
+        idle = self.beside is not None  # nobody waits for an answer to a copy; once, for a busy core is never idle
         while not self._closed:
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
             self.restarts += 1
             try:
-                self._adopt(await self._spares.take(self._folder, self.beside, self._task))
+                self._adopt(await self._spares.take(self._folder, self.beside, self._task, idle=idle))
             except (ChallengerFailed, OSError) as error:
                 log.warning("challenger %s: cannot be started again: %s", self.version, error)
+                idle = False
                 continue
             return

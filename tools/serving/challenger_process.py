@@ -22,6 +22,8 @@ from tools.serving.nursery import Forked, Nursery
 from tools.tasks import BINARY, Answer
 
 LOAD_SECONDS = 60.0
+IDLE_LOAD_SECONDS = 5.0
+"""Where a model is loaded by what the cores have left: on a busy machine that may be nothing."""
 _NOT_RUNNING = "the challenger's process is not running"
 _TOGETHER = 8
 """So many questions are sent without waiting for another."""
@@ -80,16 +82,20 @@ class ChallengerProcess(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
         return child
 
-    async def load(self, folder: Path, beside: Path | None = None, task: str = BINARY.name) -> None:
-        """Loads a registry cache folder, and the champion's `beside` it to be timed. Raises ChallengerFailed."""
+    async def load(
+        self, folder: Path, beside: Path | None = None, task: str = BINARY.name, *, idle: bool = False
+    ) -> None:
+        """Loads a registry cache folder, and the champion's `beside` it to be timed; `idle`: while the cores have
+        nothing else to do. Raises ChallengerFailed."""
         if not self.alive:
             raise ChallengerFailed(_NOT_RUNNING)
         self._loaded = asyncio.get_running_loop().create_future()
-        self._write(pack({"load": str(folder), "beside": str(beside) if beside else None, "task": task}))
+        seconds = IDLE_LOAD_SECONDS if idle else LOAD_SECONDS
+        self._write(pack({"load": str(folder), "beside": str(beside) if beside else None, "task": task, "idle": idle}))
         try:
-            self.schema = await asyncio.wait_for(self._loaded, LOAD_SECONDS)
+            self.schema = await asyncio.wait_for(self._loaded, seconds)
         except TimeoutError:
-            raise ChallengerFailed(f"did not load within {LOAD_SECONDS:g} s") from None
+            raise ChallengerFailed(f"did not load within {seconds:g} s") from None
 
     def ask(
         self, rows: Sequence[Values], seconds: float, beside: Sequence[Values] | None = None

@@ -3,7 +3,7 @@
 It imports the libraries at once and then waits for a folder to load, so that a spare one takes over in
 milliseconds. It answers on the socket `FD` until the gateway closes it or dies. It never imports MLflow.
 
-Messages in: `{"load": FOLDER, "beside": FOLDER or null, "task": NAME}` once, then lists of
+Messages in: `{"load": FOLDER, "beside": FOLDER or null, "task": NAME, "idle": BOOL}` once, then lists of
 `[sequence, deadline, rows, beside]`: rows of values as this model's schema reads them, the deadline on the system's
 monotonic clock. Out: `{"ready": VERSION, "path": …, "schema": …}` or `{"failed": TEXT}`, then lists of
 `[sequence, [answer, …], null, times]` or `[sequence, null, TEXT, null]`. Whatever arrived together is scored together.
@@ -53,8 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         importlib.import_module(module)  # while there is time
     import_runtime()
     if sys.platform == "linux":
-        with suppress(OSError):  # it may be forbidden, and serves speed alone
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it interrupts nobody when it has been asked
+        _schedule(os.SCHED_BATCH)  # it interrupts nobody when it has been asked
     gc.collect()
     gc.freeze()  # a full collection over the libraries' objects would take longer than the deadline
     with socket.socket(fileno=int(arguments[0])) as connection:
@@ -70,25 +69,33 @@ def _serve(connection: socket.socket) -> None:
         questions: list[Any] = []
         for message in reader.feed(buffer[:size]):
             if isinstance(message, dict):
-                scorer, beside = _yielding(partial(_loaded, connection, message))
+                scorer, beside = _yielding(partial(_loaded, connection, message), idle=message["idle"])
             else:
                 questions += message
         if questions and scorer is not None:
             connection.sendall(pack(_answers(scorer, beside, questions)))
 
 
-def _yielding(load: Callable[[], _Loaded]) -> _Loaded:
+def _yielding(load: Callable[[], _Loaded], *, idle: bool) -> _Loaded:
     """What `load` gives, by a thread of its own that leaves the core to requests: it works far longer than they do.
 
     Of a thread, for nobody without privileges may take a lower priority back.
     """
-    with ThreadPoolExecutor(1, initializer=_give_way) as thread:
+    with ThreadPoolExecutor(1, initializer=_give_way, initargs=(idle,)) as thread:
         return thread.submit(load).result()
 
 
-def _give_way() -> None:
-    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
-        os.nice(_LOADING)
+def _give_way(idle: bool) -> None:
+    if sys.platform != "linux":
+        return  # a thread has no priority of its own
+    os.nice(_LOADING)
+    if idle:
+        _schedule(os.SCHED_IDLE)
+
+
+def _schedule(policy: int) -> None:
+    with suppress(OSError):  # it may be forbidden, and serves speed alone
+        os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def _loaded(connection: socket.socket, message: dict[str, Any]) -> _Loaded:

@@ -18,6 +18,7 @@ import orjson
 import pytest
 import uvloop
 
+from tools.serving import challenger
 from tools.serving.breaker import Breaker
 from tools.serving.challenger import Challenger, Spares
 from tools.serving.challenger_process import ChallengerFailed, ChallengerProcess, DeadlineExceeded, Scored
@@ -238,13 +239,35 @@ def test_copies_are_timed_against_the_champion_in_force(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread a priority of its own")
-def test_loading_gives_way_to_requests_and_answering_does_not() -> None:
-    def nice() -> Any:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+@pytest.mark.parametrize("idle", [True, False])
+def test_loading_gives_way_to_requests_and_answering_does_not(idle: bool) -> None:
+    def standing() -> Any:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), os.sched_getscheduler(0)
 
-    before = nice()
-    assert _yielding(nice) == min(before + 10, 19)
-    assert nice() == before
+    nice, policy = standing()
+    assert _yielding(standing, idle=idle) == (min(nice + 10, 19), os.SCHED_IDLE if idle else policy)
+    assert standing() == (nice, policy)
+
+
+@pytest.mark.parametrize(("beside", "asked"), [(Path("1"), [True, False, False]), (None, [False, False, False])])
+def test_a_copys_challenger_is_loaded_anew_by_what_the_cores_have_left_once(
+    monkeypatch: pytest.MonkeyPatch, beside: Path | None, asked: list[bool]
+) -> None:
+    """A busy machine has nothing left: then it is loaded as any other."""
+    seen: list[bool] = []
+    found = SimpleNamespace(gone=SimpleNamespace(add_done_callback=lambda _: None))
+
+    class Slow:
+        async def take(self, *_: object, idle: bool) -> Any:
+            seen.append(idle)
+            if len(seen) < 3:
+                raise ChallengerFailed("did not load within 5 s")
+            return found
+
+    monkeypatch.setattr(challenger, "_RESTART_SECONDS", (0.001, 0.001))
+    mended = Challenger("2", Path("2"), Slow(), time.perf_counter, beside=beside)  # type: ignore[arg-type]
+    asyncio.run(mended._mend())
+    assert seen == asked
 
 
 def test_a_champion_that_cannot_be_timed_costs_the_challengers_answers_nothing() -> None:
