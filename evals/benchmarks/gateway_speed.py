@@ -33,47 +33,63 @@ CONNECTIONS, OFFERED, OPEN_CONNECTIONS = (8, 32), 500.0, 64
 _TRIAL = 40
 _SETTLED = 4.0
 """After a change of the split the next spare challenger is started, for which the one core works these seconds."""
-_RUNS = 3
-"""At each number of connections; the median counts."""
+_WARM_SECONDS = 0.5
+_ROUNDS = 5
+"""Alone and routed in turn, for a machine is not as fast at all times; the medians count."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Requests a second by connections; of those offered, the p99 (ms), the share that failed and the rate held."""
+    """Requests a second by connections, a figure a run; of those offered, the p99 (ms), the share that failed and the
+    rate held."""
 
-    rates: Mapping[int, float]
+    runs: Mapping[int, list[float]]
     p99_ms: float
     failed: float
     held: float
 
+    def rate(self, connections: int) -> float:
+        """The median of the runs."""
+        return float(np.median(self.runs[connections]))
 
-def measure(server: Server, seconds: float) -> Measured:
-    """Loads a server for about `seconds` at each number of connections, then at the offered rate."""
-    rows = [dict(zip(frame(1).columns, map(float, row), strict=True)) for row in frame(512, seed=9).to_numpy()]
 
-    def bodies(n: int) -> list[dict[str, object]]:
-        return [server.body(rows[i % len(rows)]) for i in range(n)]
+class Load:
+    """One server's load."""
 
-    def run(n: int, connections: int, rate: float | None = None) -> tuple[float, list[float], float]:
-        sent = bodies(n)
+    def __init__(self, server: Server, seconds: float) -> None:
+        rows = frame(512, seed=9).to_numpy()
+        self._rows = [dict(zip(frame(1).columns, map(float, row), strict=True)) for row in rows]
+        self._server = server
+        self._seconds = seconds
+
+    def closed(self) -> dict[int, float]:
+        """Requests a second at each number of connections, each for a part of the seconds."""
+        with uncollected():
+            guess, _, _ = self._run(_TRIAL, 8)
+            rates = {}
+            for connections in CONNECTIONS:
+                guess, _, _ = self._run(max(_TRIAL, int(guess * _WARM_SECONDS)), connections)
+                rates[connections], _, _ = self._run(max(_TRIAL, int(guess * self._seconds / _ROUNDS)), connections)
+                guess = rates[connections]
+        return rates
+
+    def offered(self, rounds: Sequence[Mapping[int, float]]) -> Measured:
+        """What was measured in `rounds`, and the requests offered at a rate."""
+        with uncollected():
+            held, latencies, failed = self._run(int(OFFERED * self._seconds), OPEN_CONNECTIONS, OFFERED)
+        runs = {connections: [rates[connections] for rates in rounds] for connections in CONNECTIONS}
+        return Measured(runs, float(np.percentile(latencies, 99)) if latencies else float("inf"), failed, held)
+
+    def _run(self, n: int, connections: int, rate: float | None = None) -> tuple[float, list[float], float]:
+        sent = [self._server.body(self._rows[i % len(self._rows)]) for i in range(n)]
         began = time.perf_counter()
-        said = send(server.url, sent, connections, rate)
+        said = send(self._server.url, sent, connections, rate)
         took = time.perf_counter() - began
         failed = len(list(failures(said)))
         if rate is None and failed:
             first = next(failures(said))
-            raise SystemDown(f"{failed} of {n} requests failed: {first.error or first.body}", where=server.url)
+            raise SystemDown(f"{failed} of {n} requests failed: {first.error or first.body}", where=self._server.url)
         return n / took, [each.latency_ms for each in said if each.status == 200], failed / n
-
-    with uncollected():
-        guess, _, _ = run(_TRIAL, 8)
-        rates = {}
-        for connections in CONNECTIONS:
-            guess, _, _ = run(max(_TRIAL, int(guess * min(seconds, 1.0))), connections)
-            runs = [run(max(_TRIAL, int(guess * seconds / _RUNS)), connections)[0] for _ in range(_RUNS)]
-            rates[connections] = guess = float(np.median(runs))
-        held, latencies, failed = run(int(OFFERED * seconds), OPEN_CONNECTIONS, OFFERED)
-    return Measured(rates, float(np.percentile(latencies, 99)) if latencies else float("inf"), failed, held)
 
 
 @contextmanager
@@ -110,16 +126,22 @@ def main(arguments: Sequence[str]) -> None:
         for onnx in (True, False):
             with gateway(home, core, onnx=onnx) as (process, server):
                 for name, (champion, challenger) in (("scaled", SCALED), ("bare", BARE)):
-                    for routed in (False, True):
-                        share(systems, champion, challenger if routed else None)
-                        time.sleep(_SETTLED)
-                        path = f"{process.readiness()['path']}, {name}"
-                        found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = measure(server, options.seconds)
+                    load, rounds = Load(server, options.seconds), dict[bool, list[dict[int, float]]]()
+                    for number in range(_ROUNDS):
+                        for routed in (False, True):
+                            share(systems, champion, challenger if routed else None)
+                            time.sleep(_SETTLED)
+                            rounds.setdefault(routed, []).append(load.closed())
+                            if number == _ROUNDS - 1:
+                                path = f"{process.readiness()['path']}, {name}"
+                                of = f"Guardian, {path}, {ROUTED if routed else DIRECT}"
+                                found[of] = load.offered(rounds[routed])
         example = dict.fromkeys(frame(1).columns, 0.0)
         for name in chosen:
             try:
                 with peer(PEERS[name], home, example, core, options.cache) as server:
-                    found[PEERS[name]] = measure(server, options.seconds)
+                    load = Load(server, options.seconds)
+                    found[PEERS[name]] = load.offered([load.closed() for _ in range(_ROUNDS)])
             except SystemDown as error:
                 print(f"{PEERS[name]}: not measured: {error}")
     print(_table(found))
@@ -137,6 +159,11 @@ def _client_core() -> Iterator[int]:
         os.sched_setaffinity(0, before)
 
 
+def _kept(alone: Sequence[float], routed: Sequence[float]) -> float:
+    """Of runs one after the other."""
+    return float(np.median(np.array(routed) / np.array(alone)))
+
+
 def _table(found: Mapping[str, Measured]) -> str:
     base = found.get(MLFLOW)
     head = "".join(f"{f'req/s at {n}':>14}{'ratio':>8}" for n in CONNECTIONS)
@@ -144,11 +171,11 @@ def _table(found: Mapping[str, Measured]) -> str:
     for name, each in found.items():
         cells = ""
         for n in CONNECTIONS:
-            ratio = f"{each.rates[n] / base.rates[n]:.1f}x" if base else "--"
-            cells += f"{each.rates[n]:>14,.0f}{ratio:>8}"
+            ratio = f"{each.rate(n) / base.rate(n):.1f}x" if base else "--"
+            cells += f"{each.rate(n):>14,.0f}{ratio:>8}"
         lines.append(f"{name:<38}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
     for alone in [name for name in found if name.endswith(DIRECT)]:
         routed = found[alone.removesuffix(DIRECT) + ROUTED]
-        kept = " and ".join(f"{routed.rates[n] / found[alone].rates[n]:.2f} at {n}" for n in CONNECTIONS)
+        kept = " and ".join(f"{_kept(found[alone].runs[n], routed.runs[n]):.2f} at {n}" for n in CONNECTIONS)
         lines.append(f"routing keeps of {alone}: {kept} connections")
     return "\n".join(lines)

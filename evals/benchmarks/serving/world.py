@@ -89,9 +89,9 @@ def registered(home: Path, scaling: str = ALONE) -> Iterator[Systems]:
         systems.close()
 
 
-def share(systems: Systems, champion: str, challenger: str | None = None) -> int:
-    """Sets the split: half to the challenger, where there is one. Gives its number."""
-    pct, now = 50.0 if challenger else 0.0, systems.clock.now()
+def share(systems: Systems, champion: str, challenger: str | None = None, pct: float = 50.0) -> int:
+    """Sets the split: so much to the challenger, where there is one. Gives its number."""
+    pct, now = pct if challenger else 0.0, systems.clock.now()
     split = systems.traffic.set(
         MODEL, champion, challenger, pct, at=now, why="benchmark", rests_on=None, wait_seconds=30.0
     )
