@@ -22,7 +22,7 @@ import numpy as np
 
 from evals.benchmarks.serving.load import uncollected
 from evals.benchmarks.serving.peers import BENTOML, FASTAPI, MLFLOW, Server, on_one_core, peer
-from evals.benchmarks.serving.world import BARE, MODEL, SCALED, frame, registered, share
+from evals.benchmarks.serving.world import BARE, FEATURES, MODEL, SCALED, frame, registered, share
 from policies.errors import SystemDown
 from tools.serving.client import failures, send
 from tools.serving.process import GatewayProcess
@@ -58,7 +58,7 @@ class Load:
 
     def __init__(self, server: Server, seconds: float) -> None:
         rows = frame(512, seed=9).to_numpy()
-        self._rows = [dict(zip(frame(1).columns, map(float, row), strict=True)) for row in rows]
+        self._rows = [dict(zip(FEATURES, map(float, row), strict=True)) for row in rows]
         self._server = server
         self._seconds = seconds
 

@@ -1,13 +1,14 @@
 """The split of live traffic at a canary's stages: how far from its share, and whether any id moves back.
 
 At every stage the same ids are asked for through a gateway of two processes, and some of them again. A challenger's
-failure, which the champion answers, would look like an id that moved: it has a column of its own.
+failure, which the champion answers, looks like an id that moved: where there are fallbacks, the run says nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tools.serving.process import GatewayProcess
 
 STAGES = (5.0, 10.0, 25.0, 50.0)
 _CONNECTIONS = 32
+_WORKERS = 2
 _AGAIN = 10
 """One id in so many is asked for twice."""
 _FALLBACKS = 'guardian_errors_total{variant="challenger"}'
@@ -40,7 +42,10 @@ def main(arguments: Sequence[str]) -> None:
     features = dict.fromkeys(FEATURES, 0.1)
     bodies = [orjson.dumps({"id": f"customer-{number}", "features": features}) for number in range(options.requests)]
     print(f"{'stage':>6}{'requests':>10}{'challenger':>12}{'z':>7}{'moved back':>12}{'otherwise':>11}{'fallbacks':>11}")
-    with tempfile.TemporaryDirectory() as folder, registered(Path(folder), "instances: {min: 2, max: 2}") as systems:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        registered(Path(folder), f"instances: {{min: {_WORKERS}, max: {_WORKERS}}}") as systems,
+    ):
         gateway = GatewayProcess(Path(folder) / "operations.yaml", MODEL).start()
 
         def asked(sent: Sequence[bytes]) -> list[bool]:
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str]) -> None:
             return [each.body["variant"] == "challenger" for each in said]
 
         try:
+            while len(gateway.readiness().get("instances", {}).get("serving", [])) < _WORKERS:
+                time.sleep(0.05)
             before = [False] * len(bodies)
             for pct in STAGES:
                 share(systems, *SCALED, pct)

@@ -102,7 +102,7 @@ def _trees(path: ArrayPath, estimator: Any, middle: Sequence[Any], link: Callabl
     try:
         return WalkedPath(path.schema, path.columns, _walked(estimator, path.places, operations(middle)), link)
     except NotConvertible:
-        walk = _walked(estimator, np.arange(len(path.columns)), [])
+        walk = _walked(estimator, None, [])
         return replace(path, final=lambda matrix: link(walk(transformed(matrix, middle).tolist())))
 
 
@@ -126,8 +126,9 @@ def _start(estimator: Any) -> Matrix:
     return np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
 
 
-def _walked(estimator: Any, places: NDArray[np.int64], before: Sequence[Operation]) -> Walk:
-    """All at once, after what is done `before` to the numbers at these places of a row, one for each column.
+def _walked(estimator: Any, places: NDArray[np.int64] | None, before: Sequence[Operation]) -> Walk:
+    """All at once, after what is done `before` to the numbers at these places of a row, one for each column that the
+    trees count; None: a row has these alone, in order.
 
     Raises ValueError for trees that lead nowhere."""
     known, place = estimator._bin_mapper.make_known_categories_bitsets()
@@ -161,6 +162,7 @@ def _walked(estimator: Any, places: NDArray[np.int64], before: Sequence[Operatio
     packed, rows_of_bits = np.concatenate(nodes), np.concatenate(bits)
     if (packed["lefts"] >= len(rows_of_bits)).any() or (packed["known"] >= max(len(known), 1)).any():
         raise ValueError("a split on categories that are not there")
+    places = np.arange(width) if places is None else places
     if len(places) != width:
         raise ValueError("trees of another number of columns")
     assert compiled is not None

@@ -92,6 +92,7 @@ class Challenger:
         self._alike: FeatureSchema | None = None
         self._mending: asyncio.Task[None] | None = None
         self._closed = False
+        self._awaited = False
         self.breaker = Breaker(timer)
         self.restarts = 0
 
@@ -101,6 +102,7 @@ class Challenger:
 
     def score(self, request: PredictRequest) -> Awaitable[Scored]:
         """Scores of a request. Raises ChallengerFailed, at the latest at the deadline."""
+        self._awaited = True
         return self._score(request, self._deadline)
 
     def score_copy(self, request: PredictRequest) -> Awaitable[Scored]:
@@ -172,7 +174,9 @@ class Challenger:
             pause = min(pause * 2, longest)
             self.restarts += 1
             try:
-                self._adopt(await self._spares.take(self._folder, self.beside, self._task, idle=idle))
+                self._adopt(
+                    await self._spares.take(self._folder, self.beside, self._task, idle=idle and not self._awaited)
+                )
             except (ChallengerFailed, OSError) as error:
                 log.warning("challenger %s: cannot be started again: %s", self.version, error)
                 idle = False

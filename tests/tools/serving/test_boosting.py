@@ -81,12 +81,12 @@ STEPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", [*STEPS, PowerTransformer()], ids=str)
+@pytest.mark.parametrize("step", [*STEPS, PowerTransformer(), SimpleImputer(add_indicator=True)], ids=str)
 def test_trees_behind_scaling_are_walked_too(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
     assert BUILT is not None, NOT_BUILT
     task, table = tasks.of("binary"), rows(500) * 1e3
     model = make_pipeline(step, HistGradientBoostingClassifier(max_iter=9)).fit(table, np.nan_to_num(table[:, 0]) > 0)
-    compiled, wanted = path_of(model, task), model.predict_proba(table)[:, 1]
+    compiled, wanted = path_of(model, task), model.predict_proba(table)[:, 1]  # an indicator's columns are walked too
     monkeypatch.setattr(boosting, "compiled", None)
     called = path_of(model, task)
     given = [compiled.encode((tuple(row), ())) for row in table.tolist()]

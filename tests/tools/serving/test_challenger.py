@@ -245,13 +245,21 @@ def test_loading_gives_way_to_requests_and_answering_does_not(idle: bool) -> Non
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), os.sched_getscheduler(0)
 
     nice, policy = standing()
-    assert _yielding(standing, idle=idle) == (min(nice + 10, 19), os.SCHED_IDLE if idle else policy)
+    assert _yielding(standing, idle=idle) == (min(nice + 5, 19), os.SCHED_IDLE if idle else policy)
     assert standing() == (nice, policy)
 
 
-@pytest.mark.parametrize(("beside", "asked"), [(Path("1"), [True, False, False]), (None, [False, False, False])])
+@pytest.mark.parametrize(
+    ("beside", "awaited", "asked"),
+    [
+        (Path("1"), False, [True, False, False]),
+        (Path("1"), True, [False, False, False]),
+        (None, False, [False, False, False]),
+    ],
+    ids=["copies", "a canary that was a shadow", "a canary"],
+)
 def test_a_copys_challenger_is_loaded_anew_by_what_the_cores_have_left_once(
-    monkeypatch: pytest.MonkeyPatch, beside: Path | None, asked: list[bool]
+    monkeypatch: pytest.MonkeyPatch, beside: Path | None, awaited: bool, asked: list[bool]
 ) -> None:
     """A busy machine has nothing left: then it is loaded as any other."""
     seen: list[bool] = []
@@ -266,8 +274,23 @@ def test_a_copys_challenger_is_loaded_anew_by_what_the_cores_have_left_once(
 
     monkeypatch.setattr(challenger, "_RESTART_SECONDS", (0.001, 0.001))
     mended = Challenger("2", Path("2"), Slow(), time.perf_counter, beside=beside)  # type: ignore[arg-type]
-    asyncio.run(mended._mend())
+
+    async def mend() -> None:
+        if awaited:
+            with pytest.raises(ChallengerFailed, match="not running"):
+                await mended.score(PredictRequest(FeatureSchema((), (), ()), None, [], [], []))
+        await mended._mend()
+
+    asyncio.run(mend())
     assert seen == asked
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread a priority of its own")
+def test_no_thread_that_a_load_leaves_behind_is_as_nice_as_the_load(world: Any, gateway: Any, payload: Payload) -> None:
+    world.split("one", "slow", 100)
+    process = Path(f"/proc/{wait_for_challenger(gateway)}/task")
+    nice = {os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in process.iterdir()}
+    assert nice == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 def test_a_champion_that_cannot_be_timed_costs_the_challengers_answers_nothing() -> None:
