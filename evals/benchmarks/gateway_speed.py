@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> None:
                                 path = f"{process.readiness()['path']}, {name}"
                                 of = f"Guardian, {path}, {ROUTED if routed else DIRECT}"
                                 found[of] = load.offered(rounds[routed])
-        example = dict.fromkeys(frame(1).columns, 0.0)
+        example = dict.fromkeys(FEATURES, 0.0)
         for name in chosen:
             try:
                 with peer(PEERS[name], home, example, core, options.cache) as server:

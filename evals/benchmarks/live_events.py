@@ -152,6 +152,8 @@ class Bench:
 
     def challengers(self, workers: Sequence[int]) -> list[int]:
         """All challenger processes, those that stand ready too. It asks the gateway nothing: that would be load."""
+        if not workers:
+            raise SystemDown("no worker serves: whoever is killed may be one", where=self.gateway.base_url)
         children = Path(f"/proc/{self.gateway.pid}/task/{self.gateway.pid}/children").read_text()
         return [pid for pid in map(int, children.split()) if pid not in workers]
 

@@ -30,8 +30,8 @@ _FALLBACKS = 'guardian_errors_total{variant="challenger"}'
 
 def z_of(challengers: int, requests: int, pct: float) -> float:
     """Standard errors between the challenger's requests and its share of them, by the binomial distribution."""
-    share = pct / 100.0
-    return float((challengers - requests * share) / (requests * share * (1.0 - share)) ** 0.5)
+    wanted = pct / 100.0
+    return float((challengers - requests * wanted) / (requests * wanted * (1.0 - wanted)) ** 0.5)
 
 
 def main(arguments: Sequence[str]) -> None:

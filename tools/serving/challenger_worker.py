@@ -51,10 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until the socket closes."""
     die_with_parent(int(arguments[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the whole group; the gateway decides
-    for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
-        importlib.import_module(module)  # while there is time
-    import_runtime()
-    threadpool_limits(1)  # BLAS would start threads at the first load, which would be as nice as that for good
+    _import()
     if sys.platform == "linux":
         _schedule(os.SCHED_BATCH)  # it interrupts nobody when it has been asked
     gc.collect()
@@ -62,6 +59,14 @@ def main(arguments: Sequence[str]) -> int:
     with socket.socket(fileno=int(arguments[0])) as connection:
         _serve(connection)
     return 0
+
+
+def _import() -> None:
+    """What a model needs, while there is time; and no threads for it."""
+    for module in ("pandas", "sklearn.ensemble", "sklearn.pipeline"):
+        importlib.import_module(module)
+    import_runtime()
+    threadpool_limits(1)  # BLAS would start them at the first load, and they would stay as nice as that
 
 
 def _serve(connection: socket.socket) -> None:
