@@ -25,7 +25,7 @@ LOAD_SECONDS = 60.0
 IDLE_LOAD_SECONDS = 5.0
 """Where a model is loaded by what the cores have left: on a busy machine that may be nothing."""
 _NOT_RUNNING = "the challenger's process is not running"
-_TOGETHER = 8
+_TOGETHER = 16
 """So many questions are sent without waiting for another."""
 _TICK_SECONDS = 0.001
 """As finely as the loop's timers tell."""
