@@ -2,9 +2,10 @@
 
 A model of 20 features (100 boosted trees, behind scaling or alone), one row a request as JSON, one core for the server
 with all its processes, another for the client. The gateway validates each request and logs each answer; *routed* gives
-half of the requests to a challenger in its own process on the same core. Both models are scored by ONNX, and again
-where the extra `onnx` is not installed. 8 and 32 connections keep sending (closed
-loop); the p99 is of 500 requests a second offered whatever the answers take (open loop).
+half of the requests to a challenger in its own process on the same core; *alone* its share is nothing. The two take
+turns of a fraction of a second, and what routing keeps is the median of the pairs, for a machine is not as fast at all
+times. Both models are scored by ONNX, and again where the extra `onnx` is not installed. 8 and 32 connections keep
+sending (closed loop); the p99 is of 500 requests a second offered whatever the answers take (open loop).
 """
 
 from __future__ import annotations
@@ -26,16 +27,20 @@ from evals.benchmarks.serving.world import BARE, FEATURES, MODEL, SCALED, frame,
 from policies.errors import SystemDown
 from tools.serving.client import failures, send
 from tools.serving.process import GatewayProcess
+from tools.systems.systems import Systems
 
 DIRECT, ROUTED = "alone", "routed 50/50"
 PEERS = {"mlflow": MLFLOW, "fastapi": FASTAPI, "bentoml": BENTOML}
 CONNECTIONS, OFFERED, OPEN_CONNECTIONS = (8, 32), 500.0, 64
 _TRIAL = 40
-_SETTLED = 4.0
-"""After a change of the split the next spare challenger is started, for which the one core works these seconds."""
-_WARM_SECONDS = 0.5
-_ROUNDS = 5
-"""Alone and routed in turn, for a machine is not as fast at all times; the medians count."""
+_LOADED = 6.0
+"""After a challenger is loaded the next spare one is started, for which the one core works these seconds."""
+_SETTLED = 0.2
+"""After a change of weights."""
+_PAIRS, _RUNS = 24, 5
+"""Alone and routed, an even number so that either is first as often; and of a server that has no pairs."""
+_WARM = 0.2
+"""Of each run's time, before it."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,15 @@ class Load:
         self._server = server
         self._seconds = seconds
 
-    def closed(self) -> dict[int, float]:
-        """Requests a second at each number of connections, each for a part of the seconds."""
+    def closed(self, runs: int) -> dict[int, float]:
+        """Requests a second at each number of connections, each for one of so many parts of the seconds."""
+        seconds = self._seconds / runs
         with uncollected():
             guess, _, _ = self._run(_TRIAL, 8)
             rates = {}
             for connections in CONNECTIONS:
-                guess, _, _ = self._run(max(_TRIAL, int(guess * _WARM_SECONDS)), connections)
-                rates[connections], _, _ = self._run(max(_TRIAL, int(guess * self._seconds / _ROUNDS)), connections)
+                guess, _, _ = self._run(max(_TRIAL, int(guess * seconds * _WARM)), connections)
+                rates[connections], _, _ = self._run(max(_TRIAL, int(guess * seconds)), connections)
                 guess = rates[connections]
         return rates
 
@@ -126,22 +132,23 @@ def main(arguments: Sequence[str]) -> None:
         for onnx in (True, False):
             with gateway(home, core, onnx=onnx) as (process, server):
                 for name, (champion, challenger) in (("scaled", SCALED), ("bare", BARE)):
+                    share(systems, champion, challenger)
+                    time.sleep(_LOADED)
                     load, rounds = Load(server, options.seconds), dict[bool, list[dict[int, float]]]()
-                    for number in range(_ROUNDS):
-                        for routed in (False, True):
-                            share(systems, champion, challenger if routed else None)
-                            time.sleep(_SETTLED)
-                            rounds.setdefault(routed, []).append(load.closed())
-                            if number == _ROUNDS - 1:
-                                path = f"{process.readiness()['path']}, {name}"
-                                of = f"Guardian, {path}, {ROUTED if routed else DIRECT}"
-                                found[of] = load.offered(rounds[routed])
+                    for pair in range(_PAIRS):
+                        for routed in (pair % 2 == 1, pair % 2 == 0):
+                            _route(systems, champion, challenger, routed=routed)
+                            rounds.setdefault(routed, []).append(load.closed(_PAIRS))
+                    for routed in (False, True):
+                        _route(systems, champion, challenger, routed=routed)
+                        path = f"{process.readiness()['path']}, {name}"
+                        found[f"Guardian, {path}, {ROUTED if routed else DIRECT}"] = load.offered(rounds[routed])
         example = dict.fromkeys(FEATURES, 0.0)
         for name in chosen:
             try:
                 with peer(PEERS[name], home, example, core, options.cache) as server:
                     load = Load(server, options.seconds)
-                    found[PEERS[name]] = load.offered([load.closed() for _ in range(_ROUNDS)])
+                    found[PEERS[name]] = load.offered([load.closed(_RUNS) for _ in range(_RUNS)])
             except SystemDown as error:
                 print(f"{PEERS[name]}: not measured: {error}")
     print(_table(found))
@@ -159,9 +166,15 @@ def _client_core() -> Iterator[int]:
         os.sched_setaffinity(0, before)
 
 
-def _kept(alone: Sequence[float], routed: Sequence[float]) -> float:
-    """Of runs one after the other."""
-    return float(np.median(np.array(routed) / np.array(alone)))
+def _route(systems: Systems, champion: str, challenger: str, *, routed: bool) -> None:
+    share(systems, champion, challenger, 50.0 if routed else 0.0)
+    time.sleep(_SETTLED)
+
+
+def _kept(alone: Sequence[float], routed: Sequence[float]) -> str:
+    """The median of runs in pairs, and how far off it may be: 1.25 standard errors of a mean, as of normal noise."""
+    ratios = np.array(routed) / np.array(alone)
+    return f"{np.median(ratios):.2f} ± {1.25 * ratios.std(ddof=1) / np.sqrt(len(ratios)):.2f}"
 
 
 def _table(found: Mapping[str, Measured]) -> str:
@@ -176,6 +189,6 @@ def _table(found: Mapping[str, Measured]) -> str:
         lines.append(f"{name:<38}{cells}{each.p99_ms:>12.1f} ms{each.held:>8.0f}{each.failed:>8.1%}")
     for alone in [name for name in found if name.endswith(DIRECT)]:
         routed = found[alone.removesuffix(DIRECT) + ROUTED]
-        kept = " and ".join(f"{_kept(found[alone].runs[n], routed.runs[n]):.2f} at {n}" for n in CONNECTIONS)
+        kept = " and ".join(f"{_kept(found[alone].runs[n], routed.runs[n])} at {n}" for n in CONNECTIONS)
         lines.append(f"routing keeps of {alone}: {kept} connections")
     return "\n".join(lines)
