@@ -12,11 +12,12 @@
 #define WORDS 8 /* of 32 bits: categories have numbers below 256 */
 #define FOREST "tools.serving._compiled.forest"
 
-/* boosting.NODE. `value` is a leaf's, else the threshold; `feature` < 0 in a leaf; `lefts` and `known` are rows of the
-   bits where categories are split, `lefts` < 0 where numbers are. */
+/* boosting.NODE: four in a line of the cache, and to the left it goes on in the same one. */
 typedef struct {
     double value;
-    int32_t feature, left, right, lefts, known, missing_left;
+    int32_t right;
+    uint16_t feature;
+    uint8_t categorical, missing_left;
 } Node;
 
 typedef struct {
@@ -134,19 +135,20 @@ static void operate(const Forest *forest, double *row) {
         }
 }
 
-static inline int has(const uint32_t *bits, int32_t row, unsigned category) {
-    return bits[row * WORDS + category / 32] >> (category % 32) & 1;
+static inline int has(const uint32_t *bits, unsigned category) {
+    return bits[category / 32] >> (category % 32) & 1;
 }
 
 static inline int goes_left(const Node *node, const uint32_t *bits, double x) {
     if (isnan(x))
         return node->missing_left;
-    if (node->lefts < 0)
+    if (!node->categorical)
         return x <= node->value;
     if (!(x >= 0 && x < 32 * WORDS))
         return node->missing_left;
+    const uint32_t *lefts = bits + (size_t)node->value * WORDS, *known = lefts + WORDS;
     unsigned category = (unsigned)x;
-    return has(bits, node->lefts, category) || (!has(bits, node->known, category) && node->missing_left);
+    return has(lefts, category) || (!has(known, category) && node->missing_left);
 }
 
 static void add_leaves(const Forest *forest, const double *matrix, Py_ssize_t rows, double *sums) {
@@ -159,9 +161,9 @@ static void add_leaves(const Forest *forest, const double *matrix, Py_ssize_t ro
     for (Py_ssize_t tree = 0; tree < held[ROOTS].shape[0]; tree++)
         for (Py_ssize_t row = 0; row < rows; row++) {
             const Node *node = nodes + roots[tree];
-            while (node->feature >= 0)
-                node = nodes +
-                       (goes_left(node, held[BITS].buf, matrix[row * width + node->feature]) ? node->left : node->right);
+            while (node->right)
+                node = goes_left(node, held[BITS].buf, matrix[row * width + node->feature]) ? node + 1
+                                                                                            : nodes + node->right;
             sums[row * classes + tree % classes] += node->value;
         }
 }

@@ -30,14 +30,10 @@ except ImportError:
 compiled: ModuleType | None = _compiled
 """The compiled walk, None where there is none."""
 
-NODE = np.dtype(
-    [
-        ("value", "f8"), ("feature", "i4"), ("left", "i4"), ("right", "i4"), ("lefts", "i4"), ("known", "i4"),
-        ("missing_left", "i4"),
-    ]
-)  # fmt: skip
-"""A node in the array of all trees. `value` is a leaf's, else the threshold; `feature` is -1 in a leaf. Where a split
-is by category, `lefts` and `known` are rows of bits: those that go left, and those the column has; else `lefts` is -1.
+NODE = np.dtype([("value", "f8"), ("right", "i4"), ("feature", "u2"), ("categorical", "u1"), ("missing_left", "u1")])
+"""A node in the array of all trees. To its left is the next one; `right` is 0 in a leaf, and `value` is its value, else
+the threshold. Where a split is by category it is the number of a row of bits, those that go left; those the column has
+are in the row after it.
 """
 
 Rows = list[tuple[Any, ...]]
@@ -133,35 +129,38 @@ def _walked(estimator: Any, places: NDArray[np.int64] | None, before: Sequence[O
     Raises ValueError for trees that lead nowhere."""
     known, place = estimator._bin_mapper.make_known_categories_bitsets()
     nodes: list[Any] = []
-    bits = [np.asarray(known, dtype=np.uint32).reshape(-1, 8)]
+    bits: list[Any] = []
     roots = []
-    at, row = 0, len(bits[0])
+    at, row = 0, 0
     width = len(estimator._bin_mapper.bin_thresholds_)
     for tree in [tree for trees in estimator._predictors for tree in trees]:
         theirs, leaf = tree.nodes, tree.nodes["is_leaf"].astype(bool)
-        of_categories = theirs["is_categorical"].astype(bool) & ~leaf
-        ours = np.zeros(len(theirs), dtype=NODE)
-        ours["value"] = np.where(leaf, theirs["value"], theirs["num_threshold"])
-        ours["feature"] = np.where(leaf, -1, theirs["feature_idx"])
-        ours["left"], ours["right"] = theirs["left"] + at, theirs["right"] + at
-        ours["lefts"] = np.where(of_categories, row + theirs["bitset_idx"].astype(np.int64), -1)
-        ours["known"] = np.where(of_categories, np.asarray(place)[theirs["feature_idx"]], 0)
-        ours["missing_left"] = theirs["missing_go_to_left"]
-        inner, own = ours[~leaf], at + np.flatnonzero(~leaf)
-        children = np.concatenate([inner["left"], inner["right"]])
+        inner, by_category = np.flatnonzero(~leaf), np.flatnonzero(theirs["is_categorical"].astype(bool) & ~leaf)
+        right, feature, split = theirs["right"][inner], theirs["feature_idx"][inner], theirs["bitset_idx"][by_category]
         if (
-            (children <= np.tile(own, 2)).any()
-            or (children >= at + len(ours)).any()
-            or (inner["feature"] >= width).any()
+            (theirs["left"][inner] != inner + 1).any()
+            or (right <= inner).any()
+            or (right >= len(theirs)).any()
+            or (feature >= width).any()
         ):
             raise ValueError("a tree whose nodes do not lead on to its leaves")
+        ours = np.zeros(len(theirs), dtype=NODE)
+        ours["value"] = np.where(leaf, theirs["value"], theirs["num_threshold"])
+        ours["value"][by_category] = row + 2.0 * split
+        ours["right"][inner], ours["feature"][inner] = at + right, feature
+        ours["categorical"][by_category] = True
+        ours["missing_left"] = theirs["missing_go_to_left"]
+        lefts = np.asarray(tree.raw_left_cat_bitsets, dtype=np.uint32).reshape(-1, 8)
+        pairs = np.zeros((len(lefts), 2, 8), dtype=np.uint32)
+        pairs[:, 0] = lefts
+        pairs[split, 1] = known[place[theirs["feature_idx"][by_category]]]
         nodes.append(ours)
-        bits.append(np.asarray(tree.raw_left_cat_bitsets, dtype=np.uint32).reshape(-1, 8))
+        bits.append(pairs.reshape(-1, 8))
         roots.append(at)
         at, row = at + len(ours), row + len(bits[-1])
+    if width > np.iinfo(NODE["feature"]).max:
+        raise ValueError("more columns than a node has numbers for")
     packed, rows_of_bits = np.concatenate(nodes), np.concatenate(bits)
-    if (packed["lefts"] >= len(rows_of_bits)).any() or (packed["known"] >= max(len(known), 1)).any():
-        raise ValueError("a split on categories that are not there")
     places = np.arange(width) if places is None else places
     if len(places) != width:
         raise ValueError("trees of another number of columns")

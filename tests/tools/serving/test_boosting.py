@@ -125,7 +125,7 @@ def test_trees_that_lead_nowhere_are_not_walked(broken: str) -> None:
 def a_leaf(**other: Any) -> dict[str, Any]:
     """What `forest` takes: one tree of one leaf, worth 2, after 1 is taken from each of three columns."""
     nodes = np.zeros(1, dtype=boosting.NODE)
-    nodes["feature"], nodes["value"] = -1, 2.0
+    nodes["value"] = 2.0
     found = {
         "nodes": nodes, "bits": np.zeros((1, 8), np.uint32), "roots": np.zeros(1, np.int64), "start": np.ones(1),
         "places": np.arange(3), "kinds": np.zeros(1, np.int64), "values": np.ones((1, 3)),
