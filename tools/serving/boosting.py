@@ -133,6 +133,8 @@ def _walked(estimator: Any, places: NDArray[np.int64] | None, before: Sequence[O
     roots = []
     at, row = 0, 0
     width = len(estimator._bin_mapper.bin_thresholds_)
+    if width > np.iinfo(NODE["feature"]).max:
+        raise ValueError("more columns than a node has numbers for")
     for tree in [tree for trees in estimator._predictors for tree in trees]:
         theirs, leaf = tree.nodes, tree.nodes["is_leaf"].astype(bool)
         inner, by_category = np.flatnonzero(~leaf), np.flatnonzero(theirs["is_categorical"].astype(bool) & ~leaf)
@@ -141,6 +143,7 @@ def _walked(estimator: Any, places: NDArray[np.int64] | None, before: Sequence[O
             (theirs["left"][inner] != inner + 1).any()
             or (right <= inner).any()
             or (right >= len(theirs)).any()
+            or (feature < 0).any()
             or (feature >= width).any()
         ):
             raise ValueError("a tree whose nodes do not lead on to its leaves")
@@ -158,8 +161,6 @@ def _walked(estimator: Any, places: NDArray[np.int64] | None, before: Sequence[O
         bits.append(pairs.reshape(-1, 8))
         roots.append(at)
         at, row = at + len(ours), row + len(bits[-1])
-    if width > np.iinfo(NODE["feature"]).max:
-        raise ValueError("more columns than a node has numbers for")
     packed, rows_of_bits = np.concatenate(nodes), np.concatenate(bits)
     places = np.arange(width) if places is None else places
     if len(places) != width:
